@@ -1,0 +1,44 @@
+//! Who is where: protocols, legs, and the IOS names of the address roles.
+//!
+//! An *inside local* is the address:port an inside host uses; its *inside global* is how the
+//! outside knows it (RFC 2663, and the column order of `show ip nat translations`).
+
+pub use core::net::{Ipv4Addr, SocketAddrV4};
+
+/// The transport protocol of a mapping, door or flow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Protocol {
+    /// TCP: signalling.
+    Tcp,
+    /// UDP: media.
+    Udp,
+}
+
+impl Protocol {
+    /// The name as IOS prints it in the `Pro` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
+/// The side of the gateway that something came from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Leg {
+    /// The private side.
+    Inside,
+    /// The public side.
+    Outside,
+}
+
+impl Leg {
+    /// The leg that bytes from this one leave by.
+    pub const fn other(self) -> Leg {
+        match self {
+            Leg::Inside => Leg::Outside,
+            Leg::Outside => Leg::Inside,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What has been counted since the start.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counters since the start; each only grows.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Every counter with its name, in the order of their definition.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Whole SIP messages framed.
+    messages,
+    /// Messages of which at least one byte was rewritten.
+    messages_changed,
+    /// Keep-alives (CRLF between messages).
+    keepalives,
+    /// Bytes in, both legs.
+    bytes_in,
+    /// Bytes out, both legs.
+    bytes_out,
+    /// Flows opened.
+    flows,
+    /// Flows demoted to unchanged pass-through.
+    demoted,
+    /// Messages on a stream without Content-Length, taken as 0.
+    length_missing,
+    /// Bodies longer than the limit, passed unchanged.
+    body_too_long,
+    /// Doors opened.
+    doors_opened,
+    /// Doors closed.
+    doors_closed,
+    /// Doors refused (port, host or limit).
+    doors_refused,
+    /// Doors that the kernel could not make.
+    doors_failed,
+    /// Mappings refused for want of a free port.
+    out_of_ports,
+    /// Calls seen.
+    calls,
+    /// Registrations confirmed by a registrar.
+    registrations,
+    /// Connections refused because nothing maps their destination.
+    no_target,
+    /// Mapping table full.
+    mappings_full,
+    /// Call table full.
+    calls_full,
+    /// Registration table full.
+    registrations_full,
+}

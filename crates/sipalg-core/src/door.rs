@@ -1,0 +1,63 @@
+//! Doors: mappings that accept traffic from outside.
+
+use crate::addr::{Protocol, SocketAddrV4};
+use core::time::Duration;
+
+/// What a door is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum DoorKind {
+    /// New TCP connections to a registered contact, or to the contact of a call.
+    Signalling,
+    /// RTP or RTCP.
+    Media,
+}
+
+/// A mapping that accepts traffic from any outside host (RFC 4787 endpoint-independent mapping and
+/// filtering), in the direction outside to inside; the way out uses the same pair of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Door {
+    /// What it is for.
+    pub kind: DoorKind,
+    /// TCP for signalling, UDP for media.
+    pub protocol: Protocol,
+    /// Where it leads.
+    pub inside_local: SocketAddrV4,
+    /// Where the outside knocks.
+    pub inside_global: SocketAddrV4,
+    /// After how long without a [`DoorOp::Refresh`] the kernel forgets it by itself, so that a
+    /// crash leaves nothing behind.
+    pub lifetime: Duration,
+}
+
+/// What the kernel must do, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DoorOp {
+    /// Make the door, and end older kernel state in its way.
+    Open(Door),
+    /// Start its lifetime anew.
+    Refresh(Door),
+    /// Take it away, with the kernel state that came through it.
+    Close(Door),
+}
+
+impl DoorOp {
+    /// The door that the operation is about.
+    pub const fn door(&self) -> &Door {
+        match self {
+            DoorOp::Open(door) | DoorOp::Refresh(door) | DoorOp::Close(door) => door,
+        }
+    }
+}
+
+/// What the kernel has counted on a media door since it opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MediaCount {
+    /// Packets from outside to inside.
+    pub in_packets: u64,
+    /// Bytes of those, IP headers included.
+    pub in_bytes: u64,
+    /// Packets from inside to outside.
+    pub out_packets: u64,
+    /// Bytes of those, IP headers included.
+    pub out_bytes: u64,
+}

@@ -1,0 +1,35 @@
+//! The pure half of sipalg: SIP, SDP, NAT mappings, doors and timers as one state machine.
+//!
+//! Bytes and time go in; doors, bytes and events come out. There is no socket, clock, thread or
+//! file here, and no `unsafe`.
+//!
+//! ```text
+//!   Alg::stream(now, flow, leg, bytes, &mut out)
+//!        |
+//!        |  frame -> sip/sdp lens -> fixup (table) -> nat, door, call, registration
+//!        v
+//!   out.doors    1. the kernel opens and closes these first
+//!   out.bytes    2. then these leave on the other leg
+//!   out.events   3. and whoever watches may see what happened
+//! ```
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod addr;
+pub mod alg;
+pub mod config;
+pub mod counters;
+pub mod door;
+pub mod event;
+pub mod outbox;
+pub mod time;
+
+pub use addr::{Leg, Protocol};
+pub use alg::{Alg, FlowId, Refusal};
+pub use config::Config;
+pub use door::{Door, DoorKind, DoorOp};
+pub use event::Event;
+pub use outbox::Outbox;
+pub use time::Instant;

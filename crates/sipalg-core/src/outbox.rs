@@ -1,0 +1,34 @@
+//! What comes out of the machine, in the order in which it must be carried out.
+
+use crate::door::DoorOp;
+use crate::event::Event;
+use alloc::vec::Vec;
+
+/// Results of the calls to [`Alg`](crate::Alg), appended. The caller owns and reuses it.
+#[derive(Default, Debug)]
+pub struct Outbox {
+    /// First: what the kernel must do.
+    pub doors: Vec<DoorOp>,
+    /// Then: bytes for the leg opposite to the one that the call named.
+    pub bytes: Vec<u8>,
+    /// Last: what happened, only if [`watch`](Self::watch) is set.
+    pub events: Vec<Event>,
+    /// Whether anyone listens to events; off, none is built.
+    pub watch: bool,
+}
+
+impl Outbox {
+    /// Records an event if somebody watches.
+    pub fn event(&mut self, make: impl FnOnce() -> Event) {
+        if self.watch {
+            self.events.push(make());
+        }
+    }
+
+    /// Forgets all results and keeps the memory.
+    pub fn clear(&mut self) {
+        self.doors.clear();
+        self.bytes.clear();
+        self.events.clear();
+    }
+}

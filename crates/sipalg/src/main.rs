@@ -1,0 +1,2 @@
+//! The program `sipalg`.
+fn main() {}
