@@ -96,6 +96,29 @@ impl Alg {
         }
     }
 
+    /// Between two inside hosts only the Request-URI is turned to the inside local: their own
+    /// addresses are good for each other, and what they send each other need not pass here again.
+    pub(super) fn hairpin_message(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        self.counters.messages += 1;
+        self.work.edits.clear();
+        let line = message.index.start_line.clone();
+        if let (Leg::Outside, Some(StartLine::Request { uri, .. })) =
+            (from, StartLine::parse(message.bytes, line))
+        {
+            self.fixup(now, host, from, message.bytes, out)
+                .request_uri(uri);
+        }
+        self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
+        self.work.edits.apply(message.bytes, &mut out.bytes);
+    }
+
     fn headers(
         &mut self,
         now: Instant,
