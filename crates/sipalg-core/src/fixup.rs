@@ -268,11 +268,11 @@ impl Fixup<'_> {
         {
             return None;
         }
-        if with_port || reach != Reach::Identity {
-            if let Some(mapping) = self.nat.find_global(Protocol::Tcp, global) {
-                let local = self.nat.get(mapping)?.local;
-                return Some((Becomes::Endpoint(local), Some(mapping)));
-            }
+        if (with_port || reach != Reach::Identity)
+            && let Some(mapping) = self.nat.find_global(Protocol::Tcp, global)
+        {
+            let local = self.nat.get(mapping)?.local;
+            return Some((Becomes::Endpoint(local), Some(mapping)));
         }
         (reach == Reach::Identity && *global.ip() == self.host.global)
             .then_some((Becomes::Address(self.host.local), None))

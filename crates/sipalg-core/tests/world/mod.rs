@@ -1,5 +1,5 @@
 //! A gateway with a virtual clock, for tests of whole conversations.
-#![allow(dead_code)] // each test binary uses its own part
+#![allow(dead_code, clippy::unwrap_used)] // each test binary uses its own part; helpers of tests may unwrap
 
 use sipalg_core::addr::SocketAddrV4;
 use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
