@@ -242,7 +242,11 @@ impl Nat {
         cx: &mut Context<'_>,
         id: MappingId,
     ) -> Result<SocketAddrV4, MapError> {
-        let Some(mapping) = self.mappings.get(id.0) else {
+        let Some(mapping) = self
+            .mappings
+            .get(id.0)
+            .filter(|mapping| mapping.holders <= 1)
+        else {
             return Err(MapError::NoPort);
         };
         let (protocol, local, old) = (mapping.protocol, mapping.local, mapping.global);
