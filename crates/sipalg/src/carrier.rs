@@ -4,7 +4,7 @@
 //! through the [`Alg`], then one kernel transaction makes all the doors that came of it, and only
 //! then the bytes that advertise them leave.
 
-use crate::conn::{Conn, Fate, Input, Readiness};
+use crate::conn::{Conn, Fate, Input, Readiness, Socket};
 use crate::console::Console;
 use crate::kernel::Kernel;
 use crate::listen::Accepted;
@@ -94,15 +94,15 @@ impl Carrier {
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
     pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
         let (peer, destination) = (accepted.peer, accepted.destination);
-        let Ok(opened) = self.alg.open(now, peer, destination, &mut self.out) else {
-            crate::conn::Socket::abort(&mut accepted.stream);
+        let Ok(opened) = self.alg.open(now, peer, destination) else {
+            accepted.stream.abort();
             return;
         };
         let dialled = self.dial(now, &opened, accepted.tos);
         let linked = match dialled {
             Ok(dialled) => self.link(registry, &opened, accepted.stream, dialled),
             Err(error) => {
-                crate::conn::Socket::abort(&mut accepted.stream);
+                accepted.stream.abort();
                 Err(error)
             }
         };
@@ -113,7 +113,7 @@ impl Carrier {
                     opened.target, opened.source
                 ));
             }
-            self.alg.close(now, opened.flow, &mut self.out);
+            self.alg.close(now, opened.flow);
         }
     }
 
@@ -139,7 +139,6 @@ impl Carrier {
         }
         self.settle(now, console);
         turn.retain(|key| self.judge(now, *key));
-        self.settle(now, console);
         self.queue = turn;
     }
 
@@ -181,8 +180,11 @@ impl Carrier {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
-            let taken = matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
-            if !taken || opened.accepted == Leg::Outside || tries == DIAL_TRIES {
+            let taken = matches!(
+                error.kind(),
+                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
+            );
+            if !taken || tries == DIAL_TRIES {
                 return Err(error);
             }
             tries += 1;
@@ -193,10 +195,17 @@ impl Carrier {
     fn way(&self, opened: &Opened) -> Way<'_> {
         match opened.accepted {
             Leg::Inside => match self.exits.get(opened.rule) {
-                Some(exit) => Way::Outward { interface: &exit.interface },
+                Some(exit) => Way::Outward {
+                    interface: &exit.interface,
+                },
                 None => Way::Inward,
             },
-            Leg::Outside if self.exits.iter().any(|exit| exit.global == *opened.source.ip()) => {
+            Leg::Outside
+                if self
+                    .exits
+                    .iter()
+                    .any(|exit| exit.global == *opened.source.ip()) =>
+            {
                 Way::Inward
             }
             Leg::Outside => Way::InwardForeign,
@@ -224,7 +233,11 @@ impl Carrier {
                 return Err(error);
             }
         }
-        entry.insert(Link { flow: opened.flow, conn, queued: false });
+        entry.insert(Link {
+            flow: opened.flow,
+            conn,
+            queued: false,
+        });
         Ok(())
     }
 
@@ -241,7 +254,8 @@ impl Carrier {
             let input = link.conn.read(leg, &mut self.buffer);
             match input {
                 Input::Bytes(read) => {
-                    self.alg.stream(now, link.flow, leg, &self.buffer[..read], &mut self.out);
+                    self.alg
+                        .stream(now, link.flow, leg, &self.buffer[..read], &mut self.out);
                 }
                 Input::End => self.alg.end_of_stream(now, link.flow, leg, &mut self.out),
                 Input::Nothing => continue,
@@ -283,26 +297,18 @@ impl Carrier {
     }
 
     fn make_doors(&mut self, now: Instant) {
-        if self.out.doors.is_empty() {
+        let doors = &self.out.doors;
+        if doors.is_empty() {
             return;
         }
-        let doors = mem::take(&mut self.out.doors);
-        if let Err(error) = self.kernel.apply(&doors) {
+        if let Err(error) = self.kernel.apply(doors) {
             log::line(format_args!("cannot change {} doors: {error}", doors.len()));
-            for op in &doors {
+            for op in doors {
                 if !matches!(op, DoorOp::Close(_)) {
-                    self.alg.door_failed(now, op.door(), &mut self.out);
+                    self.alg.door_failed(now, op.door());
                 }
             }
-            // What the machine makes of it: the doors that went with those.
-            let rest = mem::take(&mut self.out.doors);
-            if !rest.is_empty()
-                && let Err(error) = self.kernel.apply(&rest)
-            {
-                log::line(format_args!("cannot take back {} doors: {error}", rest.len()));
-            }
         }
-        self.out.doors = doors;
         self.out.doors.clear();
     }
 
@@ -321,7 +327,7 @@ impl Carrier {
             Fate::Reset => link.conn.abort(),
         }
         let link = self.links.remove(key);
-        self.alg.close(now, link.flow, &mut self.out);
+        self.alg.close(now, link.flow);
         false
     }
 }

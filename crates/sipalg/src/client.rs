@@ -19,11 +19,17 @@ pub fn run(socket: &Path, commands: &[String]) -> ExitCode {
         Ok(stream) => stream,
         Err(error) => {
             let path = socket.display();
-            log::line(format_args!("no gateway answers at {path}: {error}; is `sipalg run` running?"));
+            log::line(format_args!(
+                "no gateway answers at {path}: {error}; is `sipalg run` running?"
+            ));
             return ExitCode::FAILURE;
         }
     };
-    let session = if commands.is_empty() { ask_stdin(stream) } else { ask(stream, commands) };
+    let session = if commands.is_empty() {
+        ask_stdin(stream)
+    } else {
+        ask(stream, commands)
+    };
     match session {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -67,9 +73,7 @@ fn ask_stdin(mut stream: UnixStream) -> io::Result<bool> {
             Err(Errno::EINTR) => continue,
             other => other?,
         };
-        let ready = |index: usize| {
-            watched.get(index).and_then(PollFd::any).unwrap_or(false)
-        };
+        let ready = |index: usize| watched.get(index).and_then(PollFd::any).unwrap_or(false);
         let (answered, typed) = (ready(0), ready(1));
         if answered && !printer.take_from(&mut stream)? {
             return Ok(printer.right);
@@ -110,7 +114,12 @@ struct Printer<W> {
 
 impl<W: Write> Printer<W> {
     fn new(to: W) -> Self {
-        Printer { to, answers: 0, right: true, at_line_start: true }
+        Printer {
+            to,
+            answers: 0,
+            right: true,
+            at_line_start: true,
+        }
     }
 
     /// Prints what one read gives; false at the end.
@@ -152,7 +161,11 @@ mod tests {
         for piece in pieces {
             printer.print(piece).unwrap();
         }
-        (String::from_utf8(printer.to).unwrap(), printer.answers, printer.right)
+        (
+            String::from_utf8(printer.to).unwrap(),
+            printer.answers,
+            printer.right,
+        )
     }
 
     #[test]
@@ -172,7 +185,12 @@ mod tests {
     #[test]
     fn the_last_word_about_debugging_counts() {
         let after = |commands: &[&str]| {
-            debugging(&commands.iter().map(|command| (*command).to_owned()).collect::<Vec<_>>())
+            debugging(
+                &commands
+                    .iter()
+                    .map(|command| (*command).to_owned())
+                    .collect::<Vec<_>>(),
+            )
         };
         assert!(after(&["debug ip nat sip", "show ip nat translations"]));
         assert!(!after(&["debug ip nat sip", "undebug all"]));

@@ -27,7 +27,11 @@ pub fn answer(line: &str, _startup: &Startup, carrier: &mut Carrier, now: Instan
             debug = Some(false);
             "All possible debugging has been turned off\n".into()
         }
-        Ok(_) => format!("{:?}\n{} connections\n", carrier.alg().mappings(now), carrier.connections()),
+        Ok(_) => format!(
+            "{:?}\n{} connections\n",
+            carrier.alg().mappings(now),
+            carrier.connections()
+        ),
     };
     Answer { text, debug }
 }

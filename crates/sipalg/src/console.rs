@@ -56,7 +56,11 @@ impl Console {
         let before = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(path);
         umask(before);
-        Ok(Console { listener: listener?, path: path.into(), clients: Slab::new() })
+        Ok(Console {
+            listener: listener?,
+            path: path.into(),
+            clients: Slab::new(),
+        })
     }
 
     /// Has the poll report new clients.
@@ -88,7 +92,9 @@ impl Console {
 
     /// The next command to answer, with its client.
     pub fn next_command(&mut self) -> Option<(usize, String)> {
-        self.clients.iter_mut().find_map(|(key, client)| Some((key, client.next_command()?)))
+        self.clients
+            .iter_mut()
+            .find_map(|(key, client)| Some((key, client.next_command()?)))
     }
 
     /// Sends the answer to the last command of a client.
@@ -220,7 +226,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(file) if !file.file_type().is_socket() => {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, "it is there and no socket"));
+            return Err(io::Error::new(
+                ErrorKind::AlreadyExists,
+                "it is there and no socket",
+            ));
         }
         Ok(_) => {}
     }

@@ -49,7 +49,10 @@ impl Listener {
         socket.bind(&address.into())?;
         // The kernel cuts it to net.core.somaxconn.
         socket.listen(i32::from(u16::MAX))?;
-        Ok(Listener { listener: TcpListener::from_std(socket.into()), address })
+        Ok(Listener {
+            listener: TcpListener::from_std(socket.into()),
+            address,
+        })
     }
 
     /// Takes the next intercepted connection, if there is one.
@@ -77,7 +80,12 @@ impl Listener {
             let tos = syn_tos(&stream);
             // A leg without its mark is better than none.
             let _ = set_tos(SockRef::from(&stream), tos);
-            return Ok(Some(Accepted { stream, peer, destination, tos }));
+            return Ok(Some(Accepted {
+                stream,
+                peer,
+                destination,
+                tos,
+            }));
         }
     }
 }
@@ -106,7 +114,12 @@ fn passes(error: &io::Error) -> bool {
 }
 
 impl Source for Listener {
-    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
         self.listener.register(registry, token, interest)
     }
 

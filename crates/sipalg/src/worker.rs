@@ -11,6 +11,7 @@ use crate::wake::Wake;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use sipalg_core::Instant;
 use sipalg_ios::startup::Startup;
@@ -100,14 +101,20 @@ impl Worker {
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, self.patience()) {
+            let patience = self.patience();
+            match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
             let now = self.clock.now();
             for event in &events {
                 match Wake::from(event.token()) {
-                    Wake::Signal => return Ok(()),
+                    Wake::Signal => {
+                        if let Ok(Some(signal)) = self.signals.read_signal() {
+                            log::line(format_args!("stopped by {}", name_of(signal.ssi_signo)));
+                        }
+                        return Ok(());
+                    }
                     Wake::Listener => self.accepting = true,
                     Wake::Console => self.console.accept(self.poll.registry()),
                     Wake::Client(key) => self.console.ready(key),
@@ -143,7 +150,12 @@ impl Worker {
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
-        if self.carrier.alg().next_timeout().is_some_and(|at| at <= now) {
+        if self
+            .carrier
+            .alg()
+            .next_timeout()
+            .is_some_and(|at| at <= now)
+        {
             self.carrier.handle_timeout(now);
         }
         if self.ports_at <= now {
@@ -213,9 +225,22 @@ impl Worker {
 fn register(parts: &mut Parts) -> io::Result<()> {
     let registry = parts.poll.registry();
     let signals = parts.signals.as_raw_fd();
-    registry.register(&mut SourceFd(&signals), Wake::Signal.into(), Interest::READABLE)?;
-    registry.register(&mut parts.listener, Wake::Listener.into(), Interest::READABLE)?;
+    registry.register(
+        &mut SourceFd(&signals),
+        Wake::Signal.into(),
+        Interest::READABLE,
+    )?;
+    registry.register(
+        &mut parts.listener,
+        Wake::Listener.into(),
+        Interest::READABLE,
+    )?;
     parts.console.register(registry)
+}
+
+fn name_of(signal: u32) -> &'static str {
+    let number = i32::try_from(signal).unwrap_or_default();
+    Signal::try_from(number).map_or("a signal", Signal::as_str)
 }
 
 fn readiness(event: &Event) -> Readiness {
