@@ -167,8 +167,12 @@ impl Carrier {
         self.links.len()
     }
 
-    /// Lets go of every connection and gives the kernel back.
-    pub fn into_kernel(self) -> Kernel {
+    /// Resets every connection, so that no segment of one comes when the rules are gone, and gives
+    /// the kernel back.
+    pub fn into_kernel(mut self) -> Kernel {
+        for (_, link) in &mut self.links {
+            link.conn.abort();
+        }
         self.kernel
     }
 
