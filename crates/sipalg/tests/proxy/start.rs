@@ -132,8 +132,8 @@ fn kernel_state() -> String {
         |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
     [
         shown(&["nft", "list", "ruleset"]),
-        shown(&["ip", "rule"]),
-        shown(&["ip", "route", "show", "table", "all"]),
+        shown(&["ip", "-4", "rule"]),
+        shown(&["ip", "-4", "route", "show", "table", "all"]),
         setting("ip_forward"),
         setting("conf/all/rp_filter"),
         setting("conf/gin/rp_filter"),

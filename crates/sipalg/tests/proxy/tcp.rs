@@ -8,6 +8,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
+// Where no SIP is spoken here, a NUL comes first: it begins no SIP message, so that nothing is held.
+
 laws![
     bytes_pass_both_ways_and_the_outside_sees_the_inside_global,
     a_registered_phone_is_reached_from_outside_and_sees_who_calls,
@@ -94,12 +96,12 @@ fn a_half_closed_connection_goes_on_the_other_way() {
     let (gateway, running) = Running::start();
     let idle = running.sockets();
     let (mut phone, mut outside) = connected(&gateway);
-    says(&mut phone, b"last words");
+    says(&mut phone, b"\0last words");
     phone.shutdown(Shutdown::Write).unwrap();
-    hears(&mut outside, b"last words");
+    hears(&mut outside, b"\0last words");
     ends(&mut outside);
-    says(&mut outside, b"the answer");
-    hears(&mut phone, b"the answer");
+    says(&mut outside, b"\0the answer");
+    hears(&mut phone, b"\0the answer");
     outside.shutdown(Shutdown::Write).unwrap();
     ends(&mut phone);
     eventually(|| (running.sockets() == idle).then_some(()));
@@ -112,8 +114,8 @@ fn a_reset_passes_both_ways() {
     reset(phone);
     is_reset(&mut outside);
     let (mut phone, mut outside) = connected(&gateway);
-    says(&mut outside, b"before");
-    hears(&mut phone, b"before");
+    says(&mut outside, b"\0before");
+    hears(&mut phone, b"\0before");
     reset(outside);
     is_reset(&mut phone);
     eventually(|| (running.sockets() == idle).then_some(()));
@@ -154,7 +156,6 @@ fn a_reader_that_is_slow_holds_up_its_sender_and_costs_bounded_memory() {
     const TOTAL: usize = 64 * 1024 * 1024;
     let (gateway, running) = Running::start();
     let (mut phone, mut outside) = connected(&gateway);
-    // Not SIP from the first byte on.
     says(&mut phone, b"\0");
     hears(&mut outside, b"\0");
     let before = running.memory();
@@ -221,16 +222,16 @@ fn a_port_that_the_gateway_itself_took_is_not_used() {
     let (mut outside, peer, _) = accepted(&server);
     assert_eq!(peer.ip(), GLOBAL);
     assert_ne!(peer.port(), 40_000);
-    says(&mut phone, b"hello");
-    hears(&mut outside, b"hello");
+    says(&mut phone, b"\0hello");
+    hears(&mut outside, b"\0hello");
 }
 
 fn syn_cookies_are_no_hindrance() {
     let (gateway, _running) = Running::start();
     fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2").unwrap();
     let (mut phone, mut outside) = connected(&gateway);
-    says(&mut phone, b"hello");
-    hears(&mut outside, b"hello");
+    says(&mut phone, b"\0hello");
+    hears(&mut outside, b"\0hello");
 }
 
 fn the_mark_of_the_syn_is_on_both_legs() {
@@ -248,18 +249,18 @@ fn the_mark_of_the_syn_is_on_both_legs() {
         TcpStream::from(socket)
     });
     let (mut outside, ..) = accepted(&server);
-    says(&mut phone, b"to the outside");
-    hears(&mut outside, b"to the outside");
-    says(&mut outside, b"to the phone");
-    hears(&mut phone, b"to the phone");
-    for packet in at_outside.until(b"to the outside") {
+    says(&mut phone, b"\0to the outside");
+    hears(&mut outside, b"\0to the outside");
+    says(&mut outside, b"\0to the phone");
+    hears(&mut phone, b"\0to the phone");
+    for packet in at_outside.until(b"\0to the outside") {
         let is_tcp = packet[9] == 6;
         assert!(
             !is_tcp || packet[1] & 0xfc == EXPEDITED,
             "SYN and all that follow: {packet:?}"
         );
     }
-    let packets = at_phone.until(b"to the phone");
+    let packets = at_phone.until(b"\0to the phone");
     assert_eq!(packets.last().unwrap()[1] & 0xfc, EXPEDITED);
 }
 
@@ -281,9 +282,10 @@ fn five_thousand_connections_are_carried_in_little_memory() {
     let before = running.memory();
     let mut pairs = many(&gateway, &server, MANY);
     let each = running.memory().saturating_sub(before) / MANY;
+    println!("{each} bytes for each idle connection");
     assert!(each <= 512, "{each} bytes for each idle connection");
     for (number, (phone, outside)) in pairs.iter_mut().enumerate() {
-        let text = format!("{number:06}");
+        let text = format!("\0{number:06}");
         says(phone, text.as_bytes());
         hears(outside, text.as_bytes());
         says(outside, text.as_bytes());
