@@ -15,6 +15,7 @@ laws![
     a_closed_door_is_closed_at_once_in_both_directions,
     a_re_pointed_door_leads_to_the_new_host_at_once,
     an_older_flow_in_the_way_of_a_door_gives_way,
+    a_flow_older_than_its_door_is_counted_and_closed_with_it,
     an_ordinary_flow_that_shares_a_doors_port_number_is_undisturbed,
     a_later_ordinary_flow_does_not_take_a_doors_port,
     an_operators_own_masquerade_does_not_get_in_a_doors_way,
@@ -93,6 +94,22 @@ fn an_older_flow_in_the_way_of_a_door_gives_way() {
     open(&mut kernel, media(gateway.phone.at(4000), 30000));
     heard(&early, global(30000), &phone, gateway.outside.at(7000));
     heard(&phone, gateway.outside.at(7001), &outside, global(30000));
+}
+
+fn a_flow_older_than_its_door_is_counted_and_closed_with_it() {
+    let (gateway, mut kernel) = Gateway::installed();
+    let (phone, outside) = (gateway.phone.udp(4000), gateway.outside.udp(7000));
+    // The last packets of one call, from the port that the next one uses again: masquerade keeps
+    // the number that the door has too.
+    heard(&phone, gateway.outside.at(7000), &outside, global(4000));
+    let door = media(gateway.phone.at(4000), 4000);
+    open(&mut kernel, door);
+    heard(&phone, gateway.outside.at(7000), &outside, global(4000));
+    heard(&outside, global(4000), &phone, gateway.outside.at(7000));
+    let (_, count) = kernel.media_counts().unwrap()[0];
+    assert_eq!((count.in_packets, count.out_packets), (1, 1));
+    close(&mut kernel, door);
+    unheard(&outside, global(4000), &phone);
 }
 
 fn an_ordinary_flow_that_shares_a_doors_port_number_is_undisturbed() {

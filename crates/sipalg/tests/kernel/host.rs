@@ -113,6 +113,8 @@ fn after_a_crash_the_next_run_puts_back_what_the_first_one_found() {
     let mut kernel = gateway.install();
     use_it(&gateway, &mut kernel);
     drop(kernel);
+    // Whatever happens to the settings in between.
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let mut kernel = gateway.install();
     // Doors of the crashed run are gone with it.
     assert_eq!(kernel.media_counts().unwrap(), []);
