@@ -12,15 +12,35 @@ pub enum Marks {
     Carets,
 }
 
+/// Unchanged lines that are left around a gap, on either side.
+const CONTEXT: usize = 2;
+
 /// Draws the difference: unchanged lines once, changed lines as `-` and `+` with the changed bytes
-/// marked. Line ends are left out, and bytes that cannot be printed are escaped.
-pub fn render(before: &[u8], after: &[u8], marks: Marks) -> String {
+/// marked. Line ends are left out, and bytes that cannot be printed are escaped. Without `whole`,
+/// long runs of unchanged lines are left out.
+pub fn render(before: &[u8], after: &[u8], marks: Marks, whole: bool) -> String {
+    let parts = lines(before, after);
+    let same = |part: &Part| matches!(part, Part::Same(_));
     let mut text = String::new();
-    for part in lines(before, after) {
+    for run in parts.chunk_by(|one, next| same(one) == same(next)) {
+        if whole || !same(&run[0]) || run.len() <= 4 * CONTEXT {
+            draw(&mut text, run, marks);
+            continue;
+        }
+        draw(&mut text, &run[..CONTEXT], marks);
+        let left_out = run.len() - 2 * CONTEXT;
+        _ = writeln!(text, "      ... {left_out} lines unchanged");
+        draw(&mut text, &run[run.len() - CONTEXT..], marks);
+    }
+    text
+}
+
+fn draw(text: &mut String, parts: &[Part], marks: Marks) {
+    for part in parts {
         match part {
-            Part::Same(line) => push(&mut text, "      ", &line, &[], Marks::Carets),
+            Part::Same(line) => push(text, "      ", line, &[], Marks::Carets),
             Part::Changed(old, new) => {
-                let (gone, come) = changed_bytes(&old, &new);
+                let (gone, come) = changed_bytes(old, new);
                 let (red, green) = match marks {
                     Marks::Colour => ("    \x1b[31m- ", "    \x1b[32m+ "),
                     Marks::Carets => ("    - ", "    + "),
@@ -31,14 +51,13 @@ pub fn render(before: &[u8], after: &[u8], marks: Marks) -> String {
                 } else {
                     Vec::new()
                 };
-                push(&mut text, red, &old, &under_old, marks);
-                push(&mut text, green, &new, &come, marks);
+                push(text, red, old, &under_old, marks);
+                push(text, green, new, &come, marks);
             }
-            Part::Gone(line) => whole(&mut text, '-', &line, marks),
-            Part::Come(line) => whole(&mut text, '+', &line, marks),
+            Part::Gone(line) => push_whole(text, '-', line, marks),
+            Part::Come(line) => push_whole(text, '+', line, marks),
         }
     }
-    text
 }
 
 /// How many lines differ.
@@ -198,7 +217,7 @@ fn push(text: &mut String, prefix: &str, line: &str, changed: &[Range<usize>], m
     text.push_str("\x1b[0m\n");
 }
 
-fn whole(text: &mut String, sign: char, line: &str, marks: Marks) {
+fn push_whole(text: &mut String, sign: char, line: &str, marks: Marks) {
     let all = 0..line.chars().count();
     let colour = match (marks, sign) {
         (Marks::Carets, _) => "",
@@ -218,7 +237,7 @@ mod tests {
     #[test]
     fn changed_bytes_are_underlined_and_unchanged_lines_appear_once() {
         assert_eq!(
-            render(BEFORE, AFTER, Marks::Carets),
+            render(BEFORE, AFTER, Marks::Carets, true),
             "      INVITE sip:bob@10.1.1.2 SIP/2.0\n    \
              - Via: SIP/2.0/TCP 192.168.122.3:5060;branch=1\n    \
              + Via: SIP/2.0/TCP 10.1.1.1:5062;branch=1\n      \
@@ -234,6 +253,7 @@ mod tests {
             b"c=IN IP4 192.168.122.3\r\n",
             b"c=IN IP4 10.1.1.1\r\n",
             Marks::Colour,
+            true,
         );
         assert_eq!(
             text,
@@ -245,24 +265,35 @@ mod tests {
     #[test]
     fn equal_messages_have_no_marks() {
         assert_eq!(changed_lines(BEFORE, BEFORE), 0);
-        assert!(!render(BEFORE, BEFORE, Marks::Carets).contains('^'));
+        assert!(!render(BEFORE, BEFORE, Marks::Carets, true).contains('^'));
     }
 
     #[test]
     fn an_added_line_is_marked_whole_and_moves_no_other() {
-        let text = render(b"a\nb\n", b"a\nnew\nb\n", Marks::Carets);
+        let text = render(b"a\nb\n", b"a\nnew\nb\n", Marks::Carets, true);
         assert_eq!(text, "      a\n    + new\n      ^^^\n      b\n");
         assert_eq!(changed_lines(b"a\nnew\nb\n", b"a\nb\n"), 1);
     }
 
     #[test]
     fn a_shortened_line_is_marked_where_it_was_longer() {
-        let text = render(b"a;gone\n", b"a\n", Marks::Carets);
+        let text = render(b"a;gone\n", b"a\n", Marks::Carets, true);
         assert_eq!(text, "    - a;gone\n       ^^^^^\n    + a\n");
     }
 
     #[test]
+    fn long_unchanged_runs_are_left_out_unless_the_whole_is_wanted() {
+        let before: String = (0..12).map(|line| format!("{line}\n")).collect();
+        let after = before.replace("11", "99");
+        let text = render(before.as_bytes(), after.as_bytes(), Marks::Carets, false);
+        let start = "      0\n      1\n      ... 7 lines unchanged\n      9\n      10\n    - 11\n";
+        assert!(text.starts_with(start), "{text}");
+        let text = render(before.as_bytes(), after.as_bytes(), Marks::Carets, true);
+        assert!(!text.contains("..."), "{text}");
+    }
+
+    #[test]
     fn control_bytes_are_shown_escaped() {
-        assert!(render(b"a\x1b[2J\n", b"a\x1b[2J\n", Marks::Carets).contains("\\u{1b}[2J"));
+        assert!(render(b"a\x1b[2J\n", b"a\x1b[2J\n", Marks::Carets, true).contains("\\u{1b}[2J"));
     }
 }

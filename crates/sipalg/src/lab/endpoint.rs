@@ -31,8 +31,6 @@ pub struct Endpoint {
     stream: TcpStream,
     /// Bytes that arrived and were not yet taken.
     inbox: Vec<u8>,
-    /// Every byte that ever arrived.
-    heard: Vec<u8>,
 }
 
 impl Endpoint {
@@ -73,7 +71,6 @@ impl Endpoint {
             name,
             stream,
             inbox: Vec::new(),
-            heard: Vec::new(),
         })
     }
 
@@ -91,11 +88,6 @@ impl Endpoint {
     /// The connection is gone.
     pub fn peer(&self) -> io::Result<SocketAddrV4> {
         v4(self.stream.peer_addr()?)
-    }
-
-    /// Every byte that ever arrived here.
-    pub fn heard(&self) -> &[u8] {
-        &self.heard
     }
 
     /// Sends bytes in one segment.
@@ -204,7 +196,6 @@ impl Endpoint {
             return Err(context(io::ErrorKind::UnexpectedEof.into()));
         }
         self.inbox.extend_from_slice(&buffer[..count]);
-        self.heard.extend_from_slice(&buffer[..count]);
         Ok(())
     }
 }

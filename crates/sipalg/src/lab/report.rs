@@ -54,7 +54,6 @@ impl Report {
 
     /// Prints what passed the gateway: in full if asked for (or verbose), else in one line.
     pub fn passed(&self, way: &str, before: &[u8], after: &[u8], full: bool) {
-        let first = before.split(|&byte| byte == b'\r').next().unwrap_or(before);
         let lines = diff::changed_lines(before, after);
         let change = match lines {
             0 => "unchanged".to_owned(),
@@ -65,10 +64,10 @@ impl Report {
                 after.len()
             ),
         };
-        let first = String::from_utf8_lossy(first);
-        self.print(&format!("  {way}  {first:<46.46}  {change}\n"));
+        let title = title(before);
+        self.print(&format!("  {way}  {title:<46.46}  {change}\n"));
         if full || self.verbose {
-            self.print(&diff::render(before, after, self.marks));
+            self.print(&diff::render(before, after, self.marks, self.verbose));
         }
     }
 
@@ -103,7 +102,7 @@ impl Report {
             law,
             Some("other bytes than expected (-) arrived (+)".to_owned()),
         );
-        self.print(&diff::render(expected, seen, self.marks));
+        self.print(&diff::render(expected, seen, self.marks, self.verbose));
     }
 
     /// Prints the checks and the verdict; true if all held.
@@ -173,4 +172,16 @@ impl Report {
             Marks::Carets => text.to_owned(),
         }
     }
+}
+
+/// A start line without what all have: method and address, or status and reason.
+fn title(message: &[u8]) -> String {
+    let line = message
+        .split(|&byte| byte == b'\r')
+        .next()
+        .unwrap_or(message);
+    let line = String::from_utf8_lossy(line);
+    line.trim_start_matches("SIP/2.0 ")
+        .trim_end_matches(" SIP/2.0")
+        .to_owned()
 }

@@ -89,12 +89,11 @@ fn make_tools(tools: &Path, network: &Network, gateway: &Gateway) -> io::Result<
             ),
         )?;
     }
-    let program = std::env::current_exe()?;
     write_tool(
         &tools.join("console"),
         &format!(
-            "exec '{}' console --socket '{}' \"$@\"\n",
-            program.display(),
+            "exec /proc/{}/exe console --socket '{}' \"$@\"\n",
+            std::process::id(),
             gateway.socket().display()
         ),
     )
