@@ -138,6 +138,8 @@ pub struct Timers {
     pub transaction: Duration,
     /// An answered call without media on any of its doors, while not held.
     pub media_inactivity: Duration,
+    /// An answered call that is held, or has no media, and of which nothing is heard.
+    pub call_silence: Duration,
     /// A registration whose registrar names no lifetime: RFC 3261 section 10.2.1.1.
     pub registration: Duration,
     /// How much longer than granted a registration's door stays, for clocks and slow networks.
@@ -154,6 +156,7 @@ impl Default for Timers {
             call_setup: Duration::from_secs(200),
             transaction: Duration::from_secs(32),
             media_inactivity: Duration::from_secs(300),
+            call_silence: Duration::from_secs(12 * 3600),
             registration: Duration::from_secs(3600),
             registration_grace: Duration::from_secs(5),
             mapping_idle: Duration::from_secs(240),

@@ -19,12 +19,21 @@ extern crate alloc;
 
 pub mod addr;
 pub mod alg;
+mod call;
 pub mod config;
 pub mod counters;
 pub mod door;
 pub mod event;
+mod fixup;
+pub mod frame;
+mod nat;
 pub mod outbox;
+mod registration;
+pub mod sdp;
+pub mod sip;
+mod slab;
 pub mod time;
+mod timer;
 
 pub use addr::{Leg, Protocol};
 pub use alg::{Alg, FlowId, Refusal};

@@ -149,15 +149,15 @@ impl Lab<'_> {
         let mut registration = self.register(&registrar)?;
         // A chapter that breaks off does not keep the others from being told.
         let ended = self.incoming_call(&alice);
-        self.to_its_end(ended);
+        self.told(ended);
         let ended = self.outgoing_call(&bob);
-        self.to_its_end(ended);
+        self.told(ended);
         let ended = self.no_sip(&registrar);
-        self.to_its_end(ended);
+        self.told(ended);
         self.unregister(&mut registration)
     }
 
-    fn to_its_end(&mut self, chapter: io::Result<()>) {
+    fn told(&mut self, chapter: io::Result<()>) {
         self.report
             .check(TOLD, chapter.err().map(|error| error.to_string()));
     }

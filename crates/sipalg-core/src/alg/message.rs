@@ -1,0 +1,360 @@
+//! One whole message: what it is, its fixup, and what it does to calls and registrations.
+
+use super::{Alg, context};
+use crate::addr::Leg;
+use crate::call::CallId;
+use crate::event::{Event, MessageKind};
+use crate::fixup::edit::Text;
+use crate::fixup::{Fixup, Host};
+use crate::frame::Message;
+use crate::nat::Context;
+use crate::outbox::Outbox;
+use crate::registration::Request;
+use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
+use crate::time::Instant;
+use alloc::string::String;
+use core::ops::Range;
+
+/// What the message is, read once.
+struct Read<'a> {
+    start: StartLine<'a>,
+    /// The request's method; of a response, its CSeq's.
+    method: &'a [u8],
+    call_id: &'a [u8],
+    cseq: u32,
+}
+
+impl<'a> Read<'a> {
+    fn read(message: &Message<'a>) -> Option<Self> {
+        let bytes = message.bytes;
+        let start = StartLine::parse(bytes, message.index.start_line.clone())?;
+        let (cseq, cseq_method) = message
+            .index
+            .first(bytes, Name::CSeq)
+            .and_then(parse_cseq)
+            .unwrap_or((0, b""));
+        let method = match &start {
+            StartLine::Request { method, .. } => method,
+            StartLine::Response { .. } => cseq_method,
+        };
+        Some(Read {
+            start,
+            method,
+            call_id: message.index.first(bytes, Name::CallId).unwrap_or_default(),
+            cseq,
+        })
+    }
+
+    fn status(&self) -> Option<u16> {
+        match self.start {
+            StartLine::Request { .. } => None,
+            StartLine::Response { status } => Some(status),
+        }
+    }
+
+    /// Whether a session description in it is an offer or answer of a call (RFC 3264; RFC 6337
+    /// section 2.2).
+    fn negotiates(&self) -> bool {
+        matches!(self.method, b"INVITE" | b"ACK" | b"UPDATE" | b"PRACK")
+    }
+}
+
+impl Alg {
+    /// Fixes up one message and appends it to `out`.
+    pub(super) fn message(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        self.counters.messages += 1;
+        self.counters.length_missing += u64::from(message.length_missing);
+        let Some(what) = Read::read(message) else {
+            out.bytes.extend_from_slice(message.bytes);
+            return;
+        };
+        self.work.edits.clear();
+        self.work.session.clear();
+        self.work.doors.clear();
+        self.work.contacts.clear();
+        // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
+        // tell the truth.
+        let opened = self.register_response(now, host, from, &what, message, out);
+        let call = self.call_of(now, host, from, &what, message);
+        self.headers(now, host, from, &what, message, opened, out);
+        if call.is_some() || from == Leg::Outside || !what.negotiates() {
+            self.body(now, host, from, call, message, out);
+        }
+        self.content_length(message);
+        self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
+        self.work.edits.apply(message.bytes, &mut out.bytes);
+        self.register_request(now, host, from, &what, message);
+        if let Some(call) = call {
+            self.call_effects(now, from, call, &what, out);
+        }
+    }
+
+    fn headers(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        what: &Read<'_>,
+        message: &Message<'_>,
+        opened: bool,
+        out: &mut Outbox,
+    ) {
+        let register = what.method == b"REGISTER";
+        let mut fixup = self.fixup(now, host, from, message.bytes, out);
+        let session = fixup.session();
+        fixup.out.event(|| Event::Processing {
+            session,
+            kind: kind_of(what),
+        });
+        let visited = |door_created| Event::FieldVisited {
+            session,
+            register,
+            door_created,
+        };
+        if let StartLine::Request { uri, .. } = &what.start {
+            fixup.request_uri(uri.clone());
+            fixup.out.event(|| visited(false));
+        }
+        for field in &message.index.fields {
+            let contact = field.name == Name::Contact;
+            if contact {
+                fixup.out.event(|| Event::ContactFound);
+            }
+            if fixup.field(field) {
+                fixup.out.event(|| visited(contact && opened));
+            }
+        }
+    }
+
+    fn body(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        call: Option<CallId>,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        let Some(span) = session_body(message) else {
+            return;
+        };
+        let current = call.map_or_else(Default::default, |call| self.calls.current(call).to_vec());
+        let mut fixup = self.fixup(now, host, from, message.bytes, out);
+        fixup.has_call = call.is_some();
+        fixup.session_description(span, &current);
+    }
+
+    fn fixup<'a>(
+        &'a mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        message: &'a [u8],
+        out: &'a mut Outbox,
+    ) -> Fixup<'a> {
+        Fixup {
+            cx: context!(self, now),
+            nat: &mut self.nat,
+            config: &self.config,
+            host,
+            from,
+            has_call: false,
+            message,
+            work: &mut self.work,
+            out,
+        }
+    }
+
+    /// Content-Length follows the body's length; if that did not change, its bytes stay.
+    fn content_length(&mut self, message: &Message<'_>) {
+        let growth = self.work.edits.growth(message.header);
+        if growth == 0 {
+            return;
+        }
+        let Some(field) = message.index.all(Name::ContentLength).next() else {
+            return;
+        };
+        let body = (message.bytes.len() - message.header) as i64 + growth;
+        let span = uri::trim(message.bytes, field.value.clone());
+        let text = Text::number(u64::try_from(body).unwrap_or(0));
+        self.work.edits.replace(message.bytes, span, text);
+    }
+}
+
+/// Registrations and calls.
+impl Alg {
+    fn register_request(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        what: &Read<'_>,
+        message: &Message<'_>,
+    ) {
+        if from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
+            return;
+        }
+        let first = |name| message.index.first(message.bytes, name);
+        let request = Request {
+            call_id: what.call_id,
+            cseq: what.cseq,
+            to: first(Name::To).unwrap_or_default(),
+            contacts: &self.work.contacts,
+            all: first(Name::Contact) == Some(b"*"),
+            expires: first(Name::Expires).and_then(parse_decimal),
+        };
+        let mut cx = context!(self, now);
+        self.registrations
+            .request(&mut cx, &mut self.nat, host.local, &request);
+    }
+
+    fn register_response(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        what: &Read<'_>,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(status @ 200..) = what.status() else {
+            return false;
+        };
+        if from != Leg::Outside || what.method != b"REGISTER" {
+            return false;
+        }
+        let mut cx = context!(self, now);
+        self.registrations.response(
+            &mut cx,
+            &mut self.nat,
+            host.local,
+            status,
+            what.cseq,
+            message.bytes,
+            message.index,
+            out,
+        )
+    }
+
+    /// The call that the message belongs to. One begins when its inside host sends an INVITE, or
+    /// describes its media; what comes from outside begins none.
+    fn call_of(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        what: &Read<'_>,
+        message: &Message<'_>,
+    ) -> Option<CallId> {
+        if what.call_id.is_empty() {
+            return None;
+        }
+        let ours = from == Leg::Inside
+            && match what.status() {
+                None => {
+                    what.method == b"INVITE"
+                        || (what.negotiates() && session_body(message).is_some())
+                }
+                Some(status) => {
+                    (101..300).contains(&status)
+                        && (what.method == b"INVITE"
+                            || (what.negotiates() && session_body(message).is_some()))
+                }
+            };
+        if !ours {
+            return self.calls.find(what.call_id, host.local);
+        }
+        let mut cx = context!(self, now);
+        self.calls.find_or_make(&mut cx, what.call_id, host.local)
+    }
+
+    fn call_effects(
+        &mut self,
+        now: Instant,
+        from: Leg,
+        call: CallId,
+        what: &Read<'_>,
+        out: &mut Outbox,
+    ) {
+        let mut cx = context!(self, now);
+        let (calls, nat) = (&mut self.calls, &mut self.nat);
+        let session = &self.work.session;
+        let described = !session.media.is_empty();
+        if described && what.negotiates() {
+            calls.set_held(now, call, session.held());
+            // An answer in a 2xx, or in the ACK of a 2xx that offered, completes the exchange.
+            let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
+            match from {
+                Leg::Inside => {
+                    let doors = core::mem::take(&mut self.work.doors);
+                    calls.session(&mut cx, nat, call, what.cseq, doors, answer, out);
+                }
+                Leg::Outside if answer => {
+                    let ended = session
+                        .media
+                        .iter()
+                        .zip(0u16..)
+                        .filter(|(media, _)| media.port == 0);
+                    for (_, line) in ended {
+                        calls.drop_line(&mut cx, nat, call, line, out);
+                    }
+                }
+                Leg::Outside => {}
+            }
+        }
+        if let (Leg::Inside, true, Some(contact)) =
+            (from, what.method == b"INVITE", self.work.contacts.first())
+        {
+            calls.set_contact(&mut cx, nat, call, contact.mapping, out);
+        }
+        match (what.method, what.status()) {
+            (b"BYE", None) => calls.ending(&mut cx, call),
+            (b"CANCEL", None) if !calls.is_answered(call) => calls.ending(&mut cx, call),
+            // RFC 3261 section 22.2: a challenged BYE is sent again.
+            (b"BYE", Some(401 | 407)) => {}
+            (b"BYE", Some(200..)) => calls.end(&mut cx, nat, call, out),
+            (b"INVITE", None | Some(100..200)) => calls.progress(&mut cx, call),
+            (b"INVITE", Some(200..300)) => {
+                calls.commit(&mut cx, nat, call, what.cseq, out);
+                calls.answered(&mut cx, nat, call, out);
+            }
+            (b"INVITE", Some(_)) if !calls.is_answered(call) => calls.end(&mut cx, nat, call, out),
+            (b"UPDATE" | b"PRACK", Some(200..300)) => {
+                calls.commit(&mut cx, nat, call, what.cseq, out)
+            }
+            (b"INVITE" | b"UPDATE" | b"PRACK", Some(300..)) => {
+                calls.revert(&mut cx, nat, call, what.cseq, out);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The body, if it is one session description as it stands.
+fn session_body(message: &Message<'_>) -> Option<Range<usize>> {
+    let first = |name| message.index.first(message.bytes, name);
+    let encoded =
+        first(Name::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
+    let kind = first(Name::ContentType)?;
+    let kind = kind.split(|byte| *byte == b';').next()?.trim_ascii();
+    let span = message.header..message.bytes.len();
+    (kind.eq_ignore_ascii_case(b"application/sdp") && !encoded && !span.is_empty()).then_some(span)
+}
+
+/// How debug lines name the message; the method is cut to a sane length.
+fn kind_of(what: &Read<'_>) -> MessageKind {
+    match what.start {
+        StartLine::Request { method, .. } => {
+            let method = method.get(..32).unwrap_or(method);
+            MessageKind::Request(String::from_utf8_lossy(method).into_owned())
+        }
+        StartLine::Response { status } => MessageKind::Response(status),
+    }
+}

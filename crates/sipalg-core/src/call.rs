@@ -1,0 +1,384 @@
+//! Which doors belong to which call, and when they close.
+//!
+//! A call is known by its Call-ID and the inside host it runs over: many calls share a connection,
+//! and a call may outlive one. It owns the media doors of its inside host's latest session
+//! description (offer and answer: RFC 3264), and the signalling door of its contact once answered.
+
+use crate::addr::Ipv4Addr;
+use crate::door::DoorKind;
+use crate::fixup::MediaDoors;
+use crate::nat::{Context, MappingId, Nat};
+use crate::outbox::Outbox;
+use crate::slab::Slab;
+use crate::time::Instant;
+use crate::timer::{Armed, Key};
+use alloc::boxed::Box;
+use core::hash::{BuildHasher, Hash, Hasher};
+use core::time::Duration;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// Names a call for its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallId(pub u32);
+
+/// A call.
+#[derive(Debug)]
+pub struct Call {
+    /// The text of its Call-ID.
+    pub id: Box<[u8]>,
+    /// The inside host.
+    pub host: Ipv4Addr,
+    /// The doors in use, by `m=` line.
+    current: MediaDoors,
+    /// The doors of an offer that is not answered yet, and its CSeq.
+    offered: Option<(u32, MediaDoors)>,
+    contact: Option<MappingId>,
+    contact_open: bool,
+    answered: bool,
+    held: bool,
+    /// Being ended: by a BYE that waits for its answer, or a CANCEL.
+    ending: bool,
+    last_media: Instant,
+    armed: Armed,
+}
+
+/// The calls.
+#[derive(Debug)]
+pub struct Calls {
+    calls: Slab<Call>,
+    by_key: HashMap<u64, CallId, FixedState>,
+    /// Which calls a media mapping belongs to, to find them when packets are seen.
+    by_door: HashMap<MappingId, CallId, FixedState>,
+    state: FixedState,
+}
+
+impl Calls {
+    /// No calls.
+    pub fn new(seed: u64) -> Self {
+        let state = FixedState::with_seed(seed);
+        Calls {
+            calls: Slab::default(),
+            by_key: HashMap::with_hasher(state.clone()),
+            by_door: HashMap::with_hasher(state.clone()),
+            state,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The call of that Call-ID on that inside host.
+    pub fn find(&self, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
+        let found = *self.by_key.get(&self.key(id, host))?;
+        let call = self.calls.get(found.0)?;
+        (*call.id == *id && call.host == host).then_some(found)
+    }
+
+    /// The same, made if there is none. `None` if the table is full.
+    pub fn find_or_make(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: &[u8],
+        host: Ipv4Addr,
+    ) -> Option<CallId> {
+        if let Some(found) = self.find(id, host) {
+            return Some(found);
+        }
+        let key = self.key(id, host);
+        if self.calls.len() >= cx.limits.calls || self.by_key.contains_key(&key) {
+            cx.counters.calls_full += 1;
+            return None;
+        }
+        let call = CallId(self.calls.insert(Call {
+            id: id.into(),
+            host,
+            current: MediaDoors::new(),
+            offered: None,
+            contact: None,
+            contact_open: false,
+            answered: false,
+            held: false,
+            ending: false,
+            last_media: cx.now,
+            armed: None,
+        }));
+        self.by_key.insert(key, call);
+        cx.counters.calls += 1;
+        self.arm(cx, call, cx.lifetimes.call_setup);
+        Some(call)
+    }
+
+    /// The doors its inside host has in use.
+    pub fn current(&self, call: CallId) -> &[(u16, MappingId)] {
+        self.calls.get(call.0).map_or(&[], |call| &call.current)
+    }
+
+    /// The inside host offers or answers with these media ports: their doors open now, and replace
+    /// the others once the exchange is complete.
+    pub fn session(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        cseq: u32,
+        doors: MediaDoors,
+        complete: bool,
+        out: &mut Outbox,
+    ) {
+        for (_, mapping) in &doors {
+            nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
+            self.by_door.insert(*mapping, call);
+        }
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        entry.last_media = cx.now;
+        let before = entry.offered.replace((cseq, doors));
+        if let Some((_, before)) = before {
+            self.close_doors(cx, nat, before, out);
+        }
+        if complete {
+            self.commit(cx, nat, call, cseq, out);
+        }
+    }
+
+    /// The exchange that began with `cseq` is complete: its doors are the call's.
+    pub fn commit(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        cseq: u32,
+        out: &mut Outbox,
+    ) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            if let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq) {
+                let before = core::mem::replace(&mut entry.current, doors);
+                self.close_doors(cx, nat, before, out);
+            }
+        }
+    }
+
+    /// The exchange that began with `cseq` was refused: all stays as it was.
+    pub fn revert(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        cseq: u32,
+        out: &mut Outbox,
+    ) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            if let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq) {
+                self.close_doors(cx, nat, doors, out);
+            }
+        }
+    }
+
+    /// The outside refused or ended the stream of an `m=` line (port 0 in its answer).
+    pub fn drop_line(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        line: u16,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        let mut dropped = MediaDoors::new();
+        let offered = entry.offered.as_mut().map(|(_, doors)| doors);
+        for doors in [Some(&mut entry.current), offered].into_iter().flatten() {
+            dropped.extend(doors.iter().copied().filter(|(of, _)| *of == line));
+            doors.retain(|(of, _)| *of != line);
+        }
+        self.close_doors(cx, nat, dropped, out);
+    }
+
+    /// Either side's session description says whether the media is held.
+    pub fn set_held(&mut self, now: Instant, call: CallId, held: bool) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.held = held;
+            entry.last_media = now;
+        }
+    }
+
+    /// The inside host named the address at which requests of this call reach it.
+    pub fn set_contact(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        contact: MappingId,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        if entry.contact == Some(contact) {
+            return;
+        }
+        nat.hold(cx, contact);
+        if entry.contact_open {
+            nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
+        }
+        if let Some(old) = entry.contact.replace(contact) {
+            if entry.contact_open {
+                nat.close_door(cx, old, out);
+            }
+            nat.release(cx, old);
+        }
+    }
+
+    /// The called party accepted: media is expected from now on, and the contact must be reachable.
+    pub fn answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        if entry.answered {
+            return;
+        }
+        entry.answered = true;
+        entry.ending = false;
+        entry.last_media = cx.now;
+        if let Some(contact) = entry.contact {
+            entry.contact_open = true;
+            nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
+        }
+        self.arm(cx, call, check_interval(cx));
+    }
+
+    /// The call is being set up and somebody says so: it gets more time.
+    pub fn progress(&mut self, cx: &mut Context<'_>, call: CallId) {
+        if self
+            .calls
+            .get(call.0)
+            .is_some_and(|call| !call.answered && !call.ending)
+        {
+            self.arm(cx, call, cx.lifetimes.call_setup);
+        }
+    }
+
+    /// Somebody asks to end the call: it ends with the answer, or without one after a transaction's
+    /// time.
+    pub fn ending(&mut self, cx: &mut Context<'_>, call: CallId) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.ending = true;
+            self.arm(cx, call, cx.lifetimes.transaction);
+        }
+    }
+
+    /// Whether it was answered.
+    pub fn is_answered(&self, call: CallId) -> bool {
+        self.calls.get(call.0).is_some_and(|call| call.answered)
+    }
+
+    /// The call is over.
+    pub fn end(&mut self, cx: &mut Context<'_>, nat: &mut Nat, call: CallId, out: &mut Outbox) {
+        let Some(mut entry) = self.calls.remove(call.0) else {
+            return;
+        };
+        cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
+        let key = self.key(&entry.id, entry.host);
+        self.by_key.remove(&key);
+        self.close_doors(cx, nat, entry.current, out);
+        if let Some((_, doors)) = entry.offered {
+            self.close_doors(cx, nat, doors, out);
+        }
+        if let Some(contact) = entry.contact {
+            if entry.contact_open {
+                nat.close_door(cx, contact, out);
+            }
+            nat.release(cx, contact);
+        }
+    }
+
+    /// The kernel saw packets on a media mapping.
+    pub fn media_seen(&mut self, now: Instant, mapping: MappingId) {
+        if let Some(call) = self.by_door.get(&mapping) {
+            if let Some(entry) = self.calls.get_mut(call.0) {
+                entry.last_media = now;
+            }
+        }
+    }
+
+    /// A deadline of a call came: it ends, or its doors are kept for another while.
+    pub fn expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, call: CallId, out: &mut Outbox) {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        entry.armed = None;
+        let silence = if entry.held || entry.current.is_empty() {
+            cx.lifetimes.call_silence
+        } else {
+            cx.lifetimes.media_inactivity
+        };
+        let silent = cx.now.since(entry.last_media) >= silence;
+        if !entry.answered || entry.ending || silent {
+            self.end(cx, nat, call, out);
+            return;
+        }
+        let offered = entry.offered.iter().flat_map(|(_, doors)| doors);
+        let media = entry
+            .current
+            .iter()
+            .chain(offered)
+            .map(|(_, mapping)| *mapping);
+        let contact = entry.contact.filter(|_| entry.contact_open);
+        for mapping in media.chain(contact) {
+            if let Some(door) = nat.door(mapping) {
+                nat.refresh_door(mapping, door.lifetime, out);
+            }
+        }
+        self.arm(cx, call, check_interval(cx));
+    }
+
+    fn close_doors(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        doors: MediaDoors,
+        out: &mut Outbox,
+    ) {
+        for (_, mapping) in doors {
+            nat.close_door(cx, mapping, out);
+            if nat.door(mapping).is_none() {
+                self.by_door.remove(&mapping);
+            }
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>, call: CallId, after: Duration) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            let at = cx.now + after;
+            cx.timers.arm(&mut entry.armed, Key::Call(call.0), at);
+        }
+    }
+
+    fn key(&self, id: &[u8], host: Ipv4Addr) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        id.hash(&mut hasher);
+        host.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// How long the kernel keeps a call's door by itself: longer than any time between two refreshes.
+fn door_lifetime(cx: &Context<'_>) -> Duration {
+    cx.lifetimes.media_inactivity * 2 + cx.lifetimes.call_setup
+}
+
+/// How often an answered call is looked at.
+fn check_interval(cx: &Context<'_>) -> Duration {
+    cx.lifetimes.media_inactivity / 2
+}

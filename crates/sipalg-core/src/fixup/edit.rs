@@ -1,0 +1,159 @@
+//! Ordered splices into a message: the only way its bytes ever change.
+
+use crate::addr::{Ipv4Addr, SocketAddrV4};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// A short text made without allocating: at most an address with a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Text {
+    bytes: [u8; 24],
+    length: u8,
+}
+
+impl Text {
+    const EMPTY: Text = Text {
+        bytes: [0; 24],
+        length: 0,
+    };
+
+    /// `a.b.c.d`.
+    pub fn address(address: Ipv4Addr) -> Text {
+        let mut text = Text::EMPTY;
+        for (index, octet) in address.octets().into_iter().enumerate() {
+            if index > 0 {
+                text.push(b'.');
+            }
+            text.push_number(u64::from(octet));
+        }
+        text
+    }
+
+    /// `a.b.c.d:port`.
+    pub fn endpoint(endpoint: SocketAddrV4) -> Text {
+        let mut text = Text::address(*endpoint.ip());
+        text.push(b':');
+        text.push_number(u64::from(endpoint.port()));
+        text
+    }
+
+    /// A decimal number.
+    pub fn number(number: u64) -> Text {
+        let mut text = Text::EMPTY;
+        text.push_number(number);
+        text
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes
+            .get(..usize::from(self.length))
+            .unwrap_or_default()
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn push_number(&mut self, number: u64) {
+        if number >= 10 {
+            self.push_number(number / 10);
+        }
+        self.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+    }
+}
+
+/// One replacement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Edit {
+    range: Range<usize>,
+    text: Text,
+}
+
+/// The replacements in one message, kept in order and apart.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Edits {
+    list: Vec<Edit>,
+}
+
+impl Edits {
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Whether nothing is replaced.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Replaces `range` of the message by `text`; false if an earlier edit overlaps it, or the bytes
+    /// are the same already.
+    pub fn replace(&mut self, message: &[u8], range: Range<usize>, text: Text) -> bool {
+        if message
+            .get(range.clone())
+            .is_none_or(|old| old == text.as_bytes())
+        {
+            return false;
+        }
+        let place = self
+            .list
+            .partition_point(|edit| edit.range.start < range.start);
+        let before = place.checked_sub(1).and_then(|index| self.list.get(index));
+        let after = self.list.get(place);
+        if before.is_some_and(|edit| edit.range.end > range.start)
+            || after.is_some_and(|edit| edit.range.start < range.end)
+        {
+            return false;
+        }
+        self.list.insert(place, Edit { range, text });
+        true
+    }
+
+    /// By how many bytes the message grows between `from` and its end.
+    pub fn growth(&self, from: usize) -> i64 {
+        self.list
+            .iter()
+            .filter(|edit| edit.range.start >= from)
+            .map(|edit| i64::from(edit.text.length) - edit.range.len() as i64)
+            .sum()
+    }
+
+    /// Appends the message with its replacements to `out`.
+    pub fn apply(&self, message: &[u8], out: &mut Vec<u8>) {
+        let mut at = 0;
+        for edit in &self.list {
+            out.extend_from_slice(message.get(at..edit.range.start).unwrap_or_default());
+            out.extend_from_slice(edit.text.as_bytes());
+            at = edit.range.end;
+        }
+        out.extend_from_slice(message.get(at..).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_apply_in_the_order_of_their_places() {
+        let mut edits = Edits::default();
+        let message = b"one two three";
+        assert!(edits.replace(message, 8..13, Text::number(3)));
+        assert!(edits.replace(
+            message,
+            0..3,
+            Text::endpoint(SocketAddrV4::new([1, 20, 255, 0].into(), 65535))
+        ));
+        assert!(!edits.replace(message, 2..5, Text::number(1)), "overlap");
+        assert!(!edits.replace(message, 9..13, Text::number(1)), "overlap");
+        let mut out = Vec::new();
+        edits.apply(message, &mut out);
+        assert_eq!(out, b"1.20.255.0:65535 two 3");
+        assert_eq!(edits.growth(0), out.len() as i64 - message.len() as i64);
+        assert_eq!(edits.growth(4), -4);
+    }
+}

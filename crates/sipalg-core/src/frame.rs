@@ -1,0 +1,533 @@
+//! Cuts a byte stream into whole SIP messages, however TCP segmented it.
+//!
+//! Segment borders mean nothing here: any cutting gives the same pieces. Bytes already scanned are
+//! not scanned again. The first bytes of a stream decide whether it is SIP; what is not, or can no
+//! longer be framed beyond doubt, is passed unchanged for the rest of the connection's life
+//! (*demoted*), so that a stream cannot be steered into looking like SIP later.
+
+use crate::config::Limits;
+use crate::event::Demotion;
+use crate::sip::{Index, Name, parse_decimal};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// A whole message and the index of its header section.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// All its bytes.
+    pub bytes: &'a [u8],
+    /// Length of start line, headers and empty line.
+    pub header: usize,
+    /// Where the header fields are.
+    pub index: &'a Index,
+    /// Whether Content-Length was absent, and taken as 0.
+    pub length_missing: bool,
+}
+
+/// What the stream was cut into, in order; the pieces' bytes together are the stream.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// A CRLF between messages (RFC 5626 section 3.5.1).
+    KeepAlive(&'a [u8]),
+    /// A whole message.
+    Message(Message<'a>),
+    /// Part of a message whose body is over the limit: passes unchanged.
+    Oversize {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether the message begins here.
+        first: bool,
+    },
+    /// From here on everything is [`Piece::Raw`].
+    Demoted(Demotion),
+    /// Bytes that are not looked into.
+    Raw(&'a [u8]),
+    /// The stream ends in the middle of a message, of which this is known.
+    Partial {
+        /// Bytes at hand.
+        received: usize,
+        /// The header's length once it is whole, else 0.
+        header: usize,
+        /// The message's length once known, else 0.
+        total: usize,
+    },
+}
+
+/// The state of one direction of a connection. Small while no message is incomplete.
+#[derive(Debug, Default)]
+pub struct Framer {
+    partial: Option<Box<Partial>>,
+    /// Bytes of an oversize message that are still to pass, and whether none has passed yet.
+    oversize: u64,
+    oversize_begins: bool,
+    demoted: bool,
+}
+
+/// An incomplete message.
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    scan: Scan,
+}
+
+/// How far the message at hand has been read.
+#[derive(Debug, Default)]
+pub struct Scan {
+    index: Index,
+    start: StartCheck,
+    /// Bytes of the message in which line ends have been looked for.
+    scanned: usize,
+    /// Where the line being read began.
+    line: usize,
+    /// Whether lines end in CRLF, once the first did.
+    crlf: Option<bool>,
+    /// Length of the header section, once whole.
+    header: usize,
+    /// Length of the message, once known.
+    total: usize,
+    length_missing: bool,
+}
+
+enum Step {
+    NeedMore,
+    KeepAlive(usize),
+    Whole,
+    Oversize(u64),
+    Demote(Demotion),
+}
+
+impl Framer {
+    /// Takes in the next bytes of the stream and hands on the pieces. `scan` is memory to work in,
+    /// left empty.
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        scan: &mut Scan,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) {
+        match self.partial.take() {
+            None => {
+                let taken = self.cut(input, limits, scan, each);
+                let rest = input.get(taken..).unwrap_or_default();
+                if !rest.is_empty() {
+                    self.partial = Some(Box::new(Partial {
+                        bytes: rest.to_vec(),
+                        scan: core::mem::take(scan),
+                    }));
+                }
+            }
+            Some(mut partial) => {
+                partial.bytes.extend_from_slice(input);
+                let taken = self.cut(&partial.bytes, limits, &mut partial.scan, each);
+                if taken < partial.bytes.len() {
+                    partial.bytes.drain(..taken);
+                    self.partial = Some(partial);
+                }
+            }
+        }
+    }
+
+    /// The stream ended: what was held back, to be passed unchanged.
+    pub fn end(&mut self) -> Vec<u8> {
+        self.partial.take().map_or_else(Vec::new, |p| p.bytes)
+    }
+
+    /// Passes everything unchanged from now on; what was held back comes with the next
+    /// [`feed`](Self::feed) or [`end`](Self::end).
+    pub fn demote(&mut self) {
+        self.demoted = true;
+    }
+
+    /// Cuts `data`, of which the first message has been read as far as `scan` says; returns how many
+    /// bytes were handed on.
+    fn cut(
+        &mut self,
+        data: &[u8],
+        limits: &Limits,
+        scan: &mut Scan,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) -> usize {
+        let mut at = 0;
+        while let Some(rest @ [_, ..]) = data.get(at..) {
+            if self.demoted {
+                each(Piece::Raw(rest));
+                return data.len();
+            }
+            if self.oversize > 0 {
+                let length = rest
+                    .len()
+                    .min(usize::try_from(self.oversize).unwrap_or(usize::MAX));
+                each(Piece::Oversize {
+                    bytes: rest.get(..length).unwrap_or_default(),
+                    first: core::mem::take(&mut self.oversize_begins),
+                });
+                self.oversize -= length as u64;
+                at += length;
+                continue;
+            }
+            match scan.advance(rest, limits) {
+                Step::NeedMore => {
+                    each(Piece::Partial {
+                        received: rest.len(),
+                        header: scan.header,
+                        total: scan.total,
+                    });
+                    return at;
+                }
+                Step::KeepAlive(length) => {
+                    each(Piece::KeepAlive(rest.get(..length).unwrap_or_default()));
+                    at += length;
+                }
+                Step::Whole => {
+                    each(Piece::Message(Message {
+                        bytes: rest.get(..scan.total).unwrap_or_default(),
+                        header: scan.header,
+                        index: &scan.index,
+                        length_missing: scan.length_missing,
+                    }));
+                    at += scan.total;
+                    scan.clear();
+                }
+                Step::Oversize(total) => {
+                    self.oversize = total;
+                    self.oversize_begins = true;
+                    scan.clear();
+                }
+                Step::Demote(reason) => {
+                    self.demoted = true;
+                    scan.clear();
+                    each(Piece::Demoted(reason));
+                }
+            }
+        }
+        at
+    }
+}
+
+impl Scan {
+    fn clear(&mut self) {
+        self.index.clear();
+        let index = core::mem::take(&mut self.index);
+        *self = Scan {
+            index,
+            ..Scan::default()
+        };
+    }
+
+    /// Reads on in `message`, the bytes at hand from the start of the message.
+    fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
+        if self.scanned == 0 && self.header == 0 {
+            match message {
+                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
+                [b'\n', ..] => return Step::KeepAlive(1),
+                [b'\r'] => return Step::NeedMore,
+                _ => {}
+            }
+        }
+        if self.header == 0 {
+            match self.header_section(message, limits) {
+                Ok(true) => {}
+                Ok(false) => return Step::NeedMore,
+                Err(reason) => return Step::Demote(reason),
+            }
+            let body = match self.content_length(message) {
+                Ok(body) => body,
+                Err(reason) => return Step::Demote(reason),
+            };
+            let total = self.header as u64 + body;
+            if body > limits.body_bytes as u64 {
+                return Step::Oversize(total);
+            }
+            self.total = usize::try_from(total).unwrap_or(usize::MAX);
+        }
+        if message.len() >= self.total {
+            Step::Whole
+        } else {
+            Step::NeedMore
+        }
+    }
+
+    /// Indexes line after line; true once the empty line was found.
+    fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
+        if !self.start.done {
+            self.start.check(message)?;
+        }
+        while let Some(found) = message
+            .get(self.scanned..)
+            .and_then(|rest| memchr::memchr(b'\n', rest))
+        {
+            let feed = self.scanned + found;
+            if feed >= limits.header_bytes {
+                return Err(Demotion::HeaderTooLong);
+            }
+            let crlf = feed > self.line && message.get(feed - 1) == Some(&b'\r');
+            if *self.crlf.get_or_insert(crlf) != crlf {
+                return Err(Demotion::MixedLineEnds);
+            }
+            let line = self.line..feed - usize::from(crlf);
+            self.scanned = feed + 1;
+            self.line = feed + 1;
+            if line.is_empty() {
+                self.header = feed + 1;
+                return Ok(true);
+            }
+            if line.start == 0 {
+                self.index.start_line = line;
+            } else {
+                self.index.add_line(message, line);
+            }
+        }
+        self.scanned = message.len();
+        if message.len() > limits.header_bytes {
+            return Err(Demotion::HeaderTooLong);
+        }
+        Ok(false)
+    }
+
+    /// The body's length by Content-Length (RFC 3261 sections 18.3 and 20.14). More than one, even
+    /// if equal, and anything but digits is doubt: another parser may frame differently.
+    fn content_length(&mut self, message: &[u8]) -> Result<u64, Demotion> {
+        let mut fields = self.index.all(Name::ContentLength);
+        let Some(field) = fields.next() else {
+            self.length_missing = true;
+            return Ok(0);
+        };
+        if fields.next().is_some() {
+            return Err(Demotion::DuplicateLength);
+        }
+        let value = message.get(field.value.clone()).unwrap_or_default();
+        parse_decimal(value.trim_ascii())
+            .filter(|length| *length <= u64::from(u32::MAX))
+            .ok_or(Demotion::BadLength)
+    }
+}
+
+/// Judges a start line byte by byte, so that a stream that is not SIP is let go at the first byte
+/// that cannot be, and nothing is read twice.
+#[derive(Debug, Default)]
+struct StartCheck {
+    state: StartState,
+    /// Bytes judged.
+    checked: usize,
+    /// Bytes of the word being read.
+    word: usize,
+    done: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum StartState {
+    #[default]
+    Method,
+    BeforeUri,
+    Scheme,
+    Rest,
+    Status,
+}
+
+/// Longer than any method or URI scheme in use; bounds what is held of a stream of word characters.
+const LONGEST_WORD: usize = 64;
+
+impl StartCheck {
+    fn check(&mut self, message: &[u8]) -> Result<(), Demotion> {
+        for byte in message.get(self.checked..).unwrap_or_default() {
+            self.checked += 1;
+            if *byte == b'\n' {
+                self.done = true;
+                let line = message.get(..self.checked).unwrap_or_default();
+                let whole = crate::sip::StartLine::parse(line, 0..line.len()).is_some();
+                return if whole { Ok(()) } else { Err(Demotion::NotSip) };
+            }
+            self.state = self.next(message, *byte).ok_or(Demotion::NotSip)?;
+        }
+        Ok(())
+    }
+
+    /// The state after `byte`, or `None` if no SIP start line goes on like this.
+    fn next(&mut self, message: &[u8], byte: u8) -> Option<StartState> {
+        use StartState::{BeforeUri, Method, Rest, Scheme, Status};
+        self.word += 1;
+        if self.word > LONGEST_WORD && matches!(self.state, Method | BeforeUri | Scheme) {
+            return None;
+        }
+        match (self.state, byte) {
+            (Method, b'/') if self.word == 4 => message
+                .get(..3)?
+                .eq_ignore_ascii_case(b"SIP")
+                .then_some(Status),
+            (Method, b' ' | b'\t') if self.word > 1 => {
+                self.word = 0;
+                Some(BeforeUri)
+            }
+            (Method, _) if is_token(byte) => Some(Method),
+            (BeforeUri, b' ' | b'\t' | b'<') => Some(BeforeUri),
+            (BeforeUri, b'*') => Some(Rest),
+            (BeforeUri, _) if byte.is_ascii_alphabetic() => {
+                self.word = 0;
+                Some(Scheme)
+            }
+            (Scheme, b':') => Some(Rest),
+            (Scheme, _) if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') => {
+                Some(Scheme)
+            }
+            (Status, _) if byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r') => None,
+            (Rest | Status, 0) => None,
+            (Rest | Status, _) => Some(self.state),
+            _ => None,
+        }
+    }
+}
+
+/// RFC 3261 section 25.1 `token`.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pieces of a stream, fed in the given parts, as text.
+    fn pieces(parts: &[&[u8]], limits: &Limits) -> Vec<String> {
+        let mut framer = Framer::default();
+        let mut scan = Scan::default();
+        let mut found = Vec::new();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut raw = String::new();
+        for part in parts {
+            framer.feed(part, limits, &mut scan, &mut |piece| match piece {
+                Piece::KeepAlive(bytes) => found.push(format!("keep-alive {}", bytes.len())),
+                Piece::Message(m) => found.push(format!("message {}", text(m.bytes))),
+                Piece::Demoted(reason) => found.push(format!("{reason:?}")),
+                Piece::Oversize { bytes, .. } | Piece::Raw(bytes) => raw.push_str(&text(bytes)),
+                Piece::Partial { .. } => {}
+            });
+        }
+        raw.push_str(&text(&framer.end()));
+        found.push(format!("raw {raw}"));
+        found
+    }
+
+    fn whole(stream: &[u8]) -> Vec<String> {
+        pieces(&[stream], &Limits::default())
+    }
+
+    const OPTIONS: &str = "OPTIONS sip:a@b SIP/2.0\r\nl: 4\r\nCSeq: 1 OPTIONS\r\n\r\nbody";
+
+    #[test]
+    fn any_cut_gives_the_same_pieces() {
+        let stream =
+            format!("\r\n\r\n{OPTIONS}{OPTIONS}\r\nSIP/2.0 200 OK\r\n\r\nGET / HTTP/1.1\r\n");
+        let expected = whole(stream.as_bytes());
+        assert_eq!(
+            expected.iter().filter(|p| p.starts_with("message")).count(),
+            3
+        );
+        assert!(expected.contains(&"raw GET / HTTP/1.1\r\n".to_string()));
+        for first in 0..stream.len() {
+            for second in first..stream.len() {
+                let bytes = stream.as_bytes();
+                let parts = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(
+                    pieces(&parts, &Limits::default()),
+                    expected,
+                    "{first} {second}"
+                );
+            }
+        }
+        let single: Vec<_> = stream.as_bytes().chunks(1).collect();
+        assert_eq!(pieces(&single, &Limits::default()), expected);
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_sip_is_let_go_at_once() {
+        for stream in [
+            "GET /",
+            "POST /sip HTTP/1.1",
+            "\x16\x03\x01\x02",
+            "HTTP/",
+            "SSH-2.0-x\r\n",
+            "EHLO me\r\n",
+            "\0",
+        ] {
+            let found = whole(stream.as_bytes());
+            assert_eq!(found, ["NotSip".to_string(), format!("raw {stream}")]);
+        }
+    }
+
+    #[test]
+    fn sip_inside_another_protocol_is_never_looked_into() {
+        let stream = format!("POST http://x/ HTTP/1.1\r\nContent-Length: 900\r\n\r\n{OPTIONS}");
+        let (head, tail) = stream.as_bytes().split_at(stream.len() - OPTIONS.len());
+        let found = pieces(&[head, tail], &Limits::default());
+        assert_eq!(found, ["NotSip".to_string(), format!("raw {stream}")]);
+    }
+
+    #[test]
+    fn doubtful_lengths_demote_and_lose_nothing() {
+        for (length, reason) in [
+            ("l: 4\r\nContent-Length: 4\r\n", "DuplicateLength"),
+            ("l: -4\r\n", "BadLength"),
+            ("l: +4\r\n", "BadLength"),
+            ("l: 4294967328\r\n", "BadLength"),
+            ("l: 99999999999999999999\r\n", "BadLength"),
+            ("l: 4;x\r\n", "BadLength"),
+            ("l: 4\n", "MixedLineEnds"),
+        ] {
+            let stream = format!("OPTIONS sip:a@b SIP/2.0\r\n{length}\r\nbody");
+            assert_eq!(
+                whole(stream.as_bytes()),
+                [reason.to_string(), format!("raw {stream}")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_length_is_zero_and_the_next_byte_must_begin_a_message() {
+        let stream = "OPTIONS sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n\0ody";
+        let found = whole(stream.as_bytes());
+        assert_eq!(found[1..], ["NotSip".to_string(), "raw \0ody".to_string()]);
+    }
+
+    #[test]
+    fn bare_line_feeds_throughout_are_accepted() {
+        let stream = "OPTIONS sip:a@b SIP/2.0\nl: 2\n\nhi";
+        assert_eq!(
+            whole(stream.as_bytes()),
+            [format!("message {stream}"), "raw ".into()]
+        );
+    }
+
+    #[test]
+    fn an_oversize_body_passes_and_framing_goes_on() {
+        let limits = Limits {
+            body_bytes: 3,
+            ..Limits::default()
+        };
+        let small = "OPTIONS sip:a@b SIP/2.0\r\nl: 2\r\n\r\nhi";
+        let stream = format!("{OPTIONS}{small}");
+        let found = pieces(&[stream.as_bytes()], &limits);
+        assert_eq!(
+            found,
+            [format!("message {small}"), format!("raw {OPTIONS}")]
+        );
+    }
+
+    #[test]
+    fn a_header_section_without_end_is_bounded() {
+        let limits = Limits {
+            header_bytes: 100,
+            ..Limits::default()
+        };
+        let stream = format!("OPTIONS sip:a@b SIP/2.0\r\nX: {}", "x".repeat(200));
+        let parts: Vec<_> = stream.as_bytes().chunks(7).collect();
+        assert_eq!(
+            pieces(&parts, &limits),
+            ["HeaderTooLong".to_string(), format!("raw {stream}")]
+        );
+    }
+}

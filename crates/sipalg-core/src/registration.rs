@@ -1,0 +1,301 @@
+//! Registrations: which contacts a registrar has accepted, and for how long.
+//!
+//! A REGISTER on its way out only maps its contacts. Their signalling doors open when the registrar
+//! says 2xx, for the lifetime that it grants (RFC 3261 section 10.3), and close when that ends.
+
+use crate::addr::{Ipv4Addr, SocketAddrV4};
+use crate::door::DoorKind;
+use crate::fixup::{OutContact, expires_of};
+use crate::nat::{Context, MappingId, Nat};
+use crate::outbox::Outbox;
+use crate::sip::{Index, Name, parse_decimal, uri};
+use crate::time::Instant;
+use crate::timer::{Armed, Key};
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hash, Hasher};
+use core::time::Duration;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// A REGISTER that waits for its final response.
+#[derive(Debug)]
+struct Pending {
+    cseq: u32,
+    /// The hash of its address-of-record.
+    aor: u64,
+    contacts: Vec<OutContact>,
+    /// `Contact: *`: all contacts are taken back.
+    all: bool,
+    /// Its Expires field.
+    expires: Option<u64>,
+    armed: Armed,
+}
+
+/// A contact that a registrar has accepted.
+#[derive(Debug)]
+struct Registration {
+    host: Ipv4Addr,
+    until: Instant,
+    armed: Armed,
+}
+
+/// A REGISTER request as far as it matters here.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Its Call-ID.
+    pub call_id: &'a [u8],
+    /// Its CSeq number.
+    pub cseq: u32,
+    /// Its To, the address-of-record.
+    pub to: &'a [u8],
+    /// The host's own contacts in it.
+    pub contacts: &'a [OutContact],
+    /// Whether its Contact is `*`.
+    pub all: bool,
+    /// Its Expires field.
+    pub expires: Option<u64>,
+}
+
+/// The registrations and those under way.
+#[derive(Debug)]
+pub struct Registrations {
+    pending: HashMap<u64, Pending, FixedState>,
+    confirmed: HashMap<(MappingId, u64), Registration, FixedState>,
+    state: FixedState,
+}
+
+impl Registrations {
+    /// None.
+    pub fn new(seed: u64) -> Self {
+        let state = FixedState::with_seed(seed);
+        Registrations {
+            pending: HashMap::with_hasher(state.clone()),
+            confirmed: HashMap::with_hasher(state.clone()),
+            state,
+        }
+    }
+
+    /// How many are confirmed.
+    pub fn len(&self) -> usize {
+        self.confirmed.len()
+    }
+
+    /// `host` asks a registrar to register.
+    pub fn request(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        host: Ipv4Addr,
+        request: &Request<'_>,
+    ) {
+        let key = self.hash(request.call_id, host);
+        let full = self.pending.len() + self.confirmed.len() >= cx.limits.registrations;
+        if full && !self.pending.contains_key(&key) {
+            cx.counters.registrations_full += 1;
+            return;
+        }
+        for contact in request.contacts {
+            nat.hold(cx, contact.mapping);
+        }
+        let pending = Pending {
+            cseq: request.cseq,
+            aor: self.hash(aor_of(request.to), host),
+            contacts: request.contacts.to_vec(),
+            all: request.all,
+            expires: request.expires,
+            armed: None,
+        };
+        if let Some(before) = self.pending.insert(key, pending) {
+            self.forget(cx, nat, key, before);
+        }
+        if let Some(pending) = self.pending.get_mut(&key) {
+            let at = cx.now + cx.lifetimes.transaction;
+            cx.timers.arm(&mut pending.armed, Key::Pending(key), at);
+        }
+    }
+
+    /// A registrar's final response to a REGISTER of `host`, as it came from outside. True if a door
+    /// opened.
+    pub fn response(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        host: Ipv4Addr,
+        status: u16,
+        cseq: u32,
+        message: &[u8],
+        index: &Index,
+        out: &mut Outbox,
+    ) -> bool {
+        let key = self.hash(index.first(message, Name::CallId).unwrap_or_default(), host);
+        if self
+            .pending
+            .get(&key)
+            .is_none_or(|pending| pending.cseq != cseq)
+        {
+            return false;
+        }
+        let Some(pending) = self.pending.remove(&key) else {
+            return false;
+        };
+        let mut opened = false;
+        if (200..300).contains(&status) {
+            if pending.all {
+                self.unregister_all(cx, nat, host, pending.aor, out);
+            }
+            for contact in &pending.contacts {
+                let asked = contact.expires.or(pending.expires);
+                let granted = granted(cx, nat, contact.mapping, asked, message, index);
+                opened |= self.confirm(cx, nat, host, contact.mapping, pending.aor, granted, out);
+            }
+        }
+        self.forget(cx, nat, key, pending);
+        opened
+    }
+
+    /// A REGISTER was never answered.
+    pub fn pending_expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, key: u64) {
+        if let Some(mut pending) = self.pending.remove(&key) {
+            pending.armed = None;
+            self.forget(cx, nat, key, pending);
+        }
+    }
+
+    /// A registration's time is over.
+    pub fn expired(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        mapping: MappingId,
+        aor: u64,
+        out: &mut Outbox,
+    ) {
+        if self.confirmed.remove(&(mapping, aor)).is_some() {
+            nat.close_door(cx, mapping, out);
+        }
+    }
+
+    /// The registrar granted `seconds`, or took the contact back with 0.
+    fn confirm(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        host: Ipv4Addr,
+        mapping: MappingId,
+        aor: u64,
+        seconds: u64,
+        out: &mut Outbox,
+    ) -> bool {
+        let name = (mapping, aor);
+        if seconds == 0 {
+            if let Some(mut gone) = self.confirmed.remove(&name) {
+                cx.timers
+                    .disarm(&mut gone.armed, Key::Registration(mapping.0, aor));
+                nat.close_door(cx, mapping, out);
+            }
+            return false;
+        }
+        let lifetime = Duration::from_secs(seconds.min(LONGEST)) + cx.lifetimes.registration_grace;
+        let until = cx.now + lifetime;
+        // The kernel's own timeout is the longer one, so that it never closes before we do.
+        let kept = lifetime + cx.lifetimes.registration_grace;
+        let mut opened = false;
+        if self.confirmed.contains_key(&name) {
+            nat.refresh_door(mapping, kept, out);
+        } else {
+            opened = nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
+            cx.counters.registrations += 1;
+        }
+        let entry = self.confirmed.entry(name).or_insert(Registration {
+            host,
+            until,
+            armed: None,
+        });
+        entry.until = until;
+        cx.timers
+            .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
+        opened
+    }
+
+    fn unregister_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        host: Ipv4Addr,
+        aor: u64,
+        out: &mut Outbox,
+    ) {
+        let gone: Vec<MappingId> = nat
+            .list()
+            .into_iter()
+            .map(|(id, _)| id)
+            .filter(|id| {
+                self.confirmed
+                    .get(&(*id, aor))
+                    .is_some_and(|r| r.host == host)
+            })
+            .collect();
+        for mapping in gone {
+            self.confirm(cx, nat, host, mapping, aor, 0, out);
+        }
+    }
+
+    fn forget(&mut self, cx: &mut Context<'_>, nat: &mut Nat, key: u64, mut pending: Pending) {
+        cx.timers.disarm(&mut pending.armed, Key::Pending(key));
+        for contact in pending.contacts {
+            nat.release(cx, contact.mapping);
+        }
+    }
+
+    fn hash(&self, text: &[u8], host: Ipv4Addr) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        text.hash(&mut hasher);
+        host.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Longer than any registrar grants: keeps sums of time in bounds.
+const LONGEST: u64 = 7 * 24 * 3600;
+
+/// What the response grants to a contact: its own `expires`, else the Expires field, else what was
+/// asked for, else the default. A contact that the response does not list has been taken back.
+fn granted(
+    cx: &Context<'_>,
+    nat: &Nat,
+    mapping: MappingId,
+    asked: Option<u64>,
+    message: &[u8],
+    index: &Index,
+) -> u64 {
+    let Some(global) = nat.get(mapping).map(|mapping| mapping.global) else {
+        return 0;
+    };
+    let listed = index
+        .all(Name::Contact)
+        .flat_map(|field| uri::values(message, field.value.clone()))
+        .filter_map(|value| uri::address(message, value))
+        .find(|address| names(message, address.uri.clone(), global));
+    let Some(address) = listed else {
+        return 0;
+    };
+    let field = index.first(message, Name::Expires).and_then(parse_decimal);
+    expires_of(message, address.parameters)
+        .or(field)
+        .or(asked)
+        .unwrap_or(cx.lifetimes.registration.as_secs())
+}
+
+fn names(message: &[u8], uri_span: core::ops::Range<usize>, global: SocketAddrV4) -> bool {
+    uri::uri_host(message, uri_span).is_some_and(|found| {
+        let port = found.host.port.unwrap_or(found.default_port());
+        SocketAddrV4::new(found.host.address, port) == global
+    })
+}
+
+/// The URI of a To value: the address-of-record without its display name and tag.
+fn aor_of(to: &[u8]) -> &[u8] {
+    uri::address(to, 0..to.len())
+        .and_then(|address| to.get(address.uri))
+        .unwrap_or(to)
+}

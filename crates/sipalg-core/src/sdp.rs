@@ -1,0 +1,312 @@
+//! A lossless view of a session description (RFC 8866): where its addresses and ports are.
+//!
+//! Knows nothing of NAT. All ranges are byte offsets into the bytes given to [`Session::parse`].
+
+use crate::addr::Ipv4Addr;
+use crate::sip::parse_decimal;
+use crate::sip::uri;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// An IPv4 literal and its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Literal {
+    /// Its bytes.
+    pub span: Range<usize>,
+    /// The address.
+    pub address: Ipv4Addr,
+}
+
+/// What may flow in which direction (RFC 8866 section 6.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Direction {
+    /// Both ways, also where nothing is said.
+    #[default]
+    SendReceive,
+    /// `sendonly`, `recvonly` or `inactive`: held by one side.
+    Held,
+}
+
+/// One `m=` section.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Media {
+    /// The place of the port.
+    pub port_span: Range<usize>,
+    /// The port; 0 is a rejected or ended stream.
+    pub port: u16,
+    /// How many ports follow each other (`m=audio 6000/2`).
+    pub count: u16,
+    /// Whether the transport is over UDP.
+    pub udp: bool,
+    /// Its own `c=`, if it has one with an IPv4 literal.
+    pub connection: Option<Literal>,
+    /// Whether it has a `c=` that is no IPv4 literal.
+    pub foreign_connection: bool,
+    /// `a=rtcp:` (RFC 3605).
+    pub rtcp: Option<Rtcp>,
+    /// Its own direction.
+    pub direction: Option<Direction>,
+}
+
+/// An `a=rtcp:port [IN IP4 address]` attribute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rtcp {
+    /// The place of the port.
+    pub port_span: Range<usize>,
+    /// The port.
+    pub port: u16,
+    /// The address, if one is given.
+    pub address: Option<Literal>,
+}
+
+/// A session description's places of addresses.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Session {
+    /// The address of `o=`.
+    pub origin: Option<Literal>,
+    /// The session's `c=`.
+    pub connection: Option<Literal>,
+    /// The session's direction.
+    pub direction: Direction,
+    /// The `m=` sections, in order.
+    pub media: Vec<Media>,
+}
+
+impl Session {
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        self.origin = None;
+        self.connection = None;
+        self.direction = Direction::default();
+        self.media.clear();
+    }
+
+    /// Reads `body`; false (and nothing of use) if it does not begin as a session description.
+    pub fn parse(&mut self, body: &[u8]) -> bool {
+        self.clear();
+        if !body.starts_with(b"v=") {
+            return false;
+        }
+        let mut start = 0;
+        while start < body.len() {
+            let rest = body.get(start..).unwrap_or_default();
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
+            let line = rest.get(..length).unwrap_or_default().trim_ascii_end();
+            self.line(body, start..start + line.len());
+            start += length;
+        }
+        true
+    }
+
+    /// The connection address that governs a section: its own, or else the session's.
+    pub fn connection_of<'a>(&'a self, media: &'a Media) -> Option<&'a Literal> {
+        if media.foreign_connection {
+            return None;
+        }
+        media.connection.as_ref().or(self.connection.as_ref())
+    }
+
+    /// Whether every section with a port is held.
+    pub fn held(&self) -> bool {
+        let mut live = self.media.iter().filter(|media| media.port != 0).peekable();
+        live.peek().is_some()
+            && live.all(|media| {
+                media.direction.unwrap_or(self.direction) == Direction::Held
+                    || self
+                        .connection_of(media)
+                        .is_some_and(|literal| literal.address.is_unspecified())
+            })
+    }
+
+    fn line(&mut self, body: &[u8], line: Range<usize>) {
+        let text = body.get(line.clone()).unwrap_or_default();
+        let value = (line.start + 2).min(line.end)..line.end;
+        match text {
+            [b'o', b'=', ..] => {
+                // username sess-id sess-version nettype addrtype unicast-address
+                if self.origin.is_none() && self.media.is_empty() {
+                    self.origin = net_address(body, nth_word(body, value, 3));
+                }
+            }
+            [b'c', b'=', ..] => {
+                let literal = net_address(body, value);
+                match self.media.last_mut() {
+                    Some(media) => {
+                        media.foreign_connection |= literal.is_none();
+                        media.connection = media.connection.take().or(literal);
+                    }
+                    None => self.connection = self.connection.take().or(literal),
+                }
+            }
+            // A line that cannot be read still begins a section, so that what follows is not
+            // taken for the section before.
+            [b'm', b'=', ..] => self.media.push(media_line(body, value).unwrap_or_default()),
+            [b'a', b'=', ..] => self.attribute(body, value),
+            _ => {}
+        }
+    }
+
+    fn attribute(&mut self, body: &[u8], value: Range<usize>) {
+        let text = body.get(value.clone()).unwrap_or_default();
+        let direction = match text {
+            b"sendrecv" => Some(Direction::SendReceive),
+            b"sendonly" | b"recvonly" | b"inactive" => Some(Direction::Held),
+            _ => None,
+        };
+        match (self.media.last_mut(), direction) {
+            (Some(media), Some(_)) => media.direction = direction,
+            (None, Some(direction)) => self.direction = direction,
+            (Some(media), None) if text.starts_with(b"rtcp:") => {
+                media.rtcp = rtcp(body, value.start + 5..value.end);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `<media> <port>[/<count>] <proto> ...` (RFC 8866 section 5.14).
+fn media_line(body: &[u8], value: Range<usize>) -> Option<Media> {
+    let port_word = word(body, nth_word(body, value.clone(), 1));
+    let proto_word = word(body, nth_word(body, value, 2));
+    let text = body.get(port_word.clone())?;
+    let slash = memchr::memchr(b'/', text).unwrap_or(text.len());
+    let port = u16::try_from(parse_decimal(text.get(..slash)?)?).ok()?;
+    let count = match text.get(slash + 1..) {
+        Some(count) if !count.is_empty() => u16::try_from(parse_decimal(count)?).ok()?,
+        _ => 1,
+    };
+    let proto = body.get(proto_word)?;
+    let over_tcp = proto
+        .get(..3)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"TCP"));
+    Some(Media {
+        port_span: port_word.start..port_word.start + slash,
+        port,
+        count: count.max(1),
+        udp: !over_tcp,
+        connection: None,
+        foreign_connection: false,
+        rtcp: None,
+        direction: None,
+    })
+}
+
+/// `<port> [<nettype> <addrtype> <address>]` (RFC 3605 section 2.1).
+fn rtcp(body: &[u8], value: Range<usize>) -> Option<Rtcp> {
+    let port_span = word(body, value.clone());
+    let port = u16::try_from(parse_decimal(body.get(port_span.clone())?)?).ok()?;
+    Some(Rtcp {
+        port_span,
+        port,
+        address: net_address(body, nth_word(body, value, 1)),
+    })
+}
+
+/// `IN IP4 <address>` at the start of `span`: the address, if it is an IPv4 literal. A multicast
+/// address with `/ttl` is one too; no NAT rule permits it.
+fn net_address(body: &[u8], span: Range<usize>) -> Option<Literal> {
+    let nettype = word(body, span.clone());
+    let addrtype = word(body, nth_word(body, span.clone(), 1));
+    let address = word(body, nth_word(body, span, 2));
+    if body.get(nettype)? != b"IN" || body.get(addrtype)? != b"IP4" {
+        return None;
+    }
+    let (literal, length) = uri::ipv4(body.get(address.clone())?)?;
+    Some(Literal {
+        span: address.start..address.start + length,
+        address: literal,
+    })
+}
+
+/// What follows the first `n` words of `span`.
+fn nth_word(body: &[u8], span: Range<usize>, n: usize) -> Range<usize> {
+    let mut rest = uri::trim(body, span);
+    for _ in 0..n {
+        let first = word(body, rest.clone());
+        rest = uri::trim(body, first.end..rest.end);
+    }
+    rest
+}
+
+/// The first word of `span`.
+fn word(body: &[u8], span: Range<usize>) -> Range<usize> {
+    let span = uri::trim(body, span);
+    let text = body.get(span.clone()).unwrap_or_default();
+    let length = text
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+        .unwrap_or(text.len());
+    span.start..span.start + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Session {
+        let mut session = Session::default();
+        assert!(session.parse(text.as_bytes()));
+        session
+    }
+
+    #[test]
+    fn the_places_of_addresses_and_ports_are_found() {
+        let text = "v=0\r\no=a 1 2 IN IP4 192.168.1.2\r\ns=-\r\nc=IN IP4 192.168.1.3\r\nt=0 0\r\n\
+                    m=audio 6000/2 RTP/AVP 0\r\na=rtcp:6007 IN IP4 192.168.1.4\r\na=sendonly\r\n\
+                    m=video 0 RTP/AVP 31\r\nc=IN IP6 ::1\r\nm=x 9 TCP/MSRP *\r\n";
+        let session = parse(text);
+        let at = |span: &Range<usize>| &text[span.clone()];
+        assert_eq!(at(&session.origin.as_ref().unwrap().span), "192.168.1.2");
+        assert_eq!(
+            at(&session.connection.as_ref().unwrap().span),
+            "192.168.1.3"
+        );
+        let [audio, video, tcp] = &session.media[..] else {
+            panic!("{session:?}")
+        };
+        assert_eq!(
+            (at(&audio.port_span), audio.port, audio.count),
+            ("6000", 6000, 2)
+        );
+        let rtcp = audio.rtcp.as_ref().unwrap();
+        assert_eq!((at(&rtcp.port_span), rtcp.port), ("6007", 6007));
+        assert_eq!(at(&rtcp.address.as_ref().unwrap().span), "192.168.1.4");
+        assert_eq!(audio.direction, Some(Direction::Held));
+        assert!(
+            video.port == 0 && video.foreign_connection && session.connection_of(video).is_none()
+        );
+        assert!(audio.udp && !tcp.udp);
+    }
+
+    #[test]
+    fn hold_is_seen_in_either_form() {
+        let head = "v=0\no=a 1 2 IN IP4 1.1.1.1\n";
+        assert!(parse(&format!("{head}c=IN IP4 0.0.0.0\nm=audio 5 RTP/AVP 0\n")).held());
+        assert!(
+            parse(&format!(
+                "{head}c=IN IP4 1.1.1.1\na=inactive\nm=audio 5 RTP/AVP 0\n"
+            ))
+            .held()
+        );
+        assert!(!parse(&format!("{head}c=IN IP4 1.1.1.1\nm=audio 5 RTP/AVP 0\n")).held());
+        assert!(!parse(&format!("{head}c=IN IP4 1.1.1.1\n")).held());
+    }
+
+    #[test]
+    fn broken_lines_are_passed_over() {
+        for line in [
+            "m=",
+            "m=audio",
+            "m=audio x RTP/AVP",
+            "m=audio 70000 RTP/AVP 0",
+            "o=",
+            "c=IN IP4",
+            "a=rtcp:",
+        ] {
+            let session = parse(&format!("v=0\r\n{line}\r\n"));
+            assert!(session.origin.is_none(), "{line}");
+            assert!(session.media.iter().all(|media| media.port == 0), "{line}");
+        }
+        assert!(!Session::default().parse(b"x=0"));
+    }
+}

@@ -1,0 +1,82 @@
+//! Header names and their compact forms (RFC 3261 section 7.3.3).
+
+/// A header field that the gateway looks at; every other is [`Name::Other`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Name {
+    /// `Via`, `v`: RFC 3261 section 20.42.
+    Via,
+    /// `From`, `f`: RFC 3261 section 20.20.
+    From,
+    /// `To`, `t`: RFC 3261 section 20.39.
+    To,
+    /// `Contact`, `m`: RFC 3261 section 20.10.
+    Contact,
+    /// `Record-Route`: RFC 3261 section 20.30.
+    RecordRoute,
+    /// `Route`: RFC 3261 section 20.34.
+    Route,
+    /// `Call-ID`, `i`: RFC 3261 section 20.8.
+    CallId,
+    /// `CSeq`: RFC 3261 section 20.16.
+    CSeq,
+    /// `Expires`: RFC 3261 section 20.19.
+    Expires,
+    /// `Content-Length`, `l`: RFC 3261 section 20.14.
+    ContentLength,
+    /// `Content-Type`, `c`: RFC 3261 section 20.15.
+    ContentType,
+    /// `Content-Encoding`, `e`: RFC 3261 section 20.12.
+    ContentEncoding,
+    /// Anything else; its text is never looked into.
+    Other,
+}
+
+/// Each name in its long form, with its compact form where it has one.
+const NAMES: &[(Name, &str, Option<u8>)] = &[
+    (Name::Via, "via", Some(b'v')),
+    (Name::From, "from", Some(b'f')),
+    (Name::To, "to", Some(b't')),
+    (Name::Contact, "contact", Some(b'm')),
+    (Name::RecordRoute, "record-route", None),
+    (Name::Route, "route", None),
+    (Name::CallId, "call-id", Some(b'i')),
+    (Name::CSeq, "cseq", None),
+    (Name::Expires, "expires", None),
+    (Name::ContentLength, "content-length", Some(b'l')),
+    (Name::ContentType, "content-type", Some(b'c')),
+    (Name::ContentEncoding, "content-encoding", Some(b'e')),
+];
+
+impl Name {
+    /// Recognises a name in any case, long or compact.
+    pub fn parse(text: &[u8]) -> Name {
+        if let [letter] = text {
+            let letter = letter.to_ascii_lowercase();
+            return NAMES
+                .iter()
+                .find(|(_, _, compact)| *compact == Some(letter))
+                .map_or(Name::Other, |(name, _, _)| *name);
+        }
+        NAMES
+            .iter()
+            .find(|(_, long, _)| {
+                long.len() == text.len() && text.eq_ignore_ascii_case(long.as_bytes())
+            })
+            .map_or(Name::Other, |(name, _, _)| *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_in_compact_form() {
+        assert_eq!(Name::parse(b"Record-Route"), Name::RecordRoute);
+        assert_eq!(Name::parse(b"CONTENT-length"), Name::ContentLength);
+        assert_eq!(Name::parse(b"V"), Name::Via);
+        assert_eq!(Name::parse(b"x"), Name::Other);
+        assert_eq!(Name::parse(b""), Name::Other);
+        assert_eq!(Name::parse(b"Viaa"), Name::Other);
+    }
+}

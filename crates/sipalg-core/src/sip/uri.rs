@@ -1,0 +1,368 @@
+//! Finds the places of addresses in field values: URIs, lists of name-addr, Via.
+//!
+//! Everything is a range into the message; nothing is decoded or printed anew.
+
+use super::parse_decimal;
+use crate::addr::Ipv4Addr;
+use core::ops::Range;
+
+/// An IPv4 literal with the port behind it, if there is one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostPort {
+    /// The bytes of host and port together.
+    pub span: Range<usize>,
+    /// The bytes of the host alone.
+    pub host_span: Range<usize>,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The port, if it is written.
+    pub port: Option<u16>,
+}
+
+/// Reads `host[:port]` at the start of `span`. `None` for names, IPv6 and anything that is not
+/// exactly an IPv4 literal there.
+pub fn host_port(message: &[u8], span: Range<usize>) -> Option<HostPort> {
+    let text = message.get(span.clone())?;
+    let (address, length) = ipv4(text)?;
+    let rest = text.get(length..)?;
+    let (port, port_length) = port(rest)?;
+    Some(HostPort {
+        span: span.start..span.start + length + port_length,
+        host_span: span.start..span.start + length,
+        address,
+        port,
+    })
+}
+
+/// An IPv4 literal at the start of `text`, and its length. A longer word (`1.2.3.4.example`) is a
+/// name, not a literal.
+pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
+    let mut octets = [0u8; 4];
+    let mut at = 0;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            if text.get(at) != Some(&b'.') {
+                return None;
+            }
+            at += 1;
+        }
+        let mut value = 0u16;
+        let first = at;
+        while let Some(digit @ b'0'..=b'9') = text.get(at) {
+            value = value * 10 + u16::from(digit - b'0');
+            at += 1;
+            if at - first > 3 {
+                return None;
+            }
+        }
+        if at == first {
+            return None;
+        }
+        *octet = u8::try_from(value).ok()?;
+    }
+    match text.get(at) {
+        Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') => None,
+        _ => Some((Ipv4Addr::from(octets), at)),
+    }
+}
+
+/// `[LWS] ":" [LWS] digits` at the start of `text`: the port and how many bytes it takes. No colon
+/// is no port; a colon without a valid port makes the whole literal doubtful.
+fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
+    let blank = blanks(text);
+    if text.get(blank) != Some(&b':') {
+        return Some((None, 0));
+    }
+    let start = blank + 1 + blanks(text.get(blank + 1..)?);
+    let digits = text
+        .get(start..)?
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let number = parse_decimal(text.get(start..start + digits)?)?;
+    Some((Some(u16::try_from(number).ok()?), start + digits))
+}
+
+/// How many bytes of white space (folds included) `text` begins with.
+fn blanks(text: &[u8]) -> usize {
+    text.iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+        .count()
+}
+
+/// A URI in which an IPv4 literal was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UriHost {
+    /// The literal.
+    pub host: HostPort,
+    /// Whether a missing port means 5061 (`sips:` or `transport=tls`), not 5060.
+    pub secure: bool,
+}
+
+impl UriHost {
+    /// The port a missing one stands for (RFC 3261 section 19.1.2).
+    pub fn default_port(&self) -> u16 {
+        if self.secure { 5061 } else { 5060 }
+    }
+}
+
+/// The host of a `sip:` or `sips:` URI that fills `span`, if it is an IPv4 literal.
+pub fn uri_host(message: &[u8], span: Range<usize>) -> Option<UriHost> {
+    let text = message.get(span.clone())?;
+    let (scheme, secure) = match text {
+        [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => (4, false),
+        [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', ..] => (5, true),
+        _ => return None,
+    };
+    // RFC 3261 section 25.1: an "@" that is not escaped ends the userinfo, and occurs nowhere else.
+    let user = memchr::memchr(b'@', text).map_or(scheme, |at| at + 1);
+    let host = host_port(message, span.start + user..span.end)?;
+    let secure = secure
+        || parameters(message, host.span.end..span.end)
+            .any(|p| p.is(message, b"transport") && p.value_is(message, b"tls"));
+    Some(UriHost { host, secure })
+}
+
+/// One value of a list of addresses (RFC 3261 section 20.10: name-addr or addr-spec).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The URI, without its angle brackets.
+    pub uri: Range<usize>,
+    /// The header parameters behind it, from the first `;`.
+    pub parameters: Range<usize>,
+}
+
+/// The comma-separated values of a field; commas in quotes and angle brackets do not count.
+pub fn values(message: &[u8], span: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut rest = span;
+    core::iter::from_fn(move || {
+        if rest.start >= rest.end {
+            return None;
+        }
+        let end = find_outside(message, rest.clone(), b',').unwrap_or(rest.end);
+        let value = rest.start..end;
+        rest.start = end + 1;
+        Some(value)
+    })
+}
+
+/// Reads one value of a list as an address; `None` for `*` and anything without a URI.
+pub fn address(message: &[u8], value: Range<usize>) -> Option<Address> {
+    let value = trim(message, value);
+    if let Some(open) = find_outside_quotes(message, value.clone(), b'<') {
+        let close = open + memchr::memchr(b'>', message.get(open..value.end)?)?;
+        return Some(Address {
+            uri: trim(message, open + 1..close),
+            parameters: close + 1..value.end,
+        });
+    }
+    // RFC 3261 section 20: in an addr-spec without brackets, parameters belong to the header.
+    let end = memchr::memchr(b';', message.get(value.clone())?)
+        .map_or(value.end, |semicolon| value.start + semicolon);
+    Some(Address {
+        uri: trim(message, value.start..end),
+        parameters: end..value.end,
+    })
+}
+
+/// A parameter `;name[=value]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: Range<usize>,
+    /// Its value, empty if it has none.
+    pub value: Range<usize>,
+}
+
+impl Parameter {
+    /// Whether the name is `name`, in any case.
+    pub fn is(&self, message: &[u8], name: &[u8]) -> bool {
+        message
+            .get(self.name.clone())
+            .is_some_and(|text| text.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the value is `value`, in any case.
+    pub fn value_is(&self, message: &[u8], value: &[u8]) -> bool {
+        message
+            .get(self.value.clone())
+            .is_some_and(|text| text.eq_ignore_ascii_case(value))
+    }
+
+    /// The value as a number.
+    pub fn number(&self, message: &[u8]) -> Option<u64> {
+        parse_decimal(message.get(self.value.clone())?)
+    }
+}
+
+/// The parameters in `span`; semicolons in quotes do not count, and a `?` ends them (URI headers).
+pub fn parameters(message: &[u8], span: Range<usize>) -> impl Iterator<Item = Parameter> {
+    let end = find_outside_quotes(message, span.clone(), b'?').unwrap_or(span.end);
+    let mut next = find_outside_quotes(message, span.start..end, b';');
+    core::iter::from_fn(move || {
+        let start = next? + 1;
+        next = find_outside_quotes(message, start..end, b';');
+        let whole = start..next.unwrap_or(end);
+        let equals = memchr::memchr(b'=', message.get(whole.clone())?);
+        let (name, value) = match equals {
+            Some(at) => (
+                whole.start..whole.start + at,
+                whole.start + at + 1..whole.end,
+            ),
+            None => (whole.clone(), whole.end..whole.end),
+        };
+        Some(Parameter {
+            name: trim(message, name),
+            value: trim(message, value),
+        })
+    })
+}
+
+/// One Via value (RFC 3261 section 20.42).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Via {
+    /// The sent-by, where it is an IPv4 literal.
+    pub sent_by: Option<HostPort>,
+    /// Whether a missing port means 5061: the transport is TLS.
+    pub secure: bool,
+    /// The parameters, from the first `;`.
+    pub parameters: Range<usize>,
+}
+
+/// Reads one Via value; `None` if it is not of that form.
+pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
+    let value = trim(message, value);
+    let parameters = memchr::memchr(b';', message.get(value.clone())?)
+        .map_or(value.end, |semicolon| value.start + semicolon);
+    let head = value.start..parameters;
+    // The protocol is name "/" version "/" transport, with white space allowed at the slashes.
+    let first = head.start + memchr::memchr(b'/', message.get(head.clone())?)? + 1;
+    let second = first + memchr::memchr(b'/', message.get(first..head.end)?)? + 1;
+    let transport = trim_start(message, second..head.end);
+    let length = message
+        .get(transport.clone())?
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
+    let secure = message
+        .get(transport.start..transport.start + length)?
+        .eq_ignore_ascii_case(b"TLS");
+    let sent_by = trim(message, transport.start + length..head.end);
+    Some(Via {
+        sent_by: host_port(message, sent_by),
+        secure,
+        parameters: parameters..value.end,
+    })
+}
+
+/// The range without white space at both ends.
+pub fn trim(message: &[u8], span: Range<usize>) -> Range<usize> {
+    let span = trim_start(message, span);
+    let text = message.get(span.clone()).unwrap_or_default();
+    span.start..span.start + text.trim_ascii_end().len()
+}
+
+fn trim_start(message: &[u8], span: Range<usize>) -> Range<usize> {
+    let text = message.get(span.clone()).unwrap_or_default();
+    span.start + blanks(text)..span.end
+}
+
+/// The first `wanted` outside double quotes and angle brackets.
+fn find_outside(message: &[u8], span: Range<usize>, wanted: u8) -> Option<usize> {
+    find(message, span, wanted, true)
+}
+
+/// The first `wanted` outside double quotes.
+fn find_outside_quotes(message: &[u8], span: Range<usize>, wanted: u8) -> Option<usize> {
+    find(message, span, wanted, false)
+}
+
+fn find(message: &[u8], span: Range<usize>, wanted: u8, brackets: bool) -> Option<usize> {
+    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
+    for (offset, byte) in message.get(span.clone())?.iter().enumerate() {
+        if quoted {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = false,
+                _ => {}
+            }
+            continue;
+        }
+        if *byte == wanted && !bracketed {
+            return Some(span.start + offset);
+        }
+        match byte {
+            b'"' => quoted = true,
+            b'<' if brackets => bracketed = true,
+            b'>' => bracketed = false,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Option<(String, Option<u16>)> {
+        let found = uri_host(text.as_bytes(), 0..text.len())?;
+        Some((found.host.address.to_string(), found.host.port))
+    }
+
+    #[test]
+    fn a_literal_host_is_found_in_a_uri() {
+        let host = |port| Some(("192.168.1.2".to_string(), port));
+        assert_eq!(uri("sip:192.168.1.2"), host(None));
+        assert_eq!(
+            uri("SIP:bob@192.168.1.2:5062;transport=tcp"),
+            host(Some(5062))
+        );
+        assert_eq!(uri("sips:a;b?c@192.168.1.2?x=y"), host(None));
+        assert_eq!(uri("sip:bob@192.168.1.2 : 5070"), host(Some(5070)));
+    }
+
+    #[test]
+    fn names_ipv6_and_nonsense_are_no_literals() {
+        for text in [
+            "sip:bob@example.com",
+            "sip:bob@192.168.1.2.example.com",
+            "sip:bob@192.168.1.2x",
+            "sip:bob@192.168.1.256",
+            "sip:bob@192.168.1.2:99999",
+            "sip:bob@192.168.1.2:x",
+            "sip:bob@[::ffff:192.168.1.2]",
+            "sip:bob@1921.168.1.2",
+            "tel:192.168.1.2",
+            "sip:",
+            "",
+        ] {
+            assert_eq!(uri(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn commas_in_quotes_and_brackets_separate_nothing() {
+        let text = br#""a, \"b" <sip:a,b@1.2.3.4>;q=1, sip:c@1.2.3.4;expires=5 , *"#;
+        let uris: Vec<_> = values(text, 0..text.len())
+            .filter_map(|value| address(text, value))
+            .map(|address| String::from_utf8_lossy(&text[address.uri]).into_owned())
+            .collect();
+        assert_eq!(uris, ["sip:a,b@1.2.3.4", "sip:c@1.2.3.4", "*"]);
+    }
+
+    #[test]
+    fn a_via_is_read_with_odd_white_space() {
+        let text = b" SIP / 2.0 / TCP  1.2.3.4 : 5066 ;branch=z9hG4bK1;rport=7;received=5.6.7.8";
+        let via = via(text, 0..text.len()).unwrap();
+        let sent_by = via.sent_by.unwrap();
+        assert_eq!(
+            (sent_by.address.to_string(), sent_by.port),
+            ("1.2.3.4".into(), Some(5066))
+        );
+        let rport = parameters(text, via.parameters.clone())
+            .find(|p| p.is(text, b"RPORT"))
+            .unwrap();
+        assert_eq!(rport.number(text), Some(7));
+    }
+}
