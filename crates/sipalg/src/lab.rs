@@ -61,14 +61,10 @@ pub fn run(options: &Options) -> ExitCode {
         }
     };
     if options.shell {
-        return match shell::run(&network, &gateway) {
-            Ok(status) if status.success() => ExitCode::SUCCESS,
-            Ok(_) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("sipalg lab: {error}");
-                ExitCode::FAILURE
-            }
-        };
+        return shell::run(&network, &gateway).unwrap_or_else(|error| {
+            eprintln!("sipalg lab: {error}");
+            ExitCode::FAILURE
+        });
     }
     if play(&network, gateway, Report::new(options.verbose)) {
         ExitCode::SUCCESS
@@ -272,8 +268,10 @@ impl Lab<'_> {
         let phone = Endpoint::connect(&self.network.phone, target)?;
         let outside = Endpoint::accept(&self.network.outside, listener)?;
         self.report.check_equal(SOURCES, &phone.peer()?, &target);
+        let global = self.global_of(phone.local()?)?;
         self.report
-            .check_equal(SOURCES, outside.peer()?.ip(), &GATEWAY_OUTSIDE);
+            .check_equal(SOURCES, global.ip(), &GATEWAY_OUTSIDE);
+        self.report.check_equal(SOURCES, &outside.peer()?, &global);
         Ok(Wire { phone, outside })
     }
 
@@ -486,16 +484,19 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// The debug lines of the first message, or all.
+    /// The debug lines of the message that opened the media doors, or all.
     fn debug_lines(&mut self, lines: &str) {
-        let last = "Complete buffer written to proxy";
-        let first = lines.split_inclusive(last).next().unwrap_or(lines);
-        let shown = if self.report.verbose() { lines } else { first };
+        let mut blocks = lines.split_inclusive("Complete buffer written to proxy\n");
+        let block = blocks.find(|block| block.contains("Translated global m="));
+        let shown = match block {
+            Some(block) if !self.report.verbose() => block,
+            _ => lines,
+        };
         self.report.text(&format!("gw# debug ip nat sip\n{shown}"));
-        let more = lines.lines().count().saturating_sub(shown.lines().count());
+        let more = lines.lines().count() - shown.lines().count();
         if more > 0 {
             self.report.text(&format!(
-                "... and {more} lines more (--verbose prints them)"
+                "... these are the lines of the 200 OK; --verbose prints {more} more"
             ));
         }
     }

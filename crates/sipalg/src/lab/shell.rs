@@ -6,14 +6,16 @@ use super::net::{Host, Network, TOPOLOGY};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitCode};
 
-/// Tells how to reach each host, then runs the user's shell in the phone host until it exits.
+/// Tells how to reach each host, then runs the user's shell in the phone host until it exits, and
+/// returns its status.
 ///
 /// # Errors
 /// The shell cannot be started.
-pub fn run(network: &Network, gateway: &Gateway) -> io::Result<ExitStatus> {
+pub fn run(network: &Network, gateway: &Gateway) -> io::Result<ExitCode> {
     let tools = gateway.folder().join("bin");
     make_tools(&tools, network, gateway)?;
     print!("{}", introduction(&tools, network));
@@ -28,7 +30,12 @@ pub fn run(network: &Network, gateway: &Gateway) -> io::Result<ExitStatus> {
         .phone
         .run(move || command.spawn())
         .map_err(|error| about(error, &format!("starting {shell}")))?;
-    child.wait()
+    // As a shell does: its own status, or 128 and the signal that ended it.
+    let status = child.wait()?;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    Ok(code
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 fn introduction(tools: &Path, network: &Network) -> String {
