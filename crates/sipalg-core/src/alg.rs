@@ -77,6 +77,8 @@ struct Flow {
     from_inside: Framer,
     from_outside: Framer,
     demoted: bool,
+    /// Between two inside hosts, through the door of one.
+    hairpin: bool,
 }
 
 impl Flow {
@@ -227,7 +229,7 @@ impl Alg {
             .get(mapping)
             .map(|m| m.global)
             .ok_or(Refusal::Exhausted)?;
-        let flow = self.add_flow(*inside.ip(), *source.ip(), Some(mapping));
+        let flow = self.add_flow(*inside.ip(), *source.ip(), Some(mapping), false);
         Ok(Opened {
             flow,
             source,
@@ -259,7 +261,7 @@ impl Alg {
         } else {
             (None, peer)
         };
-        let flow = self.add_flow(*inside.ip(), global, mapping);
+        let flow = self.add_flow(*inside.ip(), global, mapping, mapping.is_some());
         Ok(Opened {
             flow,
             source,
@@ -293,6 +295,7 @@ impl Alg {
         local: Ipv4Addr,
         global: Ipv4Addr,
         mapping: Option<MappingId>,
+        hairpin: bool,
     ) -> FlowId {
         FlowId(self.flows.insert(Flow {
             host: Host { local, global },
@@ -300,6 +303,7 @@ impl Alg {
             from_inside: Framer::default(),
             from_outside: Framer::default(),
             demoted: false,
+            hairpin,
         }))
     }
 
@@ -308,7 +312,7 @@ impl Alg {
             out.bytes.extend_from_slice(bytes);
             return;
         };
-        let host = flow.host;
+        let (host, hairpin) = (flow.host, flow.hairpin);
         let mut framer = core::mem::take(flow.framer(from));
         if flow.demoted {
             framer.demote();
@@ -324,7 +328,11 @@ impl Alg {
             Piece::Message(message) => {
                 whole += 1;
                 framed_events(out, &message, whole);
-                self.message(now, host, from, &message, out);
+                if hairpin {
+                    self.hairpin_message(now, host, from, &message, out);
+                } else {
+                    self.message(now, host, from, &message, out);
+                }
             }
             Piece::Oversize { bytes, first } => {
                 self.counters.body_too_long += u64::from(first);

@@ -22,6 +22,17 @@ use hashbrown::HashMap;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallId(pub u32);
 
+/// A session description of the inside host, offer or answer.
+#[derive(Debug)]
+pub struct Described {
+    /// The CSeq number of the exchange that it is part of.
+    pub cseq: u32,
+    /// The media ports that it names.
+    pub doors: MediaDoors,
+    /// Whether the exchange is complete with it.
+    pub complete: bool,
+}
+
 /// A call.
 #[derive(Debug)]
 pub struct Call {
@@ -123,11 +134,14 @@ impl Calls {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        cseq: u32,
-        doors: MediaDoors,
-        complete: bool,
+        described: Described,
         out: &mut Outbox,
     ) {
+        let Described {
+            cseq,
+            doors,
+            complete,
+        } = described;
         for (_, mapping) in &doors {
             nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
             self.by_door.insert(*mapping, call);
@@ -154,11 +168,11 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0) {
-            if let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq) {
-                let before = core::mem::replace(&mut entry.current, doors);
-                self.close_doors(cx, nat, before, out);
-            }
+        if let Some(entry) = self.calls.get_mut(call.0)
+            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
+        {
+            let before = core::mem::replace(&mut entry.current, doors);
+            self.close_doors(cx, nat, before, out);
         }
     }
 
@@ -171,10 +185,10 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0) {
-            if let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq) {
-                self.close_doors(cx, nat, doors, out);
-            }
+        if let Some(entry) = self.calls.get_mut(call.0)
+            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
+        {
+            self.close_doors(cx, nat, doors, out);
         }
     }
 
@@ -305,10 +319,10 @@ impl Calls {
 
     /// The kernel saw packets on a media mapping.
     pub fn media_seen(&mut self, now: Instant, mapping: MappingId) {
-        if let Some(call) = self.by_door.get(&mapping) {
-            if let Some(entry) = self.calls.get_mut(call.0) {
-                entry.last_media = now;
-            }
+        if let Some(call) = self.by_door.get(&mapping)
+            && let Some(entry) = self.calls.get_mut(call.0)
+        {
+            entry.last_media = now;
         }
     }
 

@@ -268,11 +268,11 @@ impl Fixup<'_> {
         {
             return None;
         }
-        if with_port || reach != Reach::Identity {
-            if let Some(mapping) = self.nat.find_global(Protocol::Tcp, global) {
-                let local = self.nat.get(mapping)?.local;
-                return Some((Becomes::Endpoint(local), Some(mapping)));
-            }
+        if (with_port || reach != Reach::Identity)
+            && let Some(mapping) = self.nat.find_global(Protocol::Tcp, global)
+        {
+            let local = self.nat.get(mapping)?.local;
+            return Some((Becomes::Endpoint(local), Some(mapping)));
         }
         (reach == Reach::Identity && *global.ip() == self.host.global)
             .then_some((Becomes::Address(self.host.local), None))
@@ -323,8 +323,9 @@ impl Fixup<'_> {
     }
 
     fn offer_outward(&mut self, session: &Session, at: usize, current: &[(u16, MappingId)]) {
-        let mut refused = false;
-        let mut shared = false;
+        // Whether any line was translated, whether any was refused, and whether a translated one
+        // goes by the session's `c=`.
+        let (mut translated, mut refused, mut shared) = (false, false, false);
         for (media, line) in session.media.iter().zip(0u16..) {
             let Some(connection) = session.connection_of(media) else {
                 continue;
@@ -339,18 +340,18 @@ impl Fixup<'_> {
                 continue;
             };
             let global = rule.global;
-            let ok =
-                media.port == 0 || self.media_outward(media, line, connection.address, global, at);
-            refused |= !ok;
-            if !ok {
+            if media.port != 0 && !self.media_outward(media, line, connection.address, global, at) {
+                refused = true;
                 continue;
             }
+            translated = true;
             match &media.connection {
                 Some(own) => self.replace_at(at, own.span.clone(), Text::address(global)),
                 None => shared = true,
             }
         }
-        let origin = session.origin.iter();
+        // What was refused as a whole stays as a whole.
+        let origin = session.origin.iter().filter(|_| translated || !refused);
         let connection = session.connection.iter().filter(|_| shared || !refused);
         for literal in origin.chain(connection) {
             if let Some((_, rule)) = self.config.source_for(literal.address) {

@@ -242,7 +242,11 @@ impl Nat {
         cx: &mut Context<'_>,
         id: MappingId,
     ) -> Result<SocketAddrV4, MapError> {
-        let Some(mapping) = self.mappings.get(id.0) else {
+        let Some(mapping) = self
+            .mappings
+            .get(id.0)
+            .filter(|mapping| mapping.holders <= 1)
+        else {
             return Err(MapError::NoPort);
         };
         let (protocol, local, old) = (mapping.protocol, mapping.local, mapping.global);
@@ -527,7 +531,7 @@ mod tests {
         let mut world = World::new();
         assert_eq!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
         let second = world.map("192.168.1.3:6000", 2);
-        assert!(second.port() != 6000 && second.port() % 2 == 0);
+        assert!(second.port() != 6000 && second.port().is_multiple_of(2));
         let rtcp = world
             .nat
             .find_local(Protocol::Udp, at("192.168.1.3:6001"))

@@ -56,6 +56,19 @@ pub struct Request<'a> {
     pub expires: Option<u64>,
 }
 
+/// A final response to a REGISTER, as it came from outside.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// Its status code.
+    pub status: u16,
+    /// Its CSeq number.
+    pub cseq: u32,
+    /// The whole message.
+    pub message: &'a [u8],
+    /// Where its fields are.
+    pub index: &'a Index,
+}
+
 /// The registrations and those under way.
 #[derive(Debug)]
 pub struct Registrations {
@@ -121,17 +134,15 @@ impl Registrations {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         host: Ipv4Addr,
-        status: u16,
-        cseq: u32,
-        message: &[u8],
-        index: &Index,
+        response: &Response<'_>,
         out: &mut Outbox,
     ) -> bool {
+        let (message, index) = (response.message, response.index);
         let key = self.hash(index.first(message, Name::CallId).unwrap_or_default(), host);
         if self
             .pending
             .get(&key)
-            .is_none_or(|pending| pending.cseq != cseq)
+            .is_none_or(|pending| pending.cseq != response.cseq)
         {
             return false;
         }
@@ -139,14 +150,16 @@ impl Registrations {
             return false;
         };
         let mut opened = false;
-        if (200..300).contains(&status) {
+        if (200..300).contains(&response.status) {
             if pending.all {
                 self.unregister_all(cx, nat, host, pending.aor, out);
             }
             for contact in &pending.contacts {
                 let asked = contact.expires.or(pending.expires);
-                let granted = granted(cx, nat, contact.mapping, asked, message, index);
-                opened |= self.confirm(cx, nat, host, contact.mapping, pending.aor, granted, out);
+                let default = asked.unwrap_or(cx.lifetimes.registration.as_secs());
+                let granted = granted(nat, contact.mapping, default, message, index);
+                let name = (contact.mapping, pending.aor);
+                opened |= self.confirm(cx, nat, host, name, granted, out);
             }
         }
         self.forget(cx, nat, key, pending);
@@ -181,12 +194,11 @@ impl Registrations {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         host: Ipv4Addr,
-        mapping: MappingId,
-        aor: u64,
+        name: (MappingId, u64),
         seconds: u64,
         out: &mut Outbox,
     ) -> bool {
-        let name = (mapping, aor);
+        let (mapping, aor) = name;
         if seconds == 0 {
             if let Some(mut gone) = self.confirmed.remove(&name) {
                 cx.timers
@@ -236,7 +248,7 @@ impl Registrations {
             })
             .collect();
         for mapping in gone {
-            self.confirm(cx, nat, host, mapping, aor, 0, out);
+            self.confirm(cx, nat, host, (mapping, aor), 0, out);
         }
     }
 
@@ -258,16 +270,9 @@ impl Registrations {
 /// Longer than any registrar grants: keeps sums of time in bounds.
 const LONGEST: u64 = 7 * 24 * 3600;
 
-/// What the response grants to a contact: its own `expires`, else the Expires field, else what was
-/// asked for, else the default. A contact that the response does not list has been taken back.
-fn granted(
-    cx: &Context<'_>,
-    nat: &Nat,
-    mapping: MappingId,
-    asked: Option<u64>,
-    message: &[u8],
-    index: &Index,
-) -> u64 {
+/// What the response grants to a contact: its own `expires`, else the Expires field, else the default:
+/// what was asked for. A contact that the response does not list has been taken back.
+fn granted(nat: &Nat, mapping: MappingId, default: u64, message: &[u8], index: &Index) -> u64 {
     let Some(global) = nat.get(mapping).map(|mapping| mapping.global) else {
         return 0;
     };
@@ -282,8 +287,7 @@ fn granted(
     let field = index.first(message, Name::Expires).and_then(parse_decimal);
     expires_of(message, address.parameters)
         .or(field)
-        .or(asked)
-        .unwrap_or(cx.lifetimes.registration.as_secs())
+        .unwrap_or(default)
 }
 
 fn names(message: &[u8], uri_span: core::ops::Range<usize>, global: SocketAddrV4) -> bool {

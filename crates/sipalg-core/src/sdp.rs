@@ -122,12 +122,11 @@ impl Session {
         let text = body.get(line.clone()).unwrap_or_default();
         let value = (line.start + 2).min(line.end)..line.end;
         match text {
-            [b'o', b'=', ..] => {
+            [b'o', b'=', ..]
                 // username sess-id sess-version nettype addrtype unicast-address
-                if self.origin.is_none() && self.media.is_empty() {
+                if self.origin.is_none() && self.media.is_empty() => {
                     self.origin = net_address(body, nth_word(body, value, 3));
                 }
-            }
             [b'c', b'=', ..] => {
                 let literal = net_address(body, value);
                 match self.media.last_mut() {

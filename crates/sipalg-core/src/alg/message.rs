@@ -2,29 +2,31 @@
 
 use super::{Alg, context};
 use crate::addr::Leg;
-use crate::call::CallId;
+use crate::call::{CallId, Described};
 use crate::event::{Event, MessageKind};
 use crate::fixup::edit::Text;
 use crate::fixup::{Fixup, Host};
 use crate::frame::Message;
 use crate::nat::Context;
 use crate::outbox::Outbox;
-use crate::registration::Request;
+use crate::registration::{Request, Response};
 use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
 use crate::time::Instant;
 use alloc::string::String;
 use core::ops::Range;
 
 /// What the message is, read once.
-struct Read<'a> {
+struct What<'a> {
     start: StartLine<'a>,
     /// The request's method; of a response, its CSeq's.
     method: &'a [u8],
     call_id: &'a [u8],
     cseq: u32,
+    /// Whether it has just opened the door of a registration.
+    opened: bool,
 }
 
-impl<'a> Read<'a> {
+impl<'a> What<'a> {
     fn read(message: &Message<'a>) -> Option<Self> {
         let bytes = message.bytes;
         let start = StartLine::parse(bytes, message.index.start_line.clone())?;
@@ -37,11 +39,12 @@ impl<'a> Read<'a> {
             StartLine::Request { method, .. } => method,
             StartLine::Response { .. } => cseq_method,
         };
-        Some(Read {
+        Some(What {
             start,
             method,
             call_id: message.index.first(bytes, Name::CallId).unwrap_or_default(),
             cseq,
+            opened: false,
         })
     }
 
@@ -71,7 +74,7 @@ impl Alg {
     ) {
         self.counters.messages += 1;
         self.counters.length_missing += u64::from(message.length_missing);
-        let Some(what) = Read::read(message) else {
+        let Some(mut what) = What::read(message) else {
             out.bytes.extend_from_slice(message.bytes);
             return;
         };
@@ -81,9 +84,9 @@ impl Alg {
         self.work.contacts.clear();
         // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
         // tell the truth.
-        let opened = self.register_response(now, host, from, &what, message, out);
+        what.opened = self.register_response(now, host, from, &what, message, out);
         let call = self.call_of(now, host, from, &what, message);
-        self.headers(now, host, from, &what, message, opened, out);
+        self.headers(now, host, from, &what, message, out);
         if call.is_some() || from == Leg::Outside || !what.negotiates() {
             self.body(now, host, from, call, message, out);
         }
@@ -96,14 +99,36 @@ impl Alg {
         }
     }
 
+    /// Between two inside hosts only the Request-URI is turned to the inside local: their own
+    /// addresses are good for each other, and what they send each other need not pass here again.
+    pub(super) fn hairpin_message(
+        &mut self,
+        now: Instant,
+        host: Host,
+        from: Leg,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        self.counters.messages += 1;
+        self.work.edits.clear();
+        let line = message.index.start_line.clone();
+        if let (Leg::Outside, Some(StartLine::Request { uri, .. })) =
+            (from, StartLine::parse(message.bytes, line))
+        {
+            self.fixup(now, host, from, message.bytes, out)
+                .request_uri(uri);
+        }
+        self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
+        self.work.edits.apply(message.bytes, &mut out.bytes);
+    }
+
     fn headers(
         &mut self,
         now: Instant,
         host: Host,
         from: Leg,
-        what: &Read<'_>,
+        what: &What<'_>,
         message: &Message<'_>,
-        opened: bool,
         out: &mut Outbox,
     ) {
         let register = what.method == b"REGISTER";
@@ -128,7 +153,7 @@ impl Alg {
                 fixup.out.event(|| Event::ContactFound);
             }
             if fixup.field(field) {
-                fixup.out.event(|| visited(contact && opened));
+                fixup.out.event(|| visited(contact && what.opened));
             }
         }
     }
@@ -195,7 +220,7 @@ impl Alg {
         now: Instant,
         host: Host,
         from: Leg,
-        what: &Read<'_>,
+        what: &What<'_>,
         message: &Message<'_>,
     ) {
         if from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
@@ -220,7 +245,7 @@ impl Alg {
         now: Instant,
         host: Host,
         from: Leg,
-        what: &Read<'_>,
+        what: &What<'_>,
         message: &Message<'_>,
         out: &mut Outbox,
     ) -> bool {
@@ -230,17 +255,15 @@ impl Alg {
         if from != Leg::Outside || what.method != b"REGISTER" {
             return false;
         }
-        let mut cx = context!(self, now);
-        self.registrations.response(
-            &mut cx,
-            &mut self.nat,
-            host.local,
+        let response = Response {
             status,
-            what.cseq,
-            message.bytes,
-            message.index,
-            out,
-        )
+            cseq: what.cseq,
+            message: message.bytes,
+            index: message.index,
+        };
+        let mut cx = context!(self, now);
+        self.registrations
+            .response(&mut cx, &mut self.nat, host.local, &response, out)
     }
 
     /// The call that the message belongs to. One begins when its inside host sends an INVITE, or
@@ -250,7 +273,7 @@ impl Alg {
         now: Instant,
         host: Host,
         from: Leg,
-        what: &Read<'_>,
+        what: &What<'_>,
         message: &Message<'_>,
     ) -> Option<CallId> {
         if what.call_id.is_empty() {
@@ -280,7 +303,7 @@ impl Alg {
         now: Instant,
         from: Leg,
         call: CallId,
-        what: &Read<'_>,
+        what: &What<'_>,
         out: &mut Outbox,
     ) {
         let mut cx = context!(self, now);
@@ -293,8 +316,12 @@ impl Alg {
             let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match from {
                 Leg::Inside => {
-                    let doors = core::mem::take(&mut self.work.doors);
-                    calls.session(&mut cx, nat, call, what.cseq, doors, answer, out);
+                    let described = Described {
+                        cseq: what.cseq,
+                        doors: core::mem::take(&mut self.work.doors),
+                        complete: answer,
+                    };
+                    calls.session(&mut cx, nat, call, described, out);
                 }
                 Leg::Outside if answer => {
                     let ended = session
@@ -349,7 +376,7 @@ fn session_body(message: &Message<'_>) -> Option<Range<usize>> {
 }
 
 /// How debug lines name the message; the method is cut to a sane length.
-fn kind_of(what: &Read<'_>) -> MessageKind {
+fn kind_of(what: &What<'_>) -> MessageKind {
     match what.start {
         StartLine::Request { method, .. } => {
             let method = method.get(..32).unwrap_or(method);
