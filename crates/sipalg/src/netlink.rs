@@ -110,6 +110,11 @@ impl Message {
         self
     }
 
+    /// What follows `struct nlmsghdr`.
+    pub fn body(&self) -> &[u8] {
+        &self.0[HEADER..]
+    }
+
     fn push(&mut self, kind: u16, value: &[u8]) {
         let length = (4 + value.len()) as u16;
         self.0.extend_from_slice(&length.to_ne_bytes());
@@ -166,13 +171,19 @@ pub fn text_of(value: &[u8]) -> String {
 }
 
 /// A conversation with one part of the kernel.
-#[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
     /// Bytes that one batch may have.
     batch_bytes: usize,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Socket { fd, sequence, .. } = self;
+        write!(f, "Socket {{ fd: {fd:?}, sequence: {sequence} }}")
+    }
 }
 
 impl Socket {
@@ -212,28 +223,28 @@ impl Socket {
         let sequence = self.next_sequence();
         let bytes = message.finish(sequence, libc::NLM_F_ACK);
         self.send(&bytes)?;
-        self.replies(&bytes, sequence, &mut |_, _| {}).map(|_| ())
+        self.replies(&bytes, sequence, &mut |_| {}).map(|_| ())
     }
 
-    /// Sends the question `message` and gives every message of the answer, type and payload, to
-    /// `each`. A listing that changed while it was read begins again, so `each` may hear an entry
-    /// twice; `begin` is called before each try.
+    /// Sends the question `message` and collects what `read` finds in the payload of each message
+    /// of the answer. A listing that changed while it was read begins again.
     ///
     /// # Errors
-    /// The kernel's.
-    pub fn dump(
+    /// The kernel's; `EAGAIN` if the listing never held still.
+    pub fn dump<T>(
         &mut self,
         message: &Message,
-        mut begin: impl FnMut(),
-        mut each: impl FnMut(u16, &[u8]),
-    ) -> Result<(), Error> {
+        read: impl Fn(&[u8], &mut Vec<T>),
+    ) -> Result<Vec<T>, Error> {
         for _ in 0..DUMP_TRIES {
-            begin();
             let sequence = self.next_sequence();
             let bytes = message.clone().finish(sequence, libc::NLM_F_DUMP);
             self.send(&bytes)?;
-            if !self.replies(&bytes, sequence, &mut each)? {
-                return Ok(());
+            let mut found = Vec::new();
+            let changed =
+                self.replies(&bytes, sequence, &mut |payload| read(payload, &mut found))?;
+            if !changed {
+                return Ok(found);
             }
         }
         Err(Errno::EAGAIN.into())
@@ -274,8 +285,7 @@ impl Socket {
         let acknowledged = self.sequence;
         bytes.extend(bound(libc::NFNL_MSG_BATCH_END).finish(self.next_sequence(), 0));
         self.send(&bytes)?;
-        self.replies(&bytes, acknowledged, &mut |_, _| {})
-            .map(|_| ())
+        self.replies(&bytes, acknowledged, &mut |_| {}).map(|_| ())
     }
 
     /// Reads until the answer to `request` is complete: a dump's end, or the word on the message
@@ -284,7 +294,7 @@ impl Socket {
         &mut self,
         request: &[u8],
         last: u32,
-        each: &mut dyn FnMut(u16, &[u8]),
+        each: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, Error> {
         let first = u32_at(request, 8);
         let mut changed = false;
@@ -311,7 +321,7 @@ impl Socket {
                         }
                     }
                     libc::NLMSG_NOOP => {}
-                    _ => each(kind as u16, &message[HEADER..]),
+                    _ => each(&message[HEADER..]),
                 }
             }
         }

@@ -3,6 +3,8 @@
 //! Runs as root, or as anyone who may make user namespaces. Nothing outlives the process: the
 //! namespaces exist only as long as its threads and file descriptors do.
 
+#![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
+
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
@@ -16,10 +18,18 @@ macro_rules! laws {
     };
 }
 
+#[path = "kernel/doors.rs"]
+mod doors;
+#[path = "kernel/gateway.rs"]
+mod gateway;
+#[path = "kernel/host.rs"]
+mod host;
 #[path = "kernel/net.rs"]
 mod net;
 #[path = "kernel/route.rs"]
 mod route;
+#[path = "kernel/steering.rs"]
+mod steering;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
@@ -31,7 +41,7 @@ fn main() -> ExitCode {
     net::become_root();
     let mut failed = Vec::new();
     let mut held = 0;
-    let all = [route::LAWS].concat();
+    let all = [route::LAWS, doors::LAWS, steering::LAWS, host::LAWS].concat();
     for (name, law) in all {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;

@@ -65,18 +65,13 @@ impl Route {
     /// # Errors
     /// The kernel's.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        self.list(
-            libc::RTM_GETLINK,
-            libc::RTM_NEWLINK,
-            &link_header(0, 0),
-            |m| {
-                Some(Link {
-                    index: u32_of(m.get(4..)?)?,
-                    up: u32_of(m.get(8..)?)? & libc::IFF_UP as u32 != 0,
-                    name: text_of(attribute(m.get(LINK_HEADER..)?, libc::IFLA_IFNAME)?),
-                })
-            },
-        )
+        self.list(libc::RTM_GETLINK, &link_header(0, 0), |m| {
+            Some(Link {
+                index: u32_of(m.get(4..)?)?,
+                up: u32_of(m.get(8..)?)? & libc::IFF_UP as u32 != 0,
+                name: text_of(attribute(m.get(LINK_HEADER..)?, libc::IFLA_IFNAME)?),
+            })
+        })
     }
 
     /// The interface `name`, if there is one.
@@ -95,7 +90,7 @@ impl Route {
     pub fn addresses(&mut self, name: &str) -> Result<Vec<(Ipv4Addr, u8)>, Error> {
         let index = self.index(name)?;
         let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0];
-        let mut found = self.list(libc::RTM_GETADDR, libc::RTM_NEWADDR, &header, |m| {
+        let mut found = self.list(libc::RTM_GETADDR, &header, |m| {
             let told = m.get(8..)?;
             let local = attribute(told, libc::IFA_LOCAL).or(attribute(told, libc::IFA_ADDRESS));
             let secondary = u32::from(*m.get(2)?) & libc::IFA_F_SECONDARY != 0;
@@ -112,7 +107,7 @@ impl Route {
     /// The kernel's.
     pub fn routes(&mut self) -> Result<Vec<RouteEntry>, Error> {
         let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        self.list(libc::RTM_GETROUTE, libc::RTM_NEWROUTE, &header, |m| {
+        self.list(libc::RTM_GETROUTE, &header, |m| {
             let told = m.get(ROUTE_HEADER..)?;
             let address = |kind| attribute(told, kind).and_then(address_of);
             let number = |kind| attribute(told, kind).and_then(u32_of);
@@ -133,7 +128,7 @@ impl Route {
     /// The kernel's.
     pub fn rules(&mut self) -> Result<Vec<PolicyRule>, Error> {
         let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        self.list(libc::RTM_GETRULE, libc::RTM_NEWRULE, &header, |m| {
+        self.list(libc::RTM_GETRULE, &header, |m| {
             let told = m.get(ROUTE_HEADER..)?;
             let number = |kind| attribute(told, kind).and_then(u32_of);
             Some(PolicyRule {
@@ -266,25 +261,16 @@ impl Route {
             .put(libc::RTA_OIF, &index.to_ne_bytes()))
     }
 
-    /// The answers of the type `answer` to the question `kind`, as `read` understands them.
+    /// The answers to the question `kind`, as `read` understands them.
     fn list<T>(
         &mut self,
         kind: u16,
-        answer: u16,
         header: &[u8],
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
-        let found = std::cell::RefCell::new(Vec::new());
-        self.0.dump(
-            &Message::new(kind, 0, header),
-            || found.borrow_mut().clear(),
-            |kind, payload| {
-                if kind == answer {
-                    found.borrow_mut().extend(read(payload));
-                }
-            },
-        )?;
-        Ok(found.into_inner())
+        let question = Message::new(kind, 0, header);
+        self.0
+            .dump(&question, |payload, found| found.extend(read(payload)))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Network namespaces as hosts: what the laws are tried on.
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 use nix::unistd::{Uid, getgid, getuid};
 use sipalg::netlink::route::Route;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Takes a user namespace of our own unless we are root already. Must run while the process has
 /// one thread.
@@ -59,6 +60,20 @@ impl Host {
         host
     }
 
+    /// The same host under another of its addresses.
+    pub(crate) fn alias(&self, address: Ipv4Addr) -> Self {
+        let net = self.net.try_clone().unwrap();
+        Host { net, address }
+    }
+
+    /// Notes every IPv4 packet that comes to the host from now on.
+    pub(crate) fn capture(&self) -> Capture {
+        Capture(self.run(|| {
+            let (family, kind) = (AddressFamily::Packet, SockType::Datagram);
+            socket(family, kind, SockFlag::empty(), SockProtocol::EthIp).unwrap()
+        }))
+    }
+
     /// Runs `work` in the host. Sockets made there stay there wherever they are used later.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
@@ -69,4 +84,30 @@ impl Host {
             work.join().unwrap()
         })
     }
+}
+
+/// Packets that came to a host.
+pub(crate) struct Capture(OwnedFd);
+
+impl Capture {
+    /// The packets up to the one that ends with `marker`.
+    pub(crate) fn until(&self, marker: &[u8]) -> Vec<Vec<u8>> {
+        let mut packets: Vec<Vec<u8>> = Vec::new();
+        while !packets
+            .last()
+            .is_some_and(|packet| packet.ends_with(marker))
+        {
+            let mut buffer = vec![0; 2048];
+            let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
+            buffer.truncate(length);
+            packets.push(buffer);
+        }
+        packets
+    }
+}
+
+/// The source address of an IPv4 packet.
+pub(crate) fn source(packet: &[u8]) -> Ipv4Addr {
+    let octets: [u8; 4] = packet[12..16].try_into().unwrap();
+    octets.into()
 }
