@@ -6,7 +6,7 @@
 //!   script     the messages, written once for both sides
 //!   endpoint   SIP over TCP          media   RTP and RTCP
 //!   report     what is printed       diff    before and after
-//!   shell      `--shell`
+//!   table      what the gateway shows    shell   `--shell`
 //! ```
 //!
 //! One thread plays both the phone and the outside: every step sends on one side and waits on the
@@ -20,18 +20,19 @@ pub mod net;
 pub mod report;
 pub mod script;
 pub mod shell;
+pub mod table;
 
 use endpoint::Endpoint;
 use gateway::{Console, Gateway};
 use media::{Address, Ear};
 use net::{GATEWAY_OUTSIDE, INSIDE_PREFIX, Network, OUTSIDE, PHONE, TOPOLOGY};
 use report::Report;
-use script::{Script, View, incoming, outgoing, render};
+use script::{Script, View, cuts, incoming, outgoing, render};
 use sipalg_core::Leg;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::process::ExitCode;
+use table::{mappings, row};
 
 /// What `sipalg lab` is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -186,7 +187,13 @@ impl Lab<'_> {
         self.check_doors(&[PHONE_SIP, ears.phone.rtp()?, ears.phone.rtcp()?])?;
         self.talk(&ears)?;
         self.stranger(&ears)?;
-        self.show("show ip nat sip doors")?;
+        let doors = self.show("show ip nat sip doors")?;
+        // In: the outside's packets and the stranger's one. Out: the phone's.
+        let counts = [PACKETS + 1, PACKETS].map(|count| count.to_string());
+        let counted = row(&doors, ears.phone.rtp()?)
+            .is_some_and(|row| counts.iter().all(|count| row.contains(&count.as_str())));
+        let failure = format!("no {} in and {} out", counts[0], counts[1]);
+        self.report.check(COUNTED, (!counted).then_some(failure));
         self.show("show ip nat translations")?;
         let closed = self.media_global()?.rtp;
         self.pass(&mut wire, Leg::Outside, &[incoming::BYE], false)?;
@@ -455,10 +462,10 @@ impl Lab<'_> {
         Console::connect(self.gateway)?.command(command)
     }
 
-    fn show(&mut self, command: &str) -> io::Result<()> {
+    fn show(&mut self, command: &str) -> io::Result<String> {
         let answer = self.ask(command)?;
         self.report.text(&format!("gw# {command}\n{answer}"));
-        Ok(())
+        Ok(answer)
     }
 
     fn global_of(&self, local: SocketAddrV4) -> io::Result<SocketAddrV4> {
@@ -520,69 +527,4 @@ fn leak(heard: &[u8]) -> Option<String> {
 
 const fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(address, port)
-}
-
-/// Inside local to inside global, from any table of the gateway's that has both on a line.
-fn mappings(table: &str) -> BTreeMap<SocketAddrV4, SocketAddrV4> {
-    let mut mappings = BTreeMap::new();
-    for line in table.lines() {
-        let addresses = line.split_whitespace().filter_map(|word| word.parse().ok());
-        let addresses: Vec<SocketAddrV4> = addresses.collect();
-        let of = |ip: Ipv4Addr| addresses.iter().find(|address| *address.ip() == ip);
-        if let (Some(&local), Some(&global)) = (of(PHONE), of(GATEWAY_OUTSIDE)) {
-            mappings.insert(local, global);
-        }
-    }
-    mappings
-}
-
-/// Cuts where a parser hurts: in the start line, in an address of a header, between CR and LF, in
-/// the empty line, in an address of the body, before the last byte.
-fn cuts(message: &[u8]) -> Vec<usize> {
-    let find = |what: &[u8], from: usize| {
-        let found = message[from..]
-            .windows(what.len())
-            .position(|window| window == what);
-        found.map(|at| from + at)
-    };
-    let body = find(b"\r\n\r\n", 0).unwrap_or(0);
-    let mut cuts = vec![10, body + 3, message.len() - 1];
-    cuts.extend(find(b"192.168", 0).map(|at| at + 5));
-    cuts.extend(find(b"\r\nMax", 0).map(|at| at + 1));
-    cuts.extend(find(b"c=IN IP4 192", body).map(|at| at + 11));
-    cuts.sort_unstable();
-    cuts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mapping_is_read_from_a_line_with_both_addresses() {
-        let table = "Pro Inside global      Inside local       Outside local      Outside global\n\
-                     tcp 10.1.1.1:5060      192.168.122.3:5060 ---                ---\n\
-                     udp 10.1.1.1:6002      192.168.122.3:6000 10.1.1.2:7078      10.1.1.2:7078\n";
-        let mappings = mappings(table);
-        assert_eq!(mappings.len(), 2);
-        assert_eq!(mappings[&at(PHONE, 6000)], at(GATEWAY_OUTSIDE, 6002));
-    }
-
-    #[test]
-    fn cuts_fall_into_headers_and_body() {
-        let view = View {
-            sip: PHONE_SIP,
-            flow: PHONE_SIP,
-            media: Address {
-                rtp: at(PHONE, 6000),
-                rtcp: at(PHONE, 6001),
-            },
-        };
-        let message = render(outgoing::INVITE, &view);
-        let cuts = cuts(&message);
-        assert_eq!(cuts.len(), 6);
-        assert!(message[..cuts[1]].ends_with(b"192.1"));
-        assert!(message[..cuts[2]].ends_with(b"\r") && message[cuts[2]..].starts_with(b"\n"));
-        assert!(message[..cuts[4]].ends_with(b"c=IN IP4 19"));
-    }
 }

@@ -40,6 +40,24 @@ pub fn render(script: Script, view: &View) -> Vec<u8> {
     text.replace("{length}", &body.to_string()).into_bytes()
 }
 
+/// Cuts where a parser hurts: in the start line, in an address of a header, between CR and LF, in
+/// the empty line, in an address of the body, before the last byte.
+pub fn cuts(message: &[u8]) -> Vec<usize> {
+    let find = |what: &[u8], from: usize| {
+        let found = message[from..]
+            .windows(what.len())
+            .position(|window| window == what);
+        found.map(|at| from + at)
+    };
+    let body = find(b"\r\n\r\n", 0).unwrap_or(0);
+    let mut cuts = vec![10, body + 3, message.len() - 1];
+    cuts.extend(find(b"192.168", 0).map(|at| at + 5));
+    cuts.extend(find(b"\r\nMax", 0).map(|at| at + 1));
+    cuts.extend(find(b"c=IN IP4 192", body).map(|at| at + 11));
+    cuts.sort_unstable();
+    cuts
+}
+
 /// The phone registers.
 pub const REGISTER: Script = "\
 REGISTER sip:10.1.1.2 SIP/2.0
@@ -360,5 +378,24 @@ mod tests {
             render(script, &view),
             b"A 10.1.1.1:5060 40000\r\nl: 20\r\n\r\nm=6000\r\nc=10.1.1.1\r\n"
         );
+    }
+
+    #[test]
+    fn cuts_fall_into_headers_and_body() {
+        let at = |port| SocketAddrV4::new([192, 168, 122, 3].into(), port);
+        let view = View {
+            sip: at(5060),
+            flow: at(5060),
+            media: Address {
+                rtp: at(6000),
+                rtcp: at(6001),
+            },
+        };
+        let message = render(outgoing::INVITE, &view);
+        let cuts = super::cuts(&message);
+        assert_eq!(cuts.len(), 6);
+        assert!(message[..cuts[1]].ends_with(b"192.1"));
+        assert!(message[..cuts[2]].ends_with(b"\r") && message[cuts[2]..].starts_with(b"\n"));
+        assert!(message[..cuts[4]].ends_with(b"c=IN IP4 19"));
     }
 }
