@@ -405,7 +405,7 @@ fn after_everything_ended_nothing_is_left() {
     world.alg.close(world.now, flow);
     world.wait(Duration::from_secs(7200));
     assert!(world.alg.mappings(world.now).is_empty());
-    assert_eq!(world.alg.sizes(), (0, 0));
+    assert_eq!(world.alg.sizes(), (0, 0, 0));
     assert_eq!(world.alg.next_timeout(), None);
     let counters = world.alg.counters();
     assert_eq!(counters.doors_opened, counters.doors_closed);
@@ -430,4 +430,31 @@ fn an_inside_phone_reaches_another_by_its_door_under_its_own_inside_global() {
     assert_eq!(seen, options.replacen("10.1.1.1", "192.168.122.3", 1));
     let back = options.replace("OPTIONS sip:1001@10.1.1.1:5060 SIP/2.0", "SIP/2.0 200 OK");
     assert_eq!(world.say(opened.flow, Inside, &back), back);
+}
+
+#[test]
+fn what_the_mappings_cannot_turn_back_is_kept_for_the_call_id() {
+    let mut world = World::new();
+    let other = world.connect("192.168.122.4:40001", SERVER);
+    let options = |host: &str, text: &str| {
+        format!(
+            "{text}\r\nVia: SIP/2.0/TCP {host};branch=z9hG4bK1\r\nFrom: <sip:a@192.168.122.3 : 5060>\r\nTo: <sip:b@10.1.1.1>\r\ni: x\r\nCSeq: 1 OPTIONS\r\nl: 0\r\n\r\n"
+        )
+    };
+    let (request, answer) = ("OPTIONS sip:b@example.com SIP/2.0", "SIP/2.0 200 OK");
+    // The other phone has port 5060 already, so that this one's Via needs a port.
+    world.say(other, Inside, &options("192.168.122.4", request));
+    let flow = world.connect(PHONE, SERVER);
+    let sent = world.say(flow, Inside, &options("192.168.122.3", request));
+    assert!(
+        sent.contains("TCP 10.1.1.1:") && !sent.contains("192.168."),
+        "{sent}"
+    );
+    let echo = sent.replace(request, answer);
+    assert_eq!(
+        world.say(flow, Outside, &echo),
+        options("192.168.122.3", answer)
+    );
+    world.wait(Duration::from_secs(3600));
+    assert_eq!(world.alg.sizes(), (0, 0, 0));
 }
