@@ -93,7 +93,7 @@ impl Kernel {
             Ok((nft, conntrack)) => Ok(Kernel {
                 nft,
                 conntrack,
-                doors: Doors::default(),
+                doors: Doors::new(plan),
                 host,
             }),
             Err(error) => {
@@ -172,8 +172,9 @@ fn prepare(plan: &Plan, host: &mut Host) -> Result<(Nft, Conntrack), KernelError
 /// Doors live on refreshed elements, which kernels before 6.12 ignore.
 fn check_refresh(nft: &mut Nft) -> Result<(), KernelError> {
     let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+    let key = nft::address_port(nobody);
     let (short, long) = (Duration::from_secs(60), Duration::from_secs(3600));
-    let add = |lifetime| vec![nft::add_element(TABLE, &MEDIA_IN, nobody, None, lifetime)];
+    let add = |lifetime| vec![nft::add_element(TABLE, &MEDIA_IN, &key, None, lifetime)];
     let refused = |error| KernelError::refused("a door on trial", error);
     nft.commit(add(short)).map_err(refused)?;
     nft.commit(add(long)).map_err(refused)?;
@@ -181,7 +182,7 @@ fn check_refresh(nft: &mut Nft) -> Result<(), KernelError> {
     let refreshed = elements
         .iter()
         .any(|e| e.key == nobody && e.expires > short);
-    let destroyed = nft.commit(vec![nft::destroy_element(TABLE, &MEDIA_IN, nobody)]);
+    let destroyed = nft.commit(vec![nft::destroy_element(TABLE, &MEDIA_IN, &key)]);
     if refreshed && destroyed.is_ok() {
         Ok(())
     } else {

@@ -484,14 +484,8 @@ mod tests {
             "{error}"
         );
         // The conversation goes on after an error.
-        let mut links = 0;
-        route
-            .dump(
-                &Message::new(libc::RTM_GETLINK, 0, &[0; 16]),
-                || {},
-                |_, _| links += 1,
-            )
-            .unwrap();
-        assert!(links >= 1);
+        let question = Message::new(libc::RTM_GETLINK, 0, &[0; 16]);
+        let links = route.dump(&question, |_, found| found.push(())).unwrap();
+        assert!(!links.is_empty());
     }
 }

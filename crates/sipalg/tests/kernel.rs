@@ -33,11 +33,18 @@ mod steering;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| !a.starts_with('-'))
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [host::WITHOUT_PRIVILEGE, state_dir] =
+        words.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
+        host::try_without_privilege(state_dir.as_ref());
+        return ExitCode::SUCCESS;
+    }
+    let list = words.iter().any(|word| word == "--list");
+    let words: Vec<String> = words
+        .into_iter()
+        .filter(|word| !word.starts_with('-'))
         .collect();
-    let list = std::env::args().any(|a| a == "--list");
     net::become_root();
     let mut failed = Vec::new();
     let mut held = 0;

@@ -1,11 +1,13 @@
 //! Which media door leads where, and what an operation on a door means for the kernel's sets.
 
-use super::ruleset::{MEDIA_DN, MEDIA_IN, MEDIA_OUT, MEDIA_SN, SIGNAL_DOORS, TABLE};
+use super::Plan;
+use super::ruleset::{MEDIA_DN, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE};
 use crate::netlink::Message;
-use crate::netlink::nft::{add_element, destroy_element};
-use sipalg_core::addr::SocketAddrV4;
-use sipalg_core::door::{Door, DoorKind, DoorOp};
+use crate::netlink::nft::{Set, add_element, address_port, destroy_element, interface_port};
+use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
+use sipalg_core::door::{DoorKind, DoorOp};
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// The two ends of a media door.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -20,6 +22,8 @@ pub(super) struct Pair {
 pub(super) struct Doors {
     by_local: HashMap<SocketAddrV4, SocketAddrV4>,
     by_global: HashMap<SocketAddrV4, SocketAddrV4>,
+    /// The outside interface that has the inside global address.
+    interfaces: HashMap<Ipv4Addr, String>,
 }
 
 /// What operations come down to.
@@ -43,6 +47,15 @@ pub(super) enum Step {
 }
 
 impl Doors {
+    /// No door yet.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let sources = plan.sources.iter();
+        Doors {
+            interfaces: sources.map(|s| (s.global, s.interface.clone())).collect(),
+            ..Doors::default()
+        }
+    }
+
     /// Carries out `ops` here and says what the kernel must do.
     pub(super) fn change(&mut self, ops: &[DoorOp]) -> Change {
         let mut change = Change::default();
@@ -85,7 +98,10 @@ impl Doors {
                         change.opened.insert(pair);
                     }
                 }
-                change.messages.extend(media_elements(door));
+                let elements = self.elements(pair);
+                change
+                    .messages
+                    .extend(elements.iter().map(|e| e.add(door.lifetime)));
             }
         }
     }
@@ -106,12 +122,33 @@ impl Doors {
         if !change.opened.remove(&pair) {
             change.closed.insert(pair);
         }
-        change.messages.extend([
-            destroy_element(TABLE, &MEDIA_DN, pair.global),
-            destroy_element(TABLE, &MEDIA_SN, pair.local),
-            destroy_element(TABLE, &MEDIA_IN, pair.local),
-            destroy_element(TABLE, &MEDIA_OUT, pair.local),
-        ]);
+        let elements = self.elements(pair);
+        change.messages.extend(
+            elements
+                .iter()
+                .map(|e| destroy_element(TABLE, e.set, &e.key)),
+        );
+    }
+
+    /// What the kernel holds of a media door.
+    fn elements(&self, pair: Pair) -> Vec<Element> {
+        let (local, global) = (address_port(pair.local), address_port(pair.global));
+        let element = |set, key: &[u8], value| Element {
+            set,
+            key: key.into(),
+            value,
+        };
+        let mut elements = vec![
+            element(&MEDIA_DN, &global, Some(local)),
+            element(&MEDIA_SN, &local, Some(global)),
+            element(&MEDIA_IN, &local, None),
+            element(&MEDIA_OUT, &local, None),
+        ];
+        if let Some(interface) = self.interfaces.get(pair.global.ip()) {
+            let key = interface_port(interface, pair.global.port());
+            elements.push(element(&MEDIA_PORTS, &key, None));
+        }
+        elements
     }
 
     fn remember(&mut self, pair: Pair) {
@@ -127,38 +164,33 @@ impl Doors {
 
 fn signalling(op: &DoorOp) -> Message {
     let door = op.door();
+    let key = address_port(door.inside_global);
     match op {
-        DoorOp::Open(_) | DoorOp::Refresh(_) => add_element(
-            TABLE,
-            &SIGNAL_DOORS,
-            door.inside_global,
-            None,
-            door.lifetime,
-        ),
-        DoorOp::Close(_) => destroy_element(TABLE, &SIGNAL_DOORS, door.inside_global),
+        DoorOp::Open(_) | DoorOp::Refresh(_) => {
+            add_element(TABLE, &SIGNAL_DOORS, &key, None, door.lifetime)
+        }
+        DoorOp::Close(_) => destroy_element(TABLE, &SIGNAL_DOORS, &key),
     }
 }
 
-fn media_elements(door: &Door) -> [Message; 4] {
-    let Door {
-        inside_local: local,
-        inside_global: global,
-        lifetime,
-        ..
-    } = *door;
-    [
-        add_element(TABLE, &MEDIA_DN, global, Some(local), lifetime),
-        add_element(TABLE, &MEDIA_SN, local, Some(global), lifetime),
-        add_element(TABLE, &MEDIA_IN, local, None, lifetime),
-        add_element(TABLE, &MEDIA_OUT, local, None, lifetime),
-    ]
+struct Element {
+    set: &'static Set,
+    key: Vec<u8>,
+    value: Option<[u8; 8]>,
+}
+
+impl Element {
+    fn add(&self, lifetime: Duration) -> Message {
+        let value = self.value.as_ref().map(|value| &value[..]);
+        add_element(TABLE, self.set, &self.key, value, lifetime)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipalg_core::addr::{Ipv4Addr, Protocol};
-    use std::time::Duration;
+    use sipalg_core::Door;
+    use sipalg_core::addr::Protocol;
 
     fn door(local: u16, global: u16) -> Door {
         Door {

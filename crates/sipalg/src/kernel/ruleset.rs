@@ -32,20 +32,23 @@ pub const MEDIA_SN: Set = set("media_sn", 2, KeyType::AddressPort, SetKind::Map)
 pub const MEDIA_IN: Set = set("media_in", 3, KeyType::AddressPort, SetKind::Counting);
 /// Inside local ends of media doors, with what went out from them.
 pub const MEDIA_OUT: Set = set("media_out", 4, KeyType::AddressPort, SetKind::Counting);
+/// Inside global ends of media doors by their interface, so that no other flow takes their port.
+pub const MEDIA_PORTS: Set = set("media_ports", 5, KeyType::InterfacePort, SetKind::Expiring);
 /// Inside global ends of signalling doors.
-pub const SIGNAL_DOORS: Set = set("signal_doors", 5, KeyType::AddressPort, SetKind::Expiring);
+pub const SIGNAL_DOORS: Set = set("signal_doors", 6, KeyType::AddressPort, SetKind::Expiring);
 /// TCP ports that are SIP.
-pub const SIP_PORTS: Set = set("sip_ports", 6, KeyType::Port, SetKind::Plain);
+pub const SIP_PORTS: Set = set("sip_ports", 7, KeyType::Port, SetKind::Plain);
 /// `ip nat inside`.
-pub const INSIDE_IF: Set = set("inside_if", 7, KeyType::Interface, SetKind::Plain);
+pub const INSIDE_IF: Set = set("inside_if", 8, KeyType::Interface, SetKind::Plain);
 /// `ip nat outside`.
-pub const OUTSIDE_IF: Set = set("outside_if", 8, KeyType::Interface, SetKind::Plain);
+pub const OUTSIDE_IF: Set = set("outside_if", 9, KeyType::Interface, SetKind::Plain);
 
-const SETS: [Set; 8] = [
+const SETS: [Set; 9] = [
     MEDIA_DN,
     MEDIA_SN,
     MEDIA_IN,
     MEDIA_OUT,
+    MEDIA_PORTS,
     SIGNAL_DOORS,
     SIP_PORTS,
     INSIDE_IF,
@@ -65,21 +68,13 @@ pub fn install(plan: &Plan) -> Vec<Message> {
     let mut messages = remove_after_crash();
     messages.push(nft::add_table(TABLE));
     messages.extend(SETS.iter().map(|set| nft::add_set(TABLE, set)));
-    messages.extend(
-        plan.sip_tcp_ports
-            .iter()
-            .map(|p| nft::add_port(TABLE, &SIP_PORTS, *p)),
-    );
-    messages.extend(
-        plan.inside
-            .iter()
-            .map(|i| nft::add_interface(TABLE, &INSIDE_IF, i)),
-    );
-    messages.extend(
-        plan.outside
-            .iter()
-            .map(|i| nft::add_interface(TABLE, &OUTSIDE_IF, i)),
-    );
+    for port in &plan.sip_tcp_ports {
+        messages.push(nft::add_key(TABLE, &SIP_PORTS, &port.to_be_bytes()));
+    }
+    for (set, names) in [(&INSIDE_IF, &plan.inside), (&OUTSIDE_IF, &plan.outside)] {
+        let keys = names.iter().map(|name| nft::interface(name));
+        messages.extend(keys.map(|key| nft::add_key(TABLE, set, &key)));
+    }
     let chains = chains(plan);
     // All chains before any rule, so that each may jump to any.
     messages.extend(
@@ -131,11 +126,10 @@ fn chains(plan: &Plan) -> Vec<Chain> {
             nat_post(plan),
         ),
         base("guard", "filter", HookPoint::Forward, 0, guard()),
-        Chain {
-            name: "take".into(),
-            hook: None,
-            rules: take(plan),
-        },
+        inner("from_inside".into(), crossing(plan, &plan.outside, "out")),
+        // An inside host that is addressed directly, as where a route leads to it.
+        inner("from_outside".into(), crossing(plan, &plan.inside, "in")),
+        inner("take".into(), take(plan)),
     ];
     for (number, source) in plan.sources.iter().enumerate() {
         chains.extend(source_chains(number, source));
@@ -145,48 +139,46 @@ fn chains(plan: &Plan) -> Vec<Chain> {
 
 /// Which TCP connections go to the proxy.
 fn divert(plan: &Plan) -> Vec<Rule> {
-    let taken = Rule::new().connection_marked(CT_TAKEN);
-    let new = || {
-        Rule::new()
-            .protocol(libc::IPPROTO_TCP)
-            .new_connection()
-            .syn()
+    let taken = || Rule::new().connection_marked(CT_TAKEN);
+    let new = |from| {
+        let tcp = Rule::new().protocol(libc::IPPROTO_TCP);
+        tcp.new_connection().syn().interface(Direction::In, from)
     };
-    let crossing = |from, to| new().interface(Direction::In, from).reached_by(to);
     let mut rules = vec![
         // tproxy finds the socket of an established connection first and the listener second, so
         // this covers SYN cookies too, where the last segment of the handshake makes the socket.
-        taken
-            .clone()
+        taken()
             .protocol(libc::IPPROTO_TCP)
             .tproxy(plan.listener)
             .mark_packet(MARK_DIVERT)
             .accept(),
         // What belongs to a taken connection is ours even if we are gone (no segment may leave
         // untranslated), and so are the ICMP errors about it.
-        taken.mark_packet(MARK_DIVERT).accept(),
-        new()
-            .interface(Direction::In, &INSIDE_IF)
-            .address_port(End::Destination, &SIGNAL_DOORS)
-            .goto("take"),
-        new()
-            .interface(Direction::In, &OUTSIDE_IF)
-            .address_port(End::Destination, &SIGNAL_DOORS)
-            .goto("take"),
+        taken().mark_packet(MARK_DIVERT).accept(),
     ];
-    for number in 0..plan.sources.len() {
-        for end in [End::Destination, End::Source] {
-            // The gateway's own addresses are reached by no interface, so its services stay its.
+    for (from, chain) in [(&INSIDE_IF, "from_inside"), (&OUTSIDE_IF, "from_outside")] {
+        rules.push(
+            new(from)
+                .address_port(End::Destination, &SIGNAL_DOORS)
+                .goto("take"),
+        );
+        rules.push(new(from).port(End::Destination, &SIP_PORTS).jump(chain));
+        rules.push(new(from).port(End::Source, &SIP_PORTS).jump(chain));
+    }
+    rules
+}
+
+/// New SIP connections that came in on one side: those that leave on the other, through `towards`,
+/// are for the access lists to judge. The gateway's own addresses are reached by no interface, so
+/// its services stay its own.
+fn crossing(plan: &Plan, towards: &[String], used_for: &str) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for interface in towards {
+        for number in 0..plan.sources.len() {
             rules.push(
-                crossing(&INSIDE_IF, &OUTSIDE_IF)
-                    .port(end, &SIP_PORTS)
-                    .jump(&name(number, "out")),
-            );
-            // An inside host that is addressed directly, as where a route leads to it.
-            rules.push(
-                crossing(&OUTSIDE_IF, &INSIDE_IF)
-                    .port(end, &SIP_PORTS)
-                    .jump(&name(number, "in")),
+                Rule::new()
+                    .reached_by(interface)
+                    .jump(&name(number, used_for)),
             );
         }
     }
@@ -220,7 +212,7 @@ fn nat_pre() -> Vec<Rule> {
             .protocol(libc::IPPROTO_UDP)
             .address_port(End::Destination, &MEDIA_DN)
             .mark_connection(CT_DOOR)
-            .dnat(),
+            .dnat(&MEDIA_DN),
     ]
 }
 
@@ -228,7 +220,7 @@ fn nat_post(plan: &Plan) -> Vec<Rule> {
     let door = |rule: Rule| {
         rule.address_port(End::Source, &MEDIA_SN)
             .mark_connection(CT_DOOR)
-            .snat()
+            .snat(&MEDIA_SN)
     };
     let udp = || Rule::new().protocol(libc::IPPROTO_UDP);
     let mut rules = vec![
@@ -238,20 +230,20 @@ fn nat_post(plan: &Plan) -> Vec<Rule> {
     ];
     for (number, source) in plan.sources.iter().enumerate() {
         let inside = || Rule::new().interface(Direction::In, &INSIDE_IF);
-        rules.push(
-            inside()
-                .leaves_by(&source.interface)
-                .jump(&name(number, "nat")),
-        );
-        // The same for a host without a door; else the answer would not pass the gateway.
+        let leaving = || inside().leaves_by(&source.interface);
+        // Another host's flow must not take a door's port toward anyone: masquerade would keep the
+        // number, and that one's media would come to the wrong host.
+        let as_door = leaving()
+            .protocol(libc::IPPROTO_UDP)
+            .leaves_by_with_port(End::Source, &MEDIA_PORTS);
+        rules.push(as_door.jump(&name(number, "renumber")));
+        rules.push(leaving().jump(&name(number, "nat")));
+        // To a door from a host without one; else the answer would not pass the gateway.
         let hairpin = inside()
             .protocol(libc::IPPROTO_UDP)
-            .interface(Direction::Out, &INSIDE_IF);
-        rules.push(
-            hairpin
-                .connection_marked(CT_DOOR)
-                .jump(&name(number, "hairpin")),
-        );
+            .interface(Direction::Out, &INSIDE_IF)
+            .connection_marked(CT_DOOR);
+        rules.push(hairpin.jump(&name(number, "hairpin")));
     }
     rules
 }
@@ -273,18 +265,17 @@ fn guard() -> Vec<Rule> {
     ]
 }
 
-/// The access list of one `ip nat inside source`, once for each of its four uses.
-fn source_chains(number: usize, source: &SourcePlan) -> [Chain; 4] {
+/// The access list of one `ip nat inside source`, once for each of its uses.
+fn source_chains(number: usize, source: &SourcePlan) -> [Chain; 5] {
     let list = &source.list;
-    let chain = |used_for, end, permitted: &dyn Fn(Rule) -> Rule| Chain {
-        name: name(number, used_for),
-        hook: None,
-        rules: permit(list, end, permitted),
+    let chain = |used_for, end, permitted: &dyn Fn(Rule) -> Rule| {
+        inner(name(number, used_for), permit(list, end, permitted))
     };
     [
         chain("out", End::Source, &|rule| rule.goto("take")),
         chain("in", End::Destination, &|rule| rule.goto("take")),
         chain("nat", End::Source, &Rule::masquerade),
+        chain("renumber", End::Source, &Rule::masquerade_random),
         chain("hairpin", End::Source, &|rule| rule.snat_to(source.global)),
     ]
 }
@@ -314,6 +305,12 @@ fn base(name: &str, kind: &'static str, at: HookPoint, priority: i32, rules: Vec
         hook,
         rules,
     }
+}
+
+/// A chain that is entered by jumps.
+fn inner(name: String, rules: Vec<Rule>) -> Chain {
+    let hook = None;
+    Chain { name, hook, rules }
 }
 
 /// The chain of the source rule `number`, counted from zero; people count from one.

@@ -51,12 +51,14 @@ pub(super) fn check(conntrack: &mut Conntrack) -> Result<(), KernelError> {
 
 type Ends = HashMap<SocketAddrV4, SocketAddrV4>;
 
-/// A flow that an opened door would translate otherwise than the kernel does.
+/// A flow that an opened door would translate otherwise than the kernel does, or that began before
+/// it: such a one lacks the mark by which the door's packets are counted and guarded.
 fn in_the_way(entry: &Entry, global_of: &Ends, local_of: &Ends) -> bool {
+    let unmarked = entry.mark & CT_DOOR == 0;
     let outward = global_of.get(&entry.original.source);
     let inward = local_of.get(&entry.original.destination);
-    outward.is_some_and(|global| entry.reply.destination != *global)
-        || inward.is_some_and(|local| entry.reply.source != *local)
+    outward.is_some_and(|global| unmarked || entry.reply.destination != *global)
+        || inward.is_some_and(|local| unmarked || entry.reply.source != *local)
 }
 
 /// A flow that one of the `closed` doors translated.
@@ -69,5 +71,5 @@ fn went_through(entry: &Entry, closed: &HashSet<Pair>) -> bool {
         local: entry.reply.source,
         global: entry.original.destination,
     };
-    entry.mark & CT_DOOR != 0 && (closed.contains(&outward) || closed.contains(&inward))
+    closed.contains(&outward) || closed.contains(&inward)
 }

@@ -43,12 +43,14 @@ pub enum HookPoint {
 /// What the keys of a set are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyType {
-    /// `ipv4_addr . inet_service`.
+    /// `ipv4_addr . inet_service`: [`address_port`].
     AddressPort,
-    /// `inet_service`.
+    /// `inet_service`: two bytes, big-endian.
     Port,
-    /// `ifname`.
+    /// `ifname`: [`interface`].
     Interface,
+    /// `ifname . inet_service`: [`interface_port`].
+    InterfacePort,
 }
 
 /// A named set or map.
@@ -178,6 +180,7 @@ pub fn add_rule(table: &str, chain: &str, rule: Rule) -> Message {
 pub fn add_set(table: &str, set: &Set) -> Message {
     let (key_type, key_length) = match set.key {
         KeyType::AddressPort => (TYPE_IPV4_ADDR << TYPE_BITS | TYPE_INET_SERVICE, 8),
+        KeyType::InterfacePort => (TYPE_IFNAME << TYPE_BITS | TYPE_INET_SERVICE, 20),
         KeyType::Port => (TYPE_INET_SERVICE, 2),
         KeyType::Interface => (TYPE_IFNAME, libc::IFNAMSIZ as u32),
     };
@@ -193,6 +196,9 @@ pub fn add_set(table: &str, set: &Set) -> Message {
         .put(NFTA_SET_FLAGS, &flags.to_be_bytes())
         .put(NFTA_SET_KEY_TYPE, &key_type.to_be_bytes())
         .put(NFTA_SET_KEY_LEN, &u32::to_be_bytes(key_length));
+    if set.key == KeyType::Interface {
+        message = message.put(NFTA_SET_USERDATA, &HOST_BYTE_ORDER);
+    }
     if set.kind == SetKind::Map {
         message = message
             .put(NFTA_SET_DATA_TYPE, &key_type.to_be_bytes())
@@ -207,33 +213,26 @@ pub fn add_set(table: &str, set: &Set) -> Message {
     message
 }
 
-/// Adds the port `port` to a set of ports.
-pub fn add_port(table: &str, set: &Set, port: u16) -> Message {
-    element(NFT_MSG_NEWSETELEM, table, set, &port.to_be_bytes(), |m| m)
-}
-
-/// Adds the interface `name` to a set of interfaces.
-pub fn add_interface(table: &str, set: &Set, name: &str) -> Message {
-    element(NFT_MSG_NEWSETELEM, table, set, &interface_key(name), |m| m)
+/// Adds `key` to a set that does not expire.
+pub fn add_key(table: &str, set: &Set, key: &[u8]) -> Message {
+    element(NFT_MSG_NEWSETELEM, table, set, key, |m| m)
 }
 
 /// Adds `key` (in a map: with `value`) for `lifetime`; one that is there lives that long from now.
 pub fn add_element(
     table: &str,
     set: &Set,
-    key: SocketAddrV4,
-    value: Option<SocketAddrV4>,
+    key: &[u8],
+    value: Option<&[u8]>,
     lifetime: Duration,
 ) -> Message {
     // Zero would be for ever.
     let lifetime = u64::try_from(lifetime.as_millis())
         .unwrap_or(u64::MAX)
         .max(1);
-    element(NFT_MSG_NEWSETELEM, table, set, &address_port(key), |m| {
+    element(NFT_MSG_NEWSETELEM, table, set, key, |m| {
         let m = match value {
-            Some(value) => m.nest(NFTA_SET_ELEM_DATA, |m| {
-                m.put(NFTA_DATA_VALUE, &address_port(value))
-            }),
+            Some(value) => m.nest(NFTA_SET_ELEM_DATA, |m| m.put(NFTA_DATA_VALUE, value)),
             None => m,
         };
         // Only with an expiration does the lifetime of an element that is there begin anew.
@@ -243,14 +242,33 @@ pub fn add_element(
 }
 
 /// Takes `key` out of a set; one that is not in it is no error (Linux 6.3).
-pub fn destroy_element(table: &str, set: &Set, key: SocketAddrV4) -> Message {
-    element(
-        NFT_MSG_DESTROYSETELEM,
-        table,
-        set,
-        &address_port(key),
-        |m| m,
-    )
+pub fn destroy_element(table: &str, set: &Set, key: &[u8]) -> Message {
+    element(NFT_MSG_DESTROYSETELEM, table, set, key, |m| m)
+}
+
+/// The key or value `ipv4_addr . inet_service`: each part padded to 32 bits.
+pub fn address_port(pair: SocketAddrV4) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..4].copy_from_slice(&pair.ip().octets());
+    key[4..6].copy_from_slice(&pair.port().to_be_bytes());
+    key
+}
+
+/// The key `ifname`.
+pub fn interface(name: &str) -> [u8; libc::IFNAMSIZ] {
+    let mut key = [0; libc::IFNAMSIZ];
+    for (to, from) in key.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
+        *to = from;
+    }
+    key
+}
+
+/// The key `ifname . inet_service`.
+pub fn interface_port(name: &str, port: u16) -> [u8; libc::IFNAMSIZ + 4] {
+    let mut key = [0; libc::IFNAMSIZ + 4];
+    key[..libc::IFNAMSIZ].copy_from_slice(&interface(name));
+    key[libc::IFNAMSIZ..][..2].copy_from_slice(&port.to_be_bytes());
+    key
 }
 
 fn element(
@@ -295,22 +313,6 @@ fn element_of(told: &[u8]) -> Option<Element> {
     })
 }
 
-/// `ipv4_addr . inet_service`: each part padded to 32 bits.
-fn address_port(pair: SocketAddrV4) -> [u8; 8] {
-    let mut key = [0; 8];
-    key[..4].copy_from_slice(&pair.ip().octets());
-    key[4..6].copy_from_slice(&pair.port().to_be_bytes());
-    key
-}
-
-fn interface_key(name: &str) -> [u8; libc::IFNAMSIZ] {
-    let mut key = [0; libc::IFNAMSIZ];
-    for (to, from) in key.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
-        *to = from;
-    }
-    key
-}
-
 fn message(operation: u16, flags: i32) -> Message {
     let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | operation;
     Message::new(kind, flags, &[libc::NFPROTO_IPV4 as u8, 0, 0, 0])
@@ -349,6 +351,7 @@ const NFTA_SET_KEY_LEN: u16 = 5;
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
 const NFTA_SET_ID: u16 = 10;
+const NFTA_SET_USERDATA: u16 = 13;
 const NFTA_SET_EXPR: u16 = 17;
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
@@ -373,14 +376,21 @@ const TYPE_IPV4_ADDR: u32 = 7;
 const TYPE_INET_SERVICE: u32 = 13;
 const TYPE_IFNAME: u32 = 41;
 
+/// nft's own note on a set (type, length, value): the keys are in host byte order. Without it nft
+/// prints names as nothing.
+const HOST_BYTE_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_long_interface_name_keeps_its_final_nul() {
-        assert_eq!(&interface_key("gin")[..4], b"gin\0");
-        assert_eq!(interface_key("a-name-too-long-to-be").last(), Some(&0));
+        assert_eq!(&interface("gin")[..4], b"gin\0");
+        assert_eq!(interface("a-name-too-long-to-be").last(), Some(&0));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Media doors.
 
-use crate::gateway::{Gateway, close, eventually, global, hear, heard, media, open, say, unheard};
+use crate::gateway::{
+    GLOBAL, Gateway, close, eventually, global, hear, heard, media, open, say, unheard,
+};
 use sipalg::kernel::ruleset::{MEDIA_IN, TABLE};
-use sipalg::netlink::nft::Nft;
+use sipalg::netlink::nft::{self, Hook, HookPoint, Nft, Rule};
 use sipalg_core::door::MediaCount;
 use sipalg_core::{Door, DoorOp};
 use std::time::Duration;
@@ -13,7 +15,10 @@ laws![
     a_closed_door_is_closed_at_once_in_both_directions,
     a_re_pointed_door_leads_to_the_new_host_at_once,
     an_older_flow_in_the_way_of_a_door_gives_way,
+    a_flow_older_than_its_door_is_counted_and_closed_with_it,
     an_ordinary_flow_that_shares_a_doors_port_number_is_undisturbed,
+    a_later_ordinary_flow_does_not_take_a_doors_port,
+    an_operators_own_masquerade_does_not_get_in_a_doors_way,
     a_door_counts_each_packet_and_byte_both_ways,
     a_refresh_begins_the_lifetime_anew_and_keeps_the_counters,
     a_door_that_is_not_refreshed_closes_by_itself,
@@ -91,6 +96,22 @@ fn an_older_flow_in_the_way_of_a_door_gives_way() {
     heard(&phone, gateway.outside.at(7001), &outside, global(30000));
 }
 
+fn a_flow_older_than_its_door_is_counted_and_closed_with_it() {
+    let (gateway, mut kernel) = Gateway::installed();
+    let (phone, outside) = (gateway.phone.udp(4000), gateway.outside.udp(7000));
+    // The last packets of one call, from the port that the next one uses again: masquerade keeps
+    // the number that the door has too.
+    heard(&phone, gateway.outside.at(7000), &outside, global(4000));
+    let door = media(gateway.phone.at(4000), 4000);
+    open(&mut kernel, door);
+    heard(&phone, gateway.outside.at(7000), &outside, global(4000));
+    heard(&outside, global(4000), &phone, gateway.outside.at(7000));
+    let (_, count) = kernel.media_counts().unwrap()[0];
+    assert_eq!((count.in_packets, count.out_packets), (1, 1));
+    close(&mut kernel, door);
+    unheard(&outside, global(4000), &phone);
+}
+
 fn an_ordinary_flow_that_shares_a_doors_port_number_is_undisturbed() {
     let (gateway, mut kernel) = Gateway::installed();
     let (phone, second) = (gateway.phone.udp(4000), gateway.second.udp(30000));
@@ -103,6 +124,47 @@ fn an_ordinary_flow_that_shares_a_doors_port_number_is_undisturbed() {
     close(&mut kernel, door);
     heard(&peer, global(30000), &second, gateway.outside.at(7000));
     heard(&second, gateway.outside.at(7000), &peer, global(30000));
+}
+
+fn a_later_ordinary_flow_does_not_take_a_doors_port() {
+    let (gateway, mut kernel) = Gateway::installed();
+    let (phone, second) = (gateway.phone.udp(4000), gateway.second.udp(30000));
+    let peer = gateway.outside.udp(7000);
+    open(&mut kernel, media(gateway.phone.at(4000), 30000));
+    say(&second, "hello", gateway.outside.at(7000));
+    let (_, seen_from) = hear(&peer);
+    assert_eq!(seen_from.ip(), GLOBAL);
+    assert_ne!(seen_from.port(), 30000);
+    // So the same peer reaches the phone through the door, and the other by its own port.
+    heard(&peer, global(30000), &phone, gateway.outside.at(7000));
+    heard(
+        &peer,
+        global(seen_from.port()),
+        &second,
+        gateway.outside.at(7000),
+    );
+}
+
+fn an_operators_own_masquerade_does_not_get_in_a_doors_way() {
+    let (gateway, mut kernel) = Gateway::installed();
+    let hook = Hook {
+        kind: "nat",
+        at: HookPoint::Postrouting,
+        priority: 100,
+    };
+    let rules = vec![
+        nft::add_table("operator"),
+        nft::add_chain("operator", "post", Some(hook)),
+        nft::add_rule("operator", "post", Rule::new().masquerade_random()),
+    ];
+    Nft::open().unwrap().commit(rules).unwrap();
+    let phone = gateway.phone.udp(4000);
+    let (one, other) = (gateway.outside.udp(7000), gateway.outside.udp(7001));
+    open(&mut kernel, media(gateway.phone.at(4000), 30000));
+    heard(&phone, gateway.outside.at(7000), &one, global(30000));
+    // Ordinary traffic is translated once, too: by us, who come first.
+    let second = gateway.second.udp(4002);
+    heard(&second, gateway.outside.at(7001), &other, global(4002));
 }
 
 fn a_door_counts_each_packet_and_byte_both_ways() {

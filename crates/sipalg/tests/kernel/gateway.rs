@@ -6,7 +6,7 @@
 //!   denied  192.168.124.2 -- gin3  /                           10.1.1.3
 //! ```
 //!
-//! The access list permits the first two, with a hole: 192.168.123.3 is denied.
+//! The access list permits the first two: even addresses, except 192.168.123.4.
 
 use crate::net::{Host, enter_new_net};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -100,9 +100,9 @@ pub(crate) fn plan() -> Plan {
         wildcard: Ipv4Addr::from(wildcard),
     };
     let entries = vec![
-        entry(false, 123, 3, [0, 0, 0, 0]),
-        // A mask with a hole: 192.168.122.0/24 and 192.168.123.0/24 by their last bit of three.
-        entry(true, 122, 0, [0, 0, 1, 255]),
+        entry(false, 123, 4, [0, 0, 0, 0]),
+        // A mask with holes: the even hosts of 192.168.122.0/24 and 192.168.123.0/24.
+        entry(true, 122, 0, [0, 0, 1, 254]),
     ];
     Plan {
         inside: ["gin", "gin2", "gin3"].map(String::from).into(),
@@ -151,6 +151,17 @@ impl Host {
         let socket = self.run(|| UdpSocket::bind(self.at(port)).unwrap());
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
+    }
+
+    /// The host under a further address.
+    pub(crate) fn with_address(&self, address: Ipv4Addr) -> Self {
+        self.run(|| {
+            Route::open()
+                .unwrap()
+                .add_address("eth0", address, 24)
+                .unwrap()
+        });
+        self.alias(address)
     }
 
     pub(crate) fn listen(&self, port: u16) -> TcpListener {

@@ -9,6 +9,7 @@ use sipalg::netlink::route::{PolicyRule, Route, RouteEntry};
 use sipalg_core::Protocol;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 laws![
@@ -112,6 +113,8 @@ fn after_a_crash_the_next_run_puts_back_what_the_first_one_found() {
     let mut kernel = gateway.install();
     use_it(&gateway, &mut kernel);
     drop(kernel);
+    // Whatever happens to the settings in between.
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let mut kernel = gateway.install();
     // Doors of the crashed run are gone with it.
     assert_eq!(kernel.media_counts().unwrap(), []);
@@ -152,24 +155,25 @@ fn a_missing_interface_is_named_and_nothing_has_changed() {
 fn without_privilege_the_sentence_says_so() {
     let gateway = Gateway::bare();
     let before = state();
-    let refused = std::thread::scope(|scope| {
-        // A user namespace of its own has no power over a network namespace that is older.
-        let work = scope.spawn(|| {
-            let net = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
-            drop_privilege();
-            assert_eq!(std::fs::read_link("/proc/thread-self/ns/net").unwrap(), net);
-            Kernel::install(&plan(), gateway.state.path()).unwrap_err()
-        });
-        work.join().unwrap()
-    });
-    assert!(matches!(refused, KernelError::NotPermitted), "{refused}");
+    let child = Command::new(std::env::current_exe().unwrap())
+        .arg(WITHOUT_PRIVILEGE)
+        .arg(gateway.state.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert_eq!(said, format!("{}\n", KernelError::NotPermitted));
     assert_eq!(state(), before);
 }
 
-/// Takes the calling thread's power over the network.
-fn drop_privilege() {
-    use nix::libc;
-    let _ = libc::EPERM;
+/// On the command line: try to install without privilege, and print the error.
+pub(crate) const WITHOUT_PRIVILEGE: &str = "--without-privilege";
+
+/// The child of [`without_privilege_the_sentence_says_so`]. Must run while the process has one
+/// thread.
+pub(crate) fn try_without_privilege(state_dir: &Path) {
+    // In a user namespace of one's own one has no power over a network namespace that is older.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).unwrap();
+    println!("{}", Kernel::install(&plan(), state_dir).unwrap_err());
 }
 
 fn nft_can_read_the_rules_back() {
@@ -186,10 +190,13 @@ fn nft_can_read_the_rules_back() {
         String::from_utf8_lossy(&listed.stderr)
     );
     for words in [
+        "elements = { \"gout\" }",
         "tproxy to 127.0.0.1:15060 ct mark set ct mark | 0x01000000 meta mark set meta mark | 0x01000000 accept",
-        "dnat to ip daddr . udp dport map @media_dn",
-        "fib daddr oifname @outside_if tcp dport @sip_ports jump source_1_out",
-        "ip saddr 192.168.122.0/255.255.254.255 goto take",
+        "ip daddr . udp dport @media_dn ct mark set ct mark | 0x02000000 dnat ip to ip daddr . udp dport map @media_dn",
+        "fib daddr oifname \"gout\" jump source_1_out",
+        "oifname . udp sport @media_ports jump source_1_renumber",
+        "\"gout\" . 30000",
+        "ip saddr & 255.255.254.1 == 192.168.122.0 goto take",
         "10.1.1.1 . 30000",
     ] {
         assert!(text.contains(words), "`{words}` is not in\n{text}");

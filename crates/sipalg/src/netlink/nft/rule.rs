@@ -1,10 +1,9 @@
 //! One nftables rule, word for word.
 //!
-//! Registers: each word loads what it compares into register 1 (32-bit registers 8 to 11). A map
-//! leaves its value there for [`Rule::dnat`] and [`Rule::snat`]; marks are worked on in register 2,
-//! so that they may be set in between.
+//! Registers: each word loads what it works on into register 1 (32-bit registers 8 to 11), and
+//! where it needs a second, into register 2; no word relies on what another left there.
 
-use super::{NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, Set, SetKind};
+use super::{NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, Set};
 use crate::netlink::Message;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -52,19 +51,19 @@ impl Rule {
     #[must_use]
     pub fn leaves_by(self, name: &str) -> Self {
         self.load_meta(NFT_META_OIFNAME)
-            .equal(&super::interface_key(name))
+            .equal(&super::interface(name))
     }
 
-    /// `fib daddr oifname @set`: the interface that the destination is reached by; none if the
+    /// `fib daddr oifname NAME`: the interface that the destination is reached by; none if the
     /// destination is an address of this host.
     #[must_use]
-    pub fn reached_by(self, set: &Set) -> Self {
+    pub fn reached_by(self, name: &str) -> Self {
         self.expression("fib", |m| {
             m.put(NFTA_FIB_DREG, &REGISTER_1)
                 .put(NFTA_FIB_RESULT, &NFT_FIB_RESULT_OIFNAME.to_be_bytes())
                 .put(NFTA_FIB_FLAGS, &NFTA_FIB_F_DADDR.to_be_bytes())
         })
-        .found_in(set)
+        .equal(&super::interface(name))
     }
 
     /// `ct state new`
@@ -120,10 +119,18 @@ impl Rule {
             .found_in(set)
     }
 
-    /// `ip saddr . th sport @set`; in a map, its value is what [`Rule::snat`] then uses.
+    /// `ip saddr . th sport @set`
     #[must_use]
     pub fn address_port(self, which: End, set: &Set) -> Self {
         self.load_address_port(which).found_in(set)
+    }
+
+    /// `oifname . th sport @set`
+    #[must_use]
+    pub fn leaves_by_with_port(self, which: End, set: &Set) -> Self {
+        self.load_meta(NFT_META_OIFNAME)
+            .load_payload(BASE_TRANSPORT, which.port_offset(), 2, &REGISTER_2)
+            .found_in(set)
     }
 
     /// `ip saddr . th sport != @set`
@@ -172,16 +179,20 @@ impl Rule {
             })
     }
 
-    /// `dnat to` the address and port that the map before has given.
+    /// `dnat to ip daddr . th dport map @map`
     #[must_use]
-    pub fn dnat(self) -> Self {
-        self.nat(NFT_NAT_DNAT, true)
+    pub fn dnat(self, map: &Set) -> Self {
+        self.load_address_port(End::Destination)
+            .mapped_by(map)
+            .nat(NFT_NAT_DNAT, true)
     }
 
-    /// `snat to` the address and port that the map before has given.
+    /// `snat to ip saddr . th sport map @map`
     #[must_use]
-    pub fn snat(self) -> Self {
-        self.nat(NFT_NAT_SNAT, true)
+    pub fn snat(self, map: &Set) -> Self {
+        self.load_address_port(End::Source)
+            .mapped_by(map)
+            .nat(NFT_NAT_SNAT, true)
     }
 
     /// `snat to ADDRESS`, with the port kept if it is free.
@@ -195,6 +206,14 @@ impl Rule {
     #[must_use]
     pub fn masquerade(self) -> Self {
         self.expression("masq", |m| m)
+    }
+
+    /// `masquerade random`: with a port that is not the sender's.
+    #[must_use]
+    pub fn masquerade_random(self) -> Self {
+        self.expression("masq", |m| {
+            m.put(NFTA_MASQ_FLAGS, &NF_NAT_RANGE_PROTO_RANDOM.to_be_bytes())
+        })
     }
 
     /// `accept`
@@ -312,10 +331,11 @@ impl Rule {
     }
 
     fn found_in(self, set: &Set) -> Self {
-        match set.kind {
-            SetKind::Map => self.lookup(set, |m| m.put(NFTA_LOOKUP_DREG, &REGISTER_1)),
-            _ => self.lookup(set, |m| m),
-        }
+        self.lookup(set, |m| m)
+    }
+
+    fn mapped_by(self, map: &Set) -> Self {
+        self.lookup(map, |m| m.put(NFTA_LOOKUP_DREG, &REGISTER_1))
     }
 
     fn lookup(self, set: &Set, more: impl FnOnce(Message) -> Message) -> Self {
@@ -458,6 +478,9 @@ const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
 const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 const NFT_NAT_SNAT: u32 = 0;
 const NFT_NAT_DNAT: u32 = 1;
+
+const NFTA_MASQ_FLAGS: u16 = 1;
+const NF_NAT_RANGE_PROTO_RANDOM: u32 = 1 << 2;
 
 const NFTA_TPROXY_FAMILY: u16 = 1;
 const NFTA_TPROXY_REG_ADDR: u16 = 2;
