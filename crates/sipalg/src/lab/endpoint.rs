@@ -2,25 +2,23 @@
 //! ones. It shares no code with the gateway, so that the two cannot be wrong alike.
 
 use super::net::Host;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// How long anything in the lab may take to arrive.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Listens in a host.
 ///
 /// # Errors
 /// The address is taken or not the host's.
 pub fn listen(host: &Host, address: SocketAddrV4) -> io::Result<TcpListener> {
-    host.run(move || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })
-    .map_err(|error| about(error, &format!("{}: listening on {address}", host.name)))
+    host.run(move || TcpListener::bind(address))
+        .map_err(|error| about(error, &format!("{}: listening on {address}", host.name)))
 }
 
 /// One end of a connection.
@@ -50,20 +48,20 @@ impl Endpoint {
     /// # Errors
     /// None came in time.
     pub fn accept(host: &Host, listener: &TcpListener) -> io::Result<Self> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => return Endpoint::new(host.name, stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    pause(deadline, &format!("{}: no connection arrived", host.name))?;
-                }
-                Err(error) => return Err(error),
-            }
+        let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::NONE);
+        if poll(&mut waiting, patience)? == 0 {
+            let late = io::ErrorKind::TimedOut.into();
+            return Err(about(
+                late,
+                &format!("{}: waiting for a connection", host.name),
+            ));
         }
+        let (stream, _) = listener.accept()?;
+        Endpoint::new(host.name, stream)
     }
 
     fn new(name: &'static str, stream: TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -247,7 +245,7 @@ pub fn about(error: io::Error, doing: &str) -> io::Error {
 ///
 /// # Errors
 /// The deadline has passed: `failure`.
-pub fn pause(deadline: Instant, failure: &str) -> io::Result<()> {
+fn pause(deadline: Instant, failure: &str) -> io::Result<()> {
     if Instant::now() >= deadline {
         let text = format!("{failure} in {} s", PATIENCE.as_secs());
         return Err(io::Error::new(io::ErrorKind::TimedOut, text));

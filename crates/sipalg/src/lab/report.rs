@@ -100,7 +100,10 @@ impl Report {
         }
         self.check(
             law,
-            Some("other bytes than expected (-) arrived (+)".to_owned()),
+            Some(
+                "not what was expected (-) arrived (+); 0.0.0.0:0 is what has no mapping"
+                    .to_owned(),
+            ),
         );
         self.print(&diff::render(expected, seen, self.marks, self.verbose));
     }
