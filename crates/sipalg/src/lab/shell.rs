@@ -39,7 +39,8 @@ pub fn run(network: &Network, gateway: &Gateway) -> io::Result<ExitCode> {
 }
 
 fn introduction(tools: &Path, network: &Network) -> String {
-    let mut text = format!("\n{TOPOLOGY}\nThis shell is on the phone. From here or from it:\n");
+    let mut text =
+        format!("\n{TOPOLOGY}\nThis shell runs on the phone. It knows these commands:\n");
     for (command, meaning) in [
         (
             "outside CMD",
@@ -57,12 +58,12 @@ fn introduction(tools: &Path, network: &Network) -> String {
         let enter = enter(host, network.unprivileged);
         text.push_str(&format!("    {:<14}{enter}\n", host.name));
     }
-    text.push_str(&format!(
-        "    {:<14}{}\n\
-         Point a phone at registrar 10.1.1.2 over TCP, for example. The network ends with this shell.\n\n",
-        "console",
-        tools.join("console").display()
-    ));
+    let console = tools.join("console");
+    text.push_str(&format!("    {:<14}{}\n", "console", console.display()));
+    text.push_str(
+        "Start a SIP server on the outside host (10.1.1.2) and a phone here: SIP is looked into on\n\
+         TCP 5060 and 8000. The network ends with this shell.\n\n",
+    );
     text
 }
 
