@@ -67,10 +67,7 @@ pub struct Alg {
 impl Alg {
     /// A machine without state. `seed` makes its choice of ports unpredictable to others.
     pub fn new(config: Config, _seed: u64) -> Self {
-        Alg {
-            config,
-            counters: Counters::default(),
-        }
+        Alg { config, counters: Counters::default() }
     }
 
     /// The configuration in force.
