@@ -107,6 +107,17 @@ pub struct Script {
     pub steps: Vec<Step>,
 }
 
+impl Script {
+    /// The bytes of every step that sends, with 6000 for a port that only the run would know.
+    pub fn inputs(&self) -> Vec<Vec<u8>> {
+        let say = |step: &Step| match &step.action {
+            Action::Say { input, .. } => Some(input.iter().flat_map(|t| run::bytes(t)).collect()),
+            _ => None,
+        };
+        self.steps.iter().filter_map(say).collect()
+    }
+}
+
 /// Reads a case; the error names the line.
 pub fn parse(text: &str) -> Result<Script, String> {
     let mut script = Script::default();

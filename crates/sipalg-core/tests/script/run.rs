@@ -174,21 +174,7 @@ impl Machine {
 
     /// The bytes of a text that goes in.
     fn render(&self, text: &Text) -> Result<Vec<u8>, String> {
-        let with = |length: &str| {
-            let mut bytes = Vec::new();
-            for piece in text {
-                match piece {
-                    Piece::Bytes(more) => bytes.extend_from_slice(more),
-                    Piece::Port(name, offset) => {
-                        bytes.extend(self.port(name, *offset)?.to_string().into_bytes());
-                    }
-                    Piece::Length => bytes.extend_from_slice(length.as_bytes()),
-                }
-            }
-            Ok::<_, String>(bytes)
-        };
-        let length = body(&with("0")?).len().to_string();
-        with(&length)
+        render(text, |name, offset| self.port(name, offset))
     }
 
     fn port(&self, name: &str, offset: u16) -> Result<u16, String> {
@@ -254,8 +240,8 @@ impl Machine {
                 Err(format!("${name} = {known}"))
             };
         }
-        let parity = (name.starts_with("even") && port % 2 != 0)
-            || (name.starts_with("odd") && port % 2 == 0);
+        let parity = (name.starts_with("even") && !port.is_multiple_of(2))
+            || (name.starts_with("odd") && port.is_multiple_of(2));
         if parity || port < 1024 || self.ports.values().any(|other| *other == port) {
             return Err(format!("a port ${name}"));
         }
@@ -294,6 +280,29 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// The bytes of a text, with 6000 for every port that the gateway chooses.
+pub fn bytes(text: &Text) -> Vec<u8> {
+    render(text, |_, offset| Ok(6000 + offset)).unwrap()
+}
+
+fn render(text: &Text, port: impl Fn(&str, u16) -> Result<u16, String>) -> Result<Vec<u8>, String> {
+    let with = |length: &str| {
+        let mut bytes = Vec::new();
+        for piece in text {
+            match piece {
+                Piece::Bytes(more) => bytes.extend_from_slice(more),
+                Piece::Port(name, offset) => {
+                    bytes.extend(port(name, *offset)?.to_string().into_bytes());
+                }
+                Piece::Length => bytes.extend_from_slice(length.as_bytes()),
+            }
+        }
+        Ok::<_, String>(bytes)
+    };
+    let length = body(&with("0")?).len().to_string();
+    with(&length)
 }
 
 fn rule(address: &str, wildcard: &str, global: &str) -> SourceRule {
