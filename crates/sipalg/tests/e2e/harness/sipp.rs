@@ -1,0 +1,1 @@
+//! SIPp, which makes many calls at once.
