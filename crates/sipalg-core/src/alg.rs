@@ -14,6 +14,7 @@ use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::registration::Registrations;
 use crate::slab::Slab;
+use crate::spelling::Spellings;
 use crate::time::Instant;
 use crate::timer::{Key, Timers};
 use alloc::vec::Vec;
@@ -99,6 +100,7 @@ pub struct Alg {
     nat: Nat,
     calls: Calls,
     registrations: Registrations,
+    spellings: Spellings,
     flows: Slab<Flow>,
     scan: Scan,
     work: Work,
@@ -130,6 +132,7 @@ impl Alg {
             nat: Nat::new(seed),
             calls: Calls::new(seed),
             registrations: Registrations::new(seed),
+            spellings: Spellings::new(seed),
             flows: Slab::default(),
             scan: Scan::default(),
             work: Work::default(),
@@ -397,6 +400,10 @@ impl Alg {
                     self.registrations
                         .pending_expired(&mut cx, &mut self.nat, key);
                 }
+                Key::Spelling(conversation) => {
+                    let needed = self.calls.goes_on(conversation);
+                    self.spellings.expired(&mut cx, conversation, needed);
+                }
                 Key::Registration(mapping, aor) => {
                     let mapping = MappingId(mapping);
                     self.registrations
@@ -440,9 +447,10 @@ impl Alg {
         list.filter_map(|(id, _)| self.nat.door(id)).collect()
     }
 
-    /// How many calls and registrations are known.
-    pub fn sizes(&self) -> (usize, usize) {
-        (self.calls.len(), self.registrations.len())
+    /// How many calls and registrations are known, and for how many Call-IDs a spelling is kept.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        let (calls, registrations) = (self.calls.len(), self.registrations.len());
+        (calls, registrations, self.spellings.len())
     }
 
     /// What has been counted.

@@ -76,6 +76,19 @@ impl Calls {
         }
     }
 
+    /// A keyed hash that names the conversation of a Call-ID with an inside host.
+    pub fn conversation(&self, id: &[u8], host: Ipv4Addr) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        id.hash(&mut hasher);
+        host.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether that conversation is a call.
+    pub fn goes_on(&self, conversation: u64) -> bool {
+        self.by_key.contains_key(&conversation)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.calls.len()
@@ -83,7 +96,7 @@ impl Calls {
 
     /// The call of that Call-ID on that inside host.
     pub fn find(&self, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
-        let found = *self.by_key.get(&self.key(id, host))?;
+        let found = *self.by_key.get(&self.conversation(id, host))?;
         let call = self.calls.get(found.0)?;
         (*call.id == *id && call.host == host).then_some(found)
     }
@@ -98,7 +111,7 @@ impl Calls {
         if let Some(found) = self.find(id, host) {
             return Some(found);
         }
-        let key = self.key(id, host);
+        let key = self.conversation(id, host);
         if self.calls.len() >= cx.limits.calls || self.by_key.contains_key(&key) {
             cx.counters.calls_full += 1;
             return None;
@@ -303,7 +316,7 @@ impl Calls {
             return;
         };
         cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
-        let key = self.key(&entry.id, entry.host);
+        let key = self.conversation(&entry.id, entry.host);
         self.by_key.remove(&key);
         self.close_doors(cx, nat, entry.current, out);
         if let Some((_, doors)) = entry.offered {
@@ -377,13 +390,6 @@ impl Calls {
             let at = cx.now + after;
             cx.timers.arm(&mut entry.armed, Key::Call(call.0), at);
         }
-    }
-
-    fn key(&self, id: &[u8], host: Ipv4Addr) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        id.hash(&mut hasher);
-        host.hash(&mut hasher);
-        hasher.finish()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::outbox::Outbox;
 use crate::sdp::{Media, Session};
 use crate::sip::uri::{self, HostPort};
 use crate::sip::{Field, Name};
+use crate::spelling::{Family, Spelling, Spellings};
 use alloc::vec::Vec;
 use core::ops::Range;
 use edit::{Edits, Text};
@@ -66,6 +67,10 @@ pub struct Fixup<'a> {
     pub host: Host,
     /// Where the message came from.
     pub from: Leg,
+    /// The original texts of what was written in an unusual way.
+    pub spellings: &'a mut Spellings,
+    /// The conversation (Call-ID) that the message belongs to.
+    pub conversation: u64,
     /// Whether the message belongs to a call that can own media doors.
     pub has_call: bool,
     /// The whole message.
@@ -94,7 +99,7 @@ impl Fixup<'_> {
 
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
-        self.uri(span, Reach::Identity);
+        self.uri(span, Reach::Identity, Family::Contact);
     }
 
     /// A header field by its row; fields without a row are left alone. True if the field has one.
@@ -106,11 +111,12 @@ impl Fixup<'_> {
         for value in uri::values(message, field.value.clone()) {
             match row.place {
                 Place::Via => self.via(value),
+                Place::WarningAgents => self.warning(value, row.reach),
                 Place::Addresses => {
                     let Some(address) = uri::address(message, value) else {
                         continue;
                     };
-                    let mapping = self.uri(address.uri, row.reach);
+                    let mapping = self.uri(address.uri, row.reach, Family::of(row.name));
                     if let (Name::Contact, Some(mapping)) = (row.name, mapping) {
                         self.contact(mapping, address.parameters);
                     }
@@ -118,6 +124,18 @@ impl Fixup<'_> {
             }
         }
         true
+    }
+
+    /// `warn-code SP warn-agent SP warn-text`; the agent may be a host.
+    fn warning(&mut self, value: Range<usize>, reach: Reach) {
+        let value = uri::trim(self.message, value);
+        let text = self.message.get(value.clone()).unwrap_or_default();
+        if let Some(space) = memchr::memchr(b' ', text) {
+            let agent = uri::trim(self.message, value.start + space..value.end);
+            if let Some(host) = uri::host_port(self.message, agent) {
+                self.literal(&host, 5060, reach, Family::Other);
+            }
+        }
     }
 
     fn contact(&mut self, mapping: MappingId, parameters: Range<usize>) {
@@ -137,9 +155,9 @@ impl Fixup<'_> {
     }
 
     /// Fixes up the host of a URI; names the mapping that was used.
-    fn uri(&mut self, span: Range<usize>, reach: Reach) -> Option<MappingId> {
+    fn uri(&mut self, span: Range<usize>, reach: Reach, family: Family) -> Option<MappingId> {
         let found = uri::uri_host(self.message, span)?;
-        self.literal(&found.host, found.default_port(), reach)
+        self.literal(&found.host, found.default_port(), reach, family)
     }
 
     /// Fixes up a Via: its sent-by, and on the way in what a server wrote into `received` and
@@ -151,14 +169,14 @@ impl Fixup<'_> {
         };
         let default = if via.secure { 5061 } else { 5060 };
         if let Some(sent_by) = &via.sent_by {
-            self.literal(sent_by, default, Reach::Mapping);
+            self.literal(sent_by, default, Reach::Mapping, Family::Via);
         }
         let (mut received, mut rport) = (None, None);
         for parameter in uri::parameters(message, via.parameters) {
             let value = parameter.value.clone();
             if parameter.is(message, b"maddr") {
                 if let Some(host) = uri::host_port(message, value) {
-                    self.literal(&host, default, Reach::Identity);
+                    self.literal(&host, default, Reach::Identity, Family::Via);
                 }
             } else if parameter.is(message, b"received") {
                 received = uri::host_port(message, value);
@@ -191,33 +209,82 @@ impl Fixup<'_> {
     }
 
     /// Fixes up one literal by the rule; names the mapping that was used.
-    fn literal(&mut self, host: &HostPort, default: u16, reach: Reach) -> Option<MappingId> {
+    fn literal(
+        &mut self,
+        host: &HostPort,
+        default: u16,
+        reach: Reach,
+        family: Family,
+    ) -> Option<MappingId> {
+        let message = self.message;
+        let old = message.get(host.span.clone()).unwrap_or_default();
         let endpoint = SocketAddrV4::new(host.address, host.port.unwrap_or(default));
-        let (becomes, mapping) = match self.from {
-            Leg::Inside => self.outward(endpoint, host.port.is_some(), reach)?,
-            Leg::Outside => self.inward(endpoint, host.port.is_some(), reach)?,
+        let known = self
+            .spellings
+            .original(self.conversation, self.from, family, old);
+        let found = match self.from {
+            Leg::Inside => self.outward(endpoint, host.port.is_some(), reach),
+            Leg::Outside => self.inward(endpoint, host.port.is_some(), reach),
         };
-        match becomes {
-            Becomes::Address(address) => self.replace_address(host, address),
-            Becomes::Endpoint(new) => {
-                let text = if host.port.is_none() && new.port() == default {
-                    Text::address(*new.ip())
-                } else {
-                    Text::endpoint(new)
-                };
-                if self
-                    .work
-                    .edits
-                    .replace(self.message, host.span.clone(), text)
-                {
-                    self.address_event(endpoint, new);
-                    if endpoint.port() != new.port() {
-                        self.port_event(endpoint.port(), new.port());
-                    }
-                }
-            }
+        let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
+        let by_rule = found.and_then(|(becomes, _)| spelled(message, host, &becomes, default));
+        let new = known.or(by_rule);
+        if known.is_none() {
+            self.keep_spelling(host, default, reach, family, new.or_else(|| Text::of(old))?);
+        }
+        if let Some(new) = new
+            && self.work.edits.replace(message, host.span.clone(), new)
+        {
+            let to = uri::host_port(new.as_bytes(), 0..new.as_bytes().len());
+            let to = to.map(|to| SocketAddrV4::new(to.address, to.port.unwrap_or(default)));
+            self.translated_events(endpoint, to.unwrap_or(endpoint));
         }
         mapping
+    }
+
+    /// Remembers what stood where `written` is now, if the rule alone would not bring it back.
+    fn keep_spelling(
+        &mut self,
+        host: &HostPort,
+        default: u16,
+        reach: Reach,
+        family: Family,
+        written: Text,
+    ) {
+        let old = self.message.get(host.span.clone()).unwrap_or_default();
+        let back = uri::host_port(written.as_bytes(), 0..written.as_bytes().len());
+        let returned = back.and_then(|back| {
+            let endpoint = SocketAddrV4::new(back.address, back.port.unwrap_or(default));
+            let becomes = match self.from {
+                Leg::Inside => self.inward(endpoint, back.port.is_some(), reach)?.0,
+                Leg::Outside => self.outward_known(endpoint, back.port.is_some(), reach)?,
+            };
+            spelled(written.as_bytes(), &back, &becomes, default)
+        });
+        let returned = returned.unwrap_or(written);
+        if let Some(original) = Text::of(old).filter(|original| *original != returned) {
+            let spelling = Spelling {
+                seen_by: self.from.other(),
+                family,
+                written,
+                original,
+            };
+            self.spellings
+                .keep(&mut self.cx, self.conversation, spelling);
+        }
+    }
+
+    /// What an inside local becomes on its way out, without making a mapping.
+    fn outward_known(&self, local: SocketAddrV4, with_port: bool, reach: Reach) -> Option<Becomes> {
+        let (_, rule) = self.config.source_for(*local.ip())?;
+        let known = self
+            .nat
+            .find_local(Protocol::Tcp, local)
+            .filter(|_| with_port || reach != Reach::Identity);
+        match known.and_then(|known| self.nat.get(known)) {
+            Some(mapping) => Some(Becomes::Endpoint(mapping.global)),
+            None => (reach == Reach::Identity).then_some(Becomes::Address(rule.global)),
+        }
     }
 
     fn outward(
@@ -568,10 +635,32 @@ impl Fixup<'_> {
             .event(|| Event::TranslatedAddress { session, from, to });
     }
 
+    fn translated_events(&mut self, from: SocketAddrV4, to: SocketAddrV4) {
+        self.address_event(from, to);
+        if from.port() != to.port() {
+            self.port_event(from.port(), to.port());
+        }
+    }
+
     fn port_event(&mut self, from: u16, to: u16) {
         let session = self.session();
         self.out
             .event(|| Event::TranslatedPort { session, from, to });
+    }
+}
+
+/// The text of what a literal becomes: with a port where one was written, or where it is not the one
+/// that a missing port stands for.
+fn spelled(message: &[u8], host: &HostPort, becomes: &Becomes, default: u16) -> Option<Text> {
+    match becomes {
+        Becomes::Address(address) => {
+            let port = message.get(host.host_span.end..host.span.end)?;
+            Text::address(*address).and(port)
+        }
+        Becomes::Endpoint(new) if host.port.is_none() && new.port() == default => {
+            Some(Text::address(*new.ip()))
+        }
+        Becomes::Endpoint(new) => Some(Text::endpoint(*new)),
     }
 }
 

@@ -32,6 +32,7 @@ mod registration;
 pub mod sdp;
 pub mod sip;
 mod slab;
+mod spelling;
 pub mod time;
 mod timer;
 

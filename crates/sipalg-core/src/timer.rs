@@ -15,6 +15,8 @@ pub enum Key {
     Call(u32),
     /// A REGISTER without final response.
     Pending(u64),
+    /// The spellings of a Call-ID.
+    Spelling(u64),
     /// A registration, by its mapping and the hash of its address-of-record.
     Registration(u32, u64),
 }

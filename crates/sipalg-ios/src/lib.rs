@@ -1,2 +1,25 @@
-//! How sipalg speaks IOS: text to commands to configuration, and back.
+//! How sipalg speaks IOS: text to commands to configuration, and back. Nothing here does anything.
+//!
+//! ```text
+//!   startup file --parse--> Startup --running--> text that parses to the same
+//!   exec line ----exec----> Exec
+//!        both by: commands (THE table) over grammar (the engine)
+//!
+//!   core events --debug--> the lines of `debug ip nat sip`
+//!   core views  --show---> the tables of `show ...`
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod access;
+pub mod commands;
+pub mod debug;
+pub mod exec;
+pub mod grammar;
+pub mod parse;
+pub mod running;
+pub mod show;
+pub mod startup;
+
+pub use exec::Exec;
+pub use parse::ConfigError;
+pub use startup::Startup;

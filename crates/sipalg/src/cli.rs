@@ -1,1 +1,118 @@
-//! cli
+//! The command line.
+
+use crate::{client, daemon, kernel, lab, log};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Where the console's socket is unless told otherwise.
+const SOCKET: &str = "/run/sipalg/console.sock";
+
+/// Where the host's original settings are kept unless told otherwise.
+const STATE_DIR: &str = "/var/lib/sipalg";
+
+/// A NAT SIP application-layer gateway, configured and watched like IOS.
+#[derive(Parser, Debug)]
+#[command(name = "sipalg", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    Run(Run),
+    /// Ask a running gateway, or watch it
+    Console(Console),
+    /// Play calls through the gateway on an embedded network, and judge them
+    Lab(Lab),
+    /// Put the host's settings back after a crash
+    Clean(Clean),
+}
+
+#[derive(Args, Debug)]
+struct Run {
+    /// The startup configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The console's Unix socket
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+    /// Where the host's original settings are kept
+    #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
+    state_dir: PathBuf,
+    /// The port at 127.0.0.1 that intercepted connections arrive at
+    #[arg(long, value_name = "PORT", default_value_t = 15060, value_parser = clap::value_parser!(u16).range(1..))]
+    tproxy_port: u16,
+    /// Pass every byte unchanged
+    #[arg(long, hide = true)]
+    no_fixup: bool,
+}
+
+#[derive(Args, Debug)]
+struct Console {
+    /// The running gateway's Unix socket
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+    /// A command instead of those on stdin; several are asked in order
+    #[arg(short, long = "command", value_name = "CMD")]
+    commands: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct Lab {
+    /// Leave the network up and give a shell in each host
+    #[arg(long)]
+    shell: bool,
+    /// Let the gateway pass every byte unchanged; the calls must then fail
+    #[arg(long)]
+    no_fixup: bool,
+    /// Show every message
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Args, Debug)]
+struct Clean {
+    /// Where the host's original settings are kept
+    #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
+    state_dir: PathBuf,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(run) => daemon::run(&daemon::Options {
+            config: run.config,
+            socket: run.socket,
+            state_dir: run.state_dir,
+            tproxy_port: run.tproxy_port,
+            fixup: !run.no_fixup,
+        }),
+        Command::Console(console) => client::run(&console.socket, &console.commands),
+        Command::Lab(options) => lab::run(&lab::Options {
+            shell: options.shell,
+            no_fixup: options.no_fixup,
+            verbose: options.verbose,
+        }),
+        Command::Clean(clean) => match kernel::clean(&clean.state_dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                log::line(format_args!("{error}"));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

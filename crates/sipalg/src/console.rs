@@ -1,1 +1,243 @@
-//! console
+//! The server side of `sipalg console`: commands in, answers out, debug lines to who asked for them.
+//!
+//! On a Unix stream socket a client sends lines; each is answered by text and one NUL byte. Once
+//! debugging is on for a client, lines of its own are pushed between answers, never inside one.
+
+use crate::wake::Wake;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::stat::{Mode, umask};
+use slab::Slab;
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+
+/// How many bytes may wait for a client. Above it, debug lines are dropped with a count, and its
+/// commands wait.
+pub const WAITING_LIMIT: usize = 256 * 1024;
+
+/// The longest command line, with all that were sent ahead of their answers.
+const INPUT_LIMIT: usize = 64 * 1024;
+
+/// The socket and its clients.
+#[derive(Debug)]
+pub struct Console {
+    listener: UnixListener,
+    path: PathBuf,
+    clients: Slab<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    debug: bool,
+    dropped: u64,
+    /// It sends no more; it goes when all is answered.
+    ended: bool,
+    /// It is gone.
+    dead: bool,
+}
+
+impl Console {
+    /// Listens at `path`, for the owner of the process only. A socket that nobody answers at is
+    /// replaced, and the folder is made if it is missing.
+    ///
+    /// # Errors
+    /// `AddrInUse`: another gateway answers there. Otherwise the file cannot be made.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        remove_stale(path)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(path);
+        umask(before);
+        Ok(Console {
+            listener: listener?,
+            path: path.into(),
+            clients: Slab::new(),
+        })
+    }
+
+    /// Has the poll report new clients.
+    ///
+    /// # Errors
+    /// The poll does not take it.
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.register(&mut self.listener, Wake::Console.into(), Interest::READABLE)
+    }
+
+    /// Lets in everyone who waits.
+    pub fn accept(&mut self, registry: &Registry) {
+        while let Ok((mut stream, _)) = self.listener.accept() {
+            let entry = self.clients.vacant_entry();
+            let token = Token::from(Wake::Client(entry.key()));
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if registry.register(&mut stream, token, interest).is_ok() {
+                entry.insert(Client::new(stream));
+            }
+        }
+    }
+
+    /// Reads what a client has sent.
+    pub fn ready(&mut self, key: usize) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.read();
+        }
+    }
+
+    /// The next command to answer, with its client.
+    pub fn next_command(&mut self) -> Option<(usize, String)> {
+        self.clients
+            .iter_mut()
+            .find_map(|(key, client)| Some((key, client.next_command()?)))
+    }
+
+    /// Sends the answer to the last command of a client.
+    pub fn answer(&mut self, key: usize, text: &str) {
+        if let Some(client) = self.clients.get_mut(key) {
+            // NUL would end the answer early.
+            client.output.extend(text.bytes().filter(|byte| *byte != 0));
+            client.output.push(0);
+        }
+    }
+
+    /// Turns debug lines on or off for a client.
+    pub fn set_debug(&mut self, key: usize, on: bool) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.debug = on;
+        }
+    }
+
+    /// Whether any client wants debug lines.
+    pub fn watched(&self) -> bool {
+        self.clients.iter().any(|(_, client)| client.watches())
+    }
+
+    /// Pushes a debug line, given without its end, to all who want it.
+    pub fn debug(&mut self, stamp: &str, line: &str) {
+        for (_, client) in &mut self.clients {
+            client.push_debug(stamp, line);
+        }
+    }
+
+    /// Sends what waits, and lets go of clients that are done.
+    pub fn flush(&mut self) {
+        self.clients.retain(|_, client| {
+            client.write();
+            !client.done()
+        });
+    }
+
+    /// How many clients there are.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // Nothing can be done about a file that somebody else has removed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Client {
+    fn new(stream: UnixStream) -> Self {
+        Client {
+            stream,
+            input: Vec::new(),
+            output: Vec::new(),
+            debug: false,
+            dropped: 0,
+            ended: false,
+            dead: false,
+        }
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        while !self.ended && !self.dead {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.ended = true,
+                Ok(read) => self.input.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.dead = true,
+            }
+            self.dead |= self.input.len() > INPUT_LIMIT;
+        }
+    }
+
+    fn next_command(&mut self) -> Option<String> {
+        if self.dead || self.output.len() > WAITING_LIMIT {
+            return None;
+        }
+        let end = self.input.iter().position(|byte| *byte == b'\n')?;
+        let line: Vec<u8> = self.input.drain(..=end).collect();
+        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    fn watches(&self) -> bool {
+        self.debug && !self.ended && !self.dead
+    }
+
+    fn push_debug(&mut self, stamp: &str, line: &str) {
+        if !self.watches() {
+            return;
+        }
+        if self.output.len() + stamp.len() + line.len() > WAITING_LIMIT {
+            self.dropped += 1;
+            return;
+        }
+        if self.dropped > 0 {
+            let note = format!("{stamp}: %SIPALG-4-DROPPED: {} debug lines\n", self.dropped);
+            self.output.extend_from_slice(note.as_bytes());
+            self.dropped = 0;
+        }
+        for part in [stamp, ": ", line, "\n"] {
+            self.output.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    fn write(&mut self) {
+        while !self.dead && !self.output.is_empty() {
+            match self.stream.write(&self.output) {
+                Ok(sent) => drop(self.output.drain(..sent)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.dead = true,
+            }
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.dead || (self.ended && self.output.is_empty() && !self.input.contains(&b'\n'))
+    }
+}
+
+/// Removes the socket of a gateway that is no more.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(io::Error::new(
+                ErrorKind::AlreadyExists,
+                "it is there and no socket",
+            ));
+        }
+        Ok(_) => {}
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        Err(_) => fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,262 @@
-//! daemon
+//! `sipalg run`: from a configuration file to a running gateway, and back to the host as it was.
+//!
+//! All that can fail without a trace comes first; the kernel is changed last, and changed back
+//! whatever happens after that.
+
+use crate::carrier::{Carrier, Exit};
+use crate::console::Console;
+use crate::kernel::{Kernel, KernelError, Plan, SourcePlan};
+use crate::listen::Listener;
+use crate::log;
+use crate::plan::{self, Interfaces};
+use crate::worker::{Parts, Worker};
+use mio::Poll;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use sd_notify::NotifyState;
+use sipalg_core::Alg;
+use sipalg_ios::startup::{ConfigError, Startup};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What `sipalg run` is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The startup configuration.
+    pub config: PathBuf,
+    /// The console's Unix socket.
+    pub socket: PathBuf,
+    /// Where the host's original settings are kept.
+    pub state_dir: PathBuf,
+    /// The port at 127.0.0.1 that intercepted connections arrive at.
+    pub tproxy_port: u16,
+    /// Whether messages are fixed up.
+    pub fixup: bool,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT. Exit status 2 for a wrong configuration, 1 for
+/// anything else that keeps it from running.
+pub fn run(options: &Options) -> ExitCode {
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            log::line(format_args!("{problem}"));
+            ExitCode::from(problem.status())
+        }
+    }
+}
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    NoConfig { path: PathBuf, error: io::Error },
+    #[error("{}: {error}", path.display())]
+    WrongConfig { path: PathBuf, error: ConfigError },
+    #[error("{}: {error}", path.display())]
+    NoPlan { path: PathBuf, error: plan::Error },
+    #[error("already running in this network namespace{}; stop that one first", match pid {
+        Some(pid) => format!(" as process {pid}"),
+        None => String::new(),
+    })]
+    Running { pid: Option<i32> },
+    #[error("not permitted to intercept connections; run as root or with CAP_NET_ADMIN")]
+    NotPermitted,
+    #[error("{address} is in use by another program; choose another port with --tproxy-port")]
+    PortInUse { address: SocketAddrV4 },
+    #[error("cannot listen at {address}: {error}")]
+    Listen {
+        address: SocketAddrV4,
+        error: io::Error,
+    },
+    #[error(
+        "another gateway's console answers at {}; choose another path with --socket",
+        path.display()
+    )]
+    ConsoleInUse { path: PathBuf },
+    #[error("cannot make the console socket {}: {error}", path.display())]
+    Console { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error("cannot {doing}: {error}")]
+    Host {
+        doing: &'static str,
+        error: io::Error,
+    },
+}
+
+impl Problem {
+    fn status(&self) -> u8 {
+        match self {
+            Problem::NoConfig { .. } | Problem::WrongConfig { .. } => 2,
+            Problem::NoPlan { error, .. } if error.is_in_configuration() => 2,
+            _ => 1,
+        }
+    }
+}
+
+fn serve(options: &Options) -> Result<(), Problem> {
+    let startup = read_startup(options)?;
+    let listener_at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.tproxy_port);
+    let plan =
+        plan::plan(&startup, &interfaces()?, listener_at).map_err(|error| Problem::NoPlan {
+            path: options.config.clone(),
+            error,
+        })?;
+    let _lock = lock()?;
+    let signals = signals().map_err(|errno| host("watch for signals", errno.into()))?;
+    raise_descriptor_limit();
+    let listener = listen(listener_at)?;
+    let console = bind_console(options)?;
+    let poll = Poll::new().map_err(|error| host("poll", error))?;
+    let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
+
+    let kernel = Kernel::install(&plan, &options.state_dir)?;
+    let alg = Alg::new(plan::machine(&plan, options.fixup), seed);
+    let carrier = Carrier::new(alg, kernel, exits(&plan));
+    let parts = Parts {
+        carrier,
+        listener,
+        console,
+        signals,
+        startup,
+        poll,
+    };
+    let (ended, kernel) = match Worker::new(parts) {
+        Ok(mut worker) => {
+            say_ready();
+            let ended = worker.run();
+            // It tells systemd only; without systemd there is nobody to tell.
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            (ended, worker.into_kernel())
+        }
+        Err((error, parts)) => (Err(error), parts.carrier.into_kernel()),
+    };
+    let removed = kernel.remove();
+    ended.map_err(|error| host("wait for connections", error))?;
+    Ok(removed?)
+}
+
+fn read_startup(options: &Options) -> Result<Startup, Problem> {
+    let path = &options.config;
+    let text = fs::read_to_string(path).map_err(|error| Problem::NoConfig {
+        path: path.clone(),
+        error,
+    })?;
+    Startup::parse(&text).map_err(|error| Problem::WrongConfig {
+        path: path.clone(),
+        error,
+    })
+}
+
+/// The interfaces of this host, each with its first IPv4 address.
+fn interfaces() -> Result<Interfaces, Problem> {
+    let listed = nix::ifaddrs::getifaddrs()
+        .map_err(|errno| host("list this host's interfaces", errno.into()))?;
+    let mut interfaces = Interfaces::new();
+    for entry in listed {
+        let address = entry
+            .address
+            .as_ref()
+            .and_then(|address| address.as_sockaddr_in());
+        let known = interfaces.entry(entry.interface_name).or_default();
+        *known = known.or(address.map(|address| address.ip()));
+    }
+    Ok(interfaces)
+}
+
+/// Makes this the only gateway of the network namespace while the result lives.
+fn lock() -> Result<UnixListener, Problem> {
+    let cannot = |error| host("make the lock that keeps a second gateway away", error);
+    // Abstract names belong to a network namespace, as the kernel's rules do, and end with us.
+    let name = SocketAddr::from_abstract_name("sipalg").map_err(cannot)?;
+    match UnixListener::bind_addr(&name) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let pid = UnixStream::connect_addr(&name)
+                .ok()
+                .and_then(|stream| getsockopt(&stream, PeerCredentials).ok())
+                .map(|owner| owner.pid())
+                .filter(|pid| *pid > 0);
+            Err(Problem::Running { pid })
+        }
+        other => other.map_err(cannot),
+    }
+}
+
+/// SIGTERM and SIGINT as something to poll, instead of what ends the process.
+fn signals() -> nix::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// Every connection takes two descriptors: allows as many as the host allows us.
+fn raise_descriptor_limit() {
+    let most = fs::read_to_string("/proc/sys/fs/nr_open")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let raised = most.is_some_and(|most| {
+            setrlimit(Resource::RLIMIT_NOFILE, hard.max(most), hard.max(most)).is_ok()
+        });
+        // Without the privilege to go beyond the hard limit, it is what there is.
+        if !raised && let Err(errno) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            log::line(format_args!(
+                "cannot raise the number of open files to {hard}: {errno}"
+            ));
+        }
+    }
+}
+
+fn listen(address: SocketAddrV4) -> Result<Listener, Problem> {
+    Listener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Problem::NotPermitted,
+        ErrorKind::AddrInUse => Problem::PortInUse { address },
+        _ => Problem::Listen { address, error },
+    })
+}
+
+fn bind_console(options: &Options) -> Result<Console, Problem> {
+    let path = options.socket.clone();
+    Console::bind(&path).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => Problem::ConsoleInUse { path },
+        _ => Problem::Console { path, error },
+    })
+}
+
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn exits(plan: &Plan) -> Vec<Exit> {
+    let exit = |source: &SourcePlan| Exit {
+        interface: source.interface.clone(),
+        global: source.global,
+    };
+    plan.sources.iter().map(exit).collect()
+}
+
+fn say_ready() {
+    log::line(format_args!("ready"));
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        log::line(format_args!(
+            "cannot tell systemd that we are ready: {error}"
+        ));
+    }
+}
+
+fn host(doing: &'static str, error: io::Error) -> Problem {
+    Problem::Host { doing, error }
+}

@@ -1,15 +1,29 @@
 //! The gateway: everything that touches sockets, the kernel and the clock.
 //!
 //! ```text
-//!   cli -> daemon -> worker --+-- listen, conn   TCP legs (TPROXY in, dialled out)
-//!                             +-- kernel         nftables doors, conntrack, host settings
-//!                             +-- console        the Unix socket of `sipalg console`
-//!   lab                       an embedded network that runs the real gateway and judges it
+//!   cli --+-- daemon     a configuration file becomes a running gateway
+//!         |     `-- worker       the event loop
+//!         |           |-- carrier    connections: tcp, listen, conn; the machine; the kernel's doors
+//!         |           `-- console    the Unix socket of `sipalg console`; commands, observe
+//!         |-- client     `sipalg console`
+//!         `-- lab        an embedded network that runs the real gateway and judges it
+//!   kernel, netlink      nftables doors, conntrack, host settings
 //! ```
 
+pub mod carrier;
 pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod conn;
 pub mod console;
 pub mod daemon;
 pub mod kernel;
 pub mod lab;
+pub mod listen;
+pub mod log;
 pub mod netlink;
+pub mod observe;
+pub mod plan;
+pub mod tcp;
+pub mod wake;
+pub mod worker;

@@ -1,2 +1,7 @@
 //! The program `sipalg`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sipalg::cli::main()
+}

@@ -1,1 +1,491 @@
-//! netlink
+//! Netlink, the kernel's own language for links, routes, nftables and conntrack: framing and
+//! transport. What the messages say is in the rooms below.
+//!
+//! ```text
+//!   route       rtnetlink: links, addresses, routes, policy rules
+//!   nft         nftables: tables, chains, sets, rules and their expressions
+//!   conntrack   ctnetlink: list and delete connections
+//! ```
+//!
+//! A [`Socket`] speaks to the network namespace of the thread that opened it.
+
+pub mod conntrack;
+pub mod nft;
+pub mod route;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket, sockopt,
+};
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// A message that the kernel answers with must fit; its dumps use at most 32 KiB.
+const RECEIVE_BYTES: usize = 64 * 1024;
+/// Asked for as the send buffer, so that a whole ruleset or thousands of doors fit one batch.
+const SEND_BYTES: usize = 4 * 1024 * 1024;
+/// How often a dump is begun again because the table changed under it.
+const DUMP_TRIES: usize = 8;
+/// `nfgenmsg.res_id` of the batch messages: the subsystem they speak to, nftables.
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+
+/// What went wrong between us and the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// The kernel's error number.
+    pub errno: Errno,
+    /// What the kernel says about it in words (NLMSGERR_ATTR_MSG), if it does.
+    pub message: Option<String>,
+    /// The attribute of the request that the kernel found fault with (NLMSGERR_ATTR_OFFS): from
+    /// its type and value one can tell, for example, which nftables expression is missing.
+    pub offending: Option<(u16, Vec<u8>)>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.errno.desc(), self.errno)?;
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Self {
+        Error {
+            errno,
+            message: None,
+            offending: None,
+        }
+    }
+}
+
+/// One request under construction: `struct nlmsghdr`, the family's own header, attributes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message(Vec<u8>);
+
+impl Message {
+    /// A message of the type `kind` with `flags` (`NLM_F_*`) and the family's `header`.
+    pub fn new(kind: u16, flags: i32, header: &[u8]) -> Self {
+        let mut bytes = vec![0; HEADER];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(flags as u16).to_ne_bytes());
+        bytes.extend_from_slice(header);
+        let mut message = Message(bytes);
+        message.pad();
+        message
+    }
+
+    /// Appends an attribute.
+    pub fn put(mut self, kind: u16, value: &[u8]) -> Self {
+        self.push(kind, value);
+        self
+    }
+
+    /// Appends an attribute that holds a text with its final NUL.
+    pub fn text(self, kind: u16, text: &str) -> Self {
+        self.put(kind, &[text.as_bytes(), &[0]].concat())
+    }
+
+    /// Appends an attribute that holds the attributes which `fill` appends.
+    pub fn nest(mut self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Self {
+        let start = self.0.len();
+        self.push(kind | libc::NLA_F_NESTED as u16, &[]);
+        let mut filled = fill(self);
+        let length = (filled.0.len() - start) as u16;
+        filled.0[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        filled
+    }
+
+    /// Appends bytes that are no attribute (the peer's `ifinfomsg` inside a veth description).
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self.pad();
+        self
+    }
+
+    /// What follows `struct nlmsghdr`.
+    pub fn body(&self) -> &[u8] {
+        &self.0[HEADER..]
+    }
+
+    fn push(&mut self, kind: u16, value: &[u8]) {
+        let length = (4 + value.len()) as u16;
+        self.0.extend_from_slice(&length.to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(value);
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+    }
+
+    fn flags(&self) -> u16 {
+        u16_at(&self.0, 6)
+    }
+
+    /// The finished bytes, with length, sequence number and further flags filled in.
+    fn finish(mut self, sequence: u32, flags: i32) -> Vec<u8> {
+        let length = self.0.len() as u32;
+        let flags = self.flags() | flags as u16 | libc::NLM_F_REQUEST as u16;
+        self.0[0..4].copy_from_slice(&length.to_ne_bytes());
+        self.0[6..8].copy_from_slice(&flags.to_ne_bytes());
+        self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.0
+    }
+}
+
+/// The attributes in `bytes`: type without its flag bits, and value.
+pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(rest.get(..4)?, 0));
+        let value = rest.get(4..length)?;
+        let kind = u16_at(rest, 2) & !(libc::NLA_F_NESTED as u16 | 0x4000);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The value of the first attribute of the type `kind` in `bytes`.
+pub fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(k, _)| *k == kind).map(|(_, v)| v)
+}
+
+/// The number in an attribute in host byte order.
+pub fn u32_of(value: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
+}
+
+/// The text in an attribute, without its final NUL.
+pub fn text_of(value: &[u8]) -> String {
+    let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+/// A conversation with one part of the kernel.
+pub struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+    /// Bytes that one batch may have.
+    batch_bytes: usize,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Socket { fd, sequence, .. } = self;
+        write!(f, "Socket {{ fd: {fd:?}, sequence: {sequence} }}")
+    }
+}
+
+impl Socket {
+    /// Opens one in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// `EPROTONOSUPPORT` where the kernel lacks that part.
+    pub fn open(protocol: SockProtocol) -> Result<Self, Error> {
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            protocol,
+        )?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        setsockopt(&fd, option::ExtendedAck, &true)?;
+        setsockopt(&fd, option::CappedAck, &true)?;
+        // Privileged first: beyond net.core.wmem_max, which user namespaces may not exceed.
+        if setsockopt(&fd, sockopt::SndBuf, &SEND_BYTES).is_ok() {
+            let _ = setsockopt(&fd, sockopt::SndBufForce, &SEND_BYTES);
+        }
+        let granted = nix::sys::socket::getsockopt(&fd, sockopt::SndBuf)?;
+        Ok(Socket {
+            fd,
+            sequence: 0,
+            buffer: vec![0; RECEIVE_BYTES],
+            // netlink_sendmsg() wants 32 bytes more than the batch; its two bounds have 40.
+            batch_bytes: granted - 1024,
+        })
+    }
+
+    /// Sends `message` and waits for the kernel's word on it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn request(&mut self, message: Message) -> Result<(), Error> {
+        let sequence = self.next_sequence();
+        let bytes = message.finish(sequence, libc::NLM_F_ACK);
+        self.send(&bytes)?;
+        self.replies(&bytes, sequence, &mut |_| {}).map(|_| ())
+    }
+
+    /// Sends the question `message` and collects what `read` finds in the payload of each message
+    /// of the answer. A listing that changed while it was read begins again.
+    ///
+    /// # Errors
+    /// The kernel's; `EAGAIN` if the listing never held still.
+    pub fn dump<T>(
+        &mut self,
+        message: &Message,
+        read: impl Fn(&[u8], &mut Vec<T>),
+    ) -> Result<Vec<T>, Error> {
+        for _ in 0..DUMP_TRIES {
+            let sequence = self.next_sequence();
+            let bytes = message.clone().finish(sequence, libc::NLM_F_DUMP);
+            self.send(&bytes)?;
+            let mut found = Vec::new();
+            let changed =
+                self.replies(&bytes, sequence, &mut |payload| read(payload, &mut found))?;
+            if !changed {
+                return Ok(found);
+            }
+        }
+        Err(Errno::EAGAIN.into())
+    }
+
+    /// Sends nftables `messages` as one transaction: all of them take effect at one instant or
+    /// none does. More than the send buffer holds (thousands of doors) goes as several.
+    ///
+    /// # Errors
+    /// The kernel's on the first message that it refuses.
+    pub fn batch(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for message in messages {
+            if bytes + message.0.len() > self.batch_bytes {
+                self.transaction(std::mem::take(&mut part))?;
+                bytes = 0;
+            }
+            bytes += message.0.len();
+            part.push(message);
+        }
+        self.transaction(part)
+    }
+
+    fn transaction(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+        let Some(last) = messages.len().checked_sub(1) else {
+            return Ok(());
+        };
+        let bound = |kind: libc::c_int| {
+            let res_id = NFNL_SUBSYS_NFTABLES.to_be_bytes();
+            Message::new(kind as u16, 0, &[0, 0, res_id[0], res_id[1]])
+        };
+        let mut bytes = bound(libc::NFNL_MSG_BATCH_BEGIN).finish(self.next_sequence(), 0);
+        for (index, message) in messages.into_iter().enumerate() {
+            let ack = if index == last { libc::NLM_F_ACK } else { 0 };
+            bytes.extend(message.finish(self.next_sequence(), ack));
+        }
+        let acknowledged = self.sequence;
+        bytes.extend(bound(libc::NFNL_MSG_BATCH_END).finish(self.next_sequence(), 0));
+        self.send(&bytes)?;
+        self.replies(&bytes, acknowledged, &mut |_| {}).map(|_| ())
+    }
+
+    /// Reads until the answer to `request` is complete: a dump's end, or the word on the message
+    /// number `last`. True if a listing changed while it was read.
+    fn replies(
+        &mut self,
+        request: &[u8],
+        last: u32,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, Error> {
+        let first = u32_at(request, 8);
+        let mut changed = false;
+        loop {
+            let length = self.receive(MsgFlags::empty())?;
+            let mut rest = self.buffer.get(..length).unwrap_or_default();
+            while let Some((message, after)) = split(rest) {
+                rest = after;
+                let kind = i32::from(u16_at(message, 4));
+                let sequence = u32_at(message, 8);
+                // Answers to an earlier request that we stopped reading are nobody's.
+                if sequence < first || sequence > last.max(first) {
+                    continue;
+                }
+                changed |= i32::from(u16_at(message, 6)) & libc::NLM_F_DUMP_INTR != 0;
+                match kind {
+                    libc::NLMSG_DONE | libc::NLMSG_ERROR => {
+                        if let Some(error) = error_in(message, request) {
+                            self.drain();
+                            return Err(error);
+                        }
+                        if sequence == last {
+                            return Ok(changed);
+                        }
+                    }
+                    libc::NLMSG_NOOP => {}
+                    _ => each(&message[HEADER..]),
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, flags: MsgFlags) -> Result<usize, Errno> {
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, flags) {
+                Err(Errno::EINTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), Errno> {
+        loop {
+            match send(self.fd.as_raw_fd(), bytes, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                result => return result.map(|_| ()),
+            }
+        }
+    }
+
+    /// Throws away what else a failed request brought.
+    fn drain(&mut self) {
+        while self.receive(MsgFlags::MSG_DONTWAIT).is_ok() {}
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        // Numbers of one request must ascend, so zero is left out of the way by wrapping early.
+        self.sequence = if self.sequence > u32::MAX / 2 {
+            1
+        } else {
+            self.sequence + 1
+        };
+        self.sequence
+    }
+}
+
+/// The first message in `bytes` and what follows it.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    if bytes.len() < HEADER {
+        return None;
+    }
+    let length = u32_at(bytes, 0) as usize;
+    if length < HEADER {
+        return None;
+    }
+    let message = bytes.get(..length)?;
+    let after = bytes.get(length.next_multiple_of(4)..);
+    Some((message, after.unwrap_or_default()))
+}
+
+/// The error that an NLMSG_ERROR or NLMSG_DONE `message` carries, if its number is not zero.
+fn error_in(message: &[u8], request: &[u8]) -> Option<Error> {
+    let code = u32_of(message.get(HEADER..)?)? as i32;
+    if code == 0 {
+        return None;
+    }
+    let mut error = Error::from(Errno::from_raw(-code));
+    // Error number, then the header of the message it is about, then attributes (CAP_ACK).
+    let told = message.get(HEADER + 4 + HEADER..).unwrap_or_default();
+    if i32::from(u16_at(message, 6)) & NLM_F_ACK_TLVS != 0 {
+        error.message = attribute(told, NLMSGERR_ATTR_MSG).map(text_of);
+        error.offending = attribute(told, NLMSGERR_ATTR_OFFS)
+            .and_then(u32_of)
+            .and_then(|offset| {
+                let at = find(request, u32_at(message, 8))?.get(offset as usize..)?;
+                attributes(at).next().map(|(k, v)| (k, v.to_vec()))
+            });
+    }
+    Some(error)
+}
+
+/// The message number `sequence` among those sent in `request`.
+fn find(request: &[u8], sequence: u32) -> Option<&[u8]> {
+    let mut rest = request;
+    while let Some((message, after)) = split(rest) {
+        if u32_at(message, 8) == sequence {
+            return Some(message);
+        }
+        rest = after;
+    }
+    None
+}
+
+const NLM_F_ACK_TLVS: i32 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
+
+/// The two socket options that nix does not know.
+mod option {
+    use nix::{setsockopt_impl, sockopt_impl};
+
+    sockopt_impl!(
+        /// Errors come with the kernel's words.
+        ExtendedAck,
+        SetOnly,
+        libc::SOL_NETLINK,
+        libc::NETLINK_EXT_ACK,
+        bool
+    );
+    sockopt_impl!(
+        /// Errors come without the whole request, so that they always fit our receive buffer.
+        CappedAck,
+        SetOnly,
+        libc::SOL_NETLINK,
+        libc::NETLINK_CAP_ACK,
+        bool
+    );
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_reads_back_as_it_was_built() {
+        let message = Message::new(7, 0, &[9, 9, 9, 9])
+            .text(1, "ab")
+            .nest(2, |m| m.put(3, &[1]).put(4, &[2, 3]));
+        let bytes = message.finish(5, 0);
+        let (whole, after) = split(&bytes).unwrap();
+        assert_eq!(whole.len(), bytes.len());
+        assert!(after.is_empty());
+        let body = &whole[HEADER + 4..];
+        assert_eq!(text_of(attribute(body, 1).unwrap()), "ab");
+        let inner = attribute(body, 2).unwrap();
+        assert_eq!(
+            attributes(inner).collect::<Vec<_>>(),
+            [(3, &[1][..]), (4, &[2, 3][..])]
+        );
+    }
+
+    #[test]
+    fn cut_or_lying_bytes_end_the_reading() {
+        assert_eq!(split(&[1; 10]), None);
+        assert_eq!(split(&[0; 32]), None);
+        assert_eq!(attributes(&[200, 0, 1, 0, 5]).count(), 0);
+        assert_eq!(attributes(&[2, 0, 1, 0]).count(), 0);
+    }
+
+    #[test]
+    fn the_kernels_refusal_says_why() {
+        let mut route = Socket::open(SockProtocol::NetlinkRoute).unwrap();
+        let mut no_link = [0; 16];
+        no_link[4..8].copy_from_slice(&i32::MAX.to_ne_bytes());
+        let delete = Message::new(libc::RTM_DELLINK, 0, &no_link);
+        let error = route.request(delete).unwrap_err();
+        assert!(
+            matches!(error.errno, Errno::ENODEV | Errno::EPERM),
+            "{error}"
+        );
+        // The conversation goes on after an error.
+        let question = Message::new(libc::RTM_GETLINK, 0, &[0; 16]);
+        let links = route.dump(&question, |_, found| found.push(())).unwrap();
+        assert!(!links.is_empty());
+    }
+}

@@ -132,7 +132,9 @@ impl Alg {
         out: &mut Outbox,
     ) {
         let register = what.method == b"REGISTER";
+        let conversation = self.calls.conversation(what.call_id, host.local);
         let mut fixup = self.fixup(now, host, from, message.bytes, out);
+        fixup.conversation = conversation;
         let session = fixup.session();
         fixup.out.event(|| Event::Processing {
             session,
@@ -190,6 +192,8 @@ impl Alg {
             config: &self.config,
             host,
             from,
+            spellings: &mut self.spellings,
+            conversation: 0,
             has_call: false,
             message,
             work: &mut self.work,

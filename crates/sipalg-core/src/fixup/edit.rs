@@ -7,13 +7,16 @@ use core::ops::Range;
 /// A short text made without allocating: at most an address with a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Text {
-    bytes: [u8; 24],
+    bytes: [u8; LONGEST],
     length: u8,
 }
 
+/// Room for an address with a port, and some white space around its colon.
+const LONGEST: usize = 30;
+
 impl Text {
     const EMPTY: Text = Text {
-        bytes: [0; 24],
+        bytes: [0; LONGEST],
         length: 0,
     };
 
@@ -42,6 +45,22 @@ impl Text {
         let mut text = Text::EMPTY;
         text.push_number(number);
         text
+    }
+
+    /// Any text that is short enough.
+    pub fn of(bytes: &[u8]) -> Option<Text> {
+        Text::EMPTY.and(bytes)
+    }
+
+    /// This text with another behind it, if there is room.
+    pub fn and(mut self, bytes: &[u8]) -> Option<Text> {
+        if usize::from(self.length) + bytes.len() > LONGEST {
+            return None;
+        }
+        for byte in bytes {
+            self.push(*byte);
+        }
+        Some(self)
     }
 
     /// The bytes.

@@ -1,0 +1,180 @@
+//! THE debug text: what `debug ip nat sip` prints for each event.
+//!
+//! The lines are those of Cisco's "NAT TCP SIP ALG Support", spacing included; what that document
+//! has no line for follows its manner. The timestamp is the caller's.
+
+use core::fmt::{self, Write};
+use sipalg_core::Event;
+use sipalg_core::door::{Door, DoorKind};
+use sipalg_core::event::{Demotion, MessageKind};
+
+/// The application type of SIP in `NAT-ALG` lines.
+const APPL_TYPE_SIP: u8 = 7;
+
+/// Gives each line of an event to `line`, without timestamp or line end.
+pub fn lines(event: &Event, line: &mut dyn FnMut(&str)) {
+    let mut text = String::new();
+    let mut say = |args: fmt::Arguments<'_>| {
+        text.clear();
+        // A String takes everything.
+        let _ = text.write_fmt(args);
+        line(&text);
+    };
+    match event {
+        Event::AlgNeeded => {
+            say(format_args!(
+                "NAT-L4F:setting ALG_NEEDED flag in subblock for SIP message"
+            ));
+        }
+        Event::Received { bytes } => {
+            say(format_args!(
+                "NAT-ALG: lookup=0 l7_bytes_recd={bytes} appl_type={APPL_TYPE_SIP}"
+            ));
+        }
+        Event::HeaderComplete { header, body } => {
+            say(format_args!(
+                "NAT-ALG: Complete SIP Message header of size: {header}"
+            ));
+            say(format_args!("NAT-ALG: Message body length: {body}"));
+            say(format_args!(
+                "NAT-ALG: Total SIP message length: {}",
+                header.saturating_add(*body)
+            ));
+        }
+        Event::FramerState {
+            received,
+            header_left,
+            body_left,
+            state,
+            message,
+        } => {
+            say(format_args!("NAT-ALG: after state machine:"));
+            say(format_args!("NAT-ALG: l7_bytes_recd={received}"));
+            say(format_args!("NAT-ALG: remaining_hdr_sz={header_left}"));
+            say(format_args!("NAT-ALG: remaining_payl_sz={body_left}"));
+            say(format_args!("NAT-ALG: tcp_alg_state={state}"));
+            say(format_args!("NAT-ALG: complete_msg_len={message}"));
+        }
+        Event::MessagesReceived(count) => {
+            say(format_args!(
+                "NAT-SIP-TCP: Number of SIP messages received: {count}"
+            ));
+        }
+        Event::Processing {
+            session,
+            kind: MessageKind::Request(method),
+        } => {
+            let method = method.as_bytes().escape_ascii();
+            say(format_args!(
+                "NAT: SIP: [{session}] processing {method} message"
+            ));
+        }
+        Event::Processing {
+            session,
+            kind: MessageKind::Response(status),
+        } => {
+            say(format_args!(
+                "NAT: SIP: [{session}] processing {status} message"
+            ));
+        }
+        Event::FieldVisited {
+            session,
+            register,
+            door_created,
+        } => {
+            let (register, door_created) = (u8::from(*register), u8::from(*door_created));
+            say(format_args!(
+                "NAT: SIP: [{session}] register:{register} door_created:{door_created}"
+            ));
+        }
+        Event::TranslatedAddress { session, from, to } => {
+            let (from, to) = (from.ip(), to.ip());
+            say(format_args!(
+                "NAT: SIP: [{session}] translated embedded address {from}->{to}"
+            ));
+        }
+        Event::TranslatedPort { session, from, to } => {
+            say(format_args!(
+                "NAT: SIP: [{session}] translate embedded port {from}->{to}"
+            ));
+        }
+        Event::ContactFound => {
+            say(format_args!("NAT: SIP: Contact header found"));
+            say(format_args!("NAT: SIP: Trying to find expires parameter"));
+        }
+        Event::BodyFound { session } => {
+            say(format_args!("NAT: SIP: [{session}] message body found"));
+        }
+        Event::MediaLines(count) => say(format_args!("NAT: SIP: Media Lines present:{count}")),
+        Event::MediaTranslated { from, to } => say(format_args!(
+            "NAT: SIP: Translated global m=({}, {}) -> ({}, {})",
+            from.ip(),
+            from.port(),
+            to.ip(),
+            to.port()
+        )),
+        Event::SdpLength { old, new } => {
+            say(format_args!(
+                "NAT: SIP: old_sdp_len:{old} new_sdp_len :{new}"
+            ));
+        }
+        Event::DoorOpened(door) => say(format_args!("NAT: SIP: opened {}", Through(door))),
+        Event::DoorClosed(door) => say(format_args!("NAT: SIP: closed {}", Through(door))),
+        Event::Demoted(why) => {
+            say(format_args!(
+                "NAT: SIP: connection is passed unchanged: {}",
+                reason(*why)
+            ));
+        }
+        Event::OutOfPorts {
+            protocol,
+            inside_local,
+        } => say(format_args!(
+            "NAT: SIP: no {} port left for {inside_local}, message passed unchanged",
+            protocol.name()
+        )),
+        Event::DoorRefused { inside_local } => {
+            say(format_args!(
+                "NAT: SIP: door refused for {inside_local}, address passed unchanged"
+            ));
+        }
+        Event::Sent(bytes) => {
+            say(format_args!("l4f_send returns {bytes} bytes"));
+            say(format_args!("Complete buffer written to proxy"));
+        }
+    }
+}
+
+/// A door in words.
+struct Through<'a>(&'a Door);
+
+impl fmt::Display for Through<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Door {
+            kind,
+            protocol,
+            inside_local,
+            inside_global,
+            ..
+        } = self.0;
+        let kind = match kind {
+            DoorKind::Signalling => "signalling",
+            DoorKind::Media => "media",
+        };
+        write!(
+            f,
+            "{kind} door {} {inside_global}->{inside_local}",
+            protocol.name()
+        )
+    }
+}
+
+fn reason(why: Demotion) -> &'static str {
+    match why {
+        Demotion::NotSip => "no SIP start line",
+        Demotion::HeaderTooLong => "header too long",
+        Demotion::DuplicateLength => "several Content-Length fields",
+        Demotion::BadLength => "bad Content-Length",
+        Demotion::MixedLineEnds => "mixed line ends",
+    }
+}

@@ -1,0 +1,350 @@
+//! The data path: connections, the machine that looks into them, and the kernel's doors.
+//!
+//! Everything that one wake-up of the poll brought is handled together: first all legs are read
+//! through the [`Alg`], then one kernel transaction makes all the doors that came of it, and only
+//! then the bytes that advertise them leave.
+
+use crate::conn::{Conn, Fate, Input, Readiness, Socket};
+use crate::console::Console;
+use crate::kernel::Kernel;
+use crate::listen::Accepted;
+use crate::log;
+use crate::observe::observe;
+use crate::tcp::{Way, dial};
+use crate::wake::Wake;
+use mio::net::TcpStream;
+use mio::{Interest, Registry};
+use sipalg_core::alg::Opened;
+use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
+use slab::Slab;
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+/// How much is read from one leg before the next one has its turn.
+const READ_SIZE: usize = 64 * 1024;
+
+/// How many bytes are gathered before doors are made and they are sent, when a wake-up brings more.
+const BATCH_SIZE: usize = 1024 * 1024;
+
+/// How often another port is tried when the gateway itself uses the one that a flow was given.
+const DIAL_TRIES: usize = 8;
+
+/// An `ip nat inside source` rule, as far as a dialled leg needs it.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// The outside interface that legs of this rule leave by.
+    pub interface: String,
+    /// Its address.
+    pub global: Ipv4Addr,
+}
+
+/// All connections of one worker.
+#[derive(Debug)]
+pub struct Carrier {
+    alg: Alg,
+    kernel: Kernel,
+    /// By the index of the rule in the machine's configuration.
+    exits: Vec<Exit>,
+    links: Slab<Link>,
+    /// Keys of links that the next turn looks at, each once.
+    queue: Vec<usize>,
+    out: Outbox,
+    sends: Vec<Send>,
+    buffer: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Link {
+    flow: FlowId,
+    conn: Conn<TcpStream>,
+    queued: bool,
+}
+
+/// What one read of a leg has become.
+#[derive(Debug)]
+struct Send {
+    key: usize,
+    /// The leg that it leaves by.
+    to: Leg,
+    /// Its bytes in the outbox.
+    bytes: Range<usize>,
+    /// Where its events end in the outbox.
+    events: usize,
+    /// Whether FIN follows.
+    finish: bool,
+}
+
+impl Carrier {
+    /// Without connections. `exits` stand in the order of the machine's rules.
+    pub fn new(alg: Alg, kernel: Kernel, exits: Vec<Exit>) -> Self {
+        Carrier {
+            alg,
+            kernel,
+            exits,
+            links: Slab::new(),
+            queue: Vec::new(),
+            out: Outbox::default(),
+            sends: Vec::new(),
+            buffer: vec![0; READ_SIZE].into(),
+        }
+    }
+
+    /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
+    pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
+        let (peer, destination) = (accepted.peer, accepted.destination);
+        let Ok(opened) = self.alg.open(now, peer, destination) else {
+            accepted.stream.abort();
+            return;
+        };
+        let dialled = self.dial(now, &opened, accepted.tos);
+        let linked = match dialled {
+            Ok(dialled) => self.link(registry, &opened, accepted.stream, dialled),
+            Err(error) => {
+                accepted.stream.abort();
+                Err(error)
+            }
+        };
+        if let Err(error) = linked {
+            if !expected(&error) {
+                log::line(format_args!(
+                    "cannot connect {peer} to {} from {}: {error}",
+                    opened.target, opened.source
+                ));
+            }
+            self.alg.close(now, opened.flow);
+        }
+    }
+
+    /// Takes note of what the poll says about a leg.
+    pub fn ready(&mut self, key: usize, leg: Leg, readiness: Readiness) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.conn.ready(leg, readiness);
+            if !mem::replace(&mut link.queued, true) {
+                self.queue.push(key);
+            }
+        }
+    }
+
+    /// Carries on with everything that is ready: reads, doors, bytes, and in the end farewells.
+    pub fn turn(&mut self, now: Instant, console: &mut Console) {
+        self.out.watch = console.watched();
+        let mut turn = mem::take(&mut self.queue);
+        for key in &turn {
+            self.pump(now, *key);
+            if self.out.bytes.len() >= BATCH_SIZE {
+                self.settle(now, console);
+            }
+        }
+        self.settle(now, console);
+        turn.retain(|key| self.judge(now, *key));
+        self.queue = turn;
+    }
+
+    /// Whether the next turn has work without anything new from the poll.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Lets everything in the machine expire that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.alg.handle_timeout(now, &mut self.out);
+    }
+
+    /// The machine.
+    pub fn alg(&mut self) -> &mut Alg {
+        &mut self.alg
+    }
+
+    /// The kernel.
+    pub fn kernel(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
+    /// How many connections are carried.
+    pub fn connections(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Resets every connection, so that no segment of one comes when the rules are gone, and gives
+    /// the kernel back.
+    pub fn into_kernel(mut self) -> Kernel {
+        for (_, link) in &mut self.links {
+            link.conn.abort();
+        }
+        self.kernel
+    }
+
+    fn dial(&mut self, now: Instant, opened: &Opened, tos: u8) -> io::Result<TcpStream> {
+        let mut source = opened.source;
+        let mut tries = 1;
+        loop {
+            let error = match dial(source, opened.target, self.way(opened), tos) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            let taken = matches!(
+                error.kind(),
+                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
+            );
+            if !taken || tries == DIAL_TRIES {
+                return Err(error);
+            }
+            tries += 1;
+            source = self.alg.reopen(now, opened.flow).map_err(|_| error)?;
+        }
+    }
+
+    fn way(&self, opened: &Opened) -> Way<'_> {
+        match opened.accepted {
+            Leg::Inside => match self.exits.get(opened.rule) {
+                Some(exit) => Way::Outward {
+                    interface: &exit.interface,
+                },
+                None => Way::Inward,
+            },
+            Leg::Outside
+                if self
+                    .exits
+                    .iter()
+                    .any(|exit| exit.global == *opened.source.ip()) =>
+            {
+                Way::Inward
+            }
+            Leg::Outside => Way::InwardForeign,
+        }
+    }
+
+    fn link(
+        &mut self,
+        registry: &Registry,
+        opened: &Opened,
+        accepted: TcpStream,
+        dialled: TcpStream,
+    ) -> io::Result<()> {
+        let (inside, outside) = match opened.accepted {
+            Leg::Inside => (accepted, dialled),
+            Leg::Outside => (dialled, accepted),
+        };
+        let mut conn = Conn::new(opened.accepted, inside, outside);
+        let entry = self.links.vacant_entry();
+        for leg in [Leg::Inside, Leg::Outside] {
+            let token = Wake::Leg(entry.key(), leg).into();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = registry.register(conn.socket_mut(leg), token, interest) {
+                conn.abort();
+                return Err(error);
+            }
+        }
+        entry.insert(Link {
+            flow: opened.flow,
+            conn,
+            queued: false,
+        });
+        Ok(())
+    }
+
+    /// Reads each leg of a link once, through the machine.
+    fn pump(&mut self, now: Instant, key: usize) {
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        for leg in [Leg::Inside, Leg::Outside] {
+            if !link.conn.wants_read(leg) {
+                continue;
+            }
+            let start = self.out.bytes.len();
+            let input = link.conn.read(leg, &mut self.buffer);
+            match input {
+                Input::Bytes(read) => {
+                    self.alg
+                        .stream(now, link.flow, leg, &self.buffer[..read], &mut self.out);
+                }
+                Input::End => self.alg.end_of_stream(now, link.flow, leg, &mut self.out),
+                Input::Nothing => continue,
+            }
+            self.sends.push(Send {
+                key,
+                to: leg.other(),
+                bytes: start..self.out.bytes.len(),
+                events: self.out.events.len(),
+                finish: input == Input::End,
+            });
+        }
+    }
+
+    /// Carries out what the machine has put out: doors, then bytes, then what is seen of them.
+    fn settle(&mut self, now: Instant, console: &mut Console) {
+        self.make_doors(now);
+        let mut seen = 0;
+        for send in self.sends.drain(..) {
+            observe(console, &self.out.events[seen..send.events]);
+            seen = send.events;
+            let Some(link) = self.links.get_mut(send.key) else {
+                continue;
+            };
+            if !send.bytes.is_empty() {
+                let bytes = &self.out.bytes[send.bytes];
+                link.conn.write(send.to, bytes);
+                if self.out.watch {
+                    observe(console, &[Event::Sent(bytes.len())]);
+                }
+            }
+            if send.finish {
+                link.conn.finish(send.to);
+            }
+        }
+        observe(console, &self.out.events[seen..]);
+        self.out.clear();
+        self.out.bytes.shrink_to(2 * BATCH_SIZE);
+    }
+
+    fn make_doors(&mut self, now: Instant) {
+        let doors = &self.out.doors;
+        if doors.is_empty() {
+            return;
+        }
+        if let Err(error) = self.kernel.apply(doors) {
+            log::line(format_args!("cannot change {} doors: {error}", doors.len()));
+            for op in doors {
+                if !matches!(op, DoorOp::Close(_)) {
+                    self.alg.door_failed(now, op.door());
+                }
+            }
+        }
+        self.out.doors.clear();
+    }
+
+    /// Buries a link that has ended, and says whether the next turn has to look at it again.
+    fn judge(&mut self, now: Instant, key: usize) -> bool {
+        let Some(link) = self.links.get_mut(key) else {
+            return false;
+        };
+        match link.conn.fate() {
+            Fate::Alive => {
+                let conn = &link.conn;
+                link.queued = conn.wants_read(Leg::Inside) || conn.wants_read(Leg::Outside);
+                return link.queued;
+            }
+            Fate::Closed => {}
+            Fate::Reset => link.conn.abort(),
+        }
+        let link = self.links.remove(key);
+        self.alg.close(now, link.flow);
+        false
+    }
+}
+
+/// Whether an error is the network's word, which the peer hears as RST, and nothing to log.
+fn expected(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::AddrInUse
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::TimedOut
+    )
+}

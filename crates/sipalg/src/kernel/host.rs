@@ -1,0 +1,204 @@
+//! Host settings that the gateway needs, and how they are put back.
+//!
+//! What is changed is written to a file before it is changed, so that a later run can put it back
+//! if this one dies. The policy rules name their interface: the kernel's reverse path check, which
+//! asks as if from the loopback, then never meets them, and so `rp_filter` may be as strict as it
+//! likes, also with `src_valid_mark=1` (wg-quick sets that).
+
+use super::{DIVERT_TABLE, KernelError, MARK_DIVERT, Plan};
+use crate::netlink::route::{PolicyRule, Route};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Original values by their path below `/proc/sys`.
+type Settings = BTreeMap<String, String>;
+
+const IP_FORWARD: &str = "net/ipv4/ip_forward";
+
+/// The host's settings under our hands.
+#[derive(Debug)]
+pub(super) struct Host {
+    record: PathBuf,
+    /// While we hold it, no other sipalg works with this state directory.
+    _lock: Flock<File>,
+}
+
+impl Host {
+    /// Makes `state_dir` ours.
+    pub(super) fn lock(state_dir: &Path) -> Result<Self, KernelError> {
+        fs::create_dir_all(state_dir)
+            .map_err(|error| KernelError::file("make the directory", state_dir, error))?;
+        let path = state_dir.join("lock");
+        let file = File::create(&path).map_err(|e| KernelError::file("write", &path, e))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Host {
+                record: state_dir.join("host-settings"),
+                _lock: lock,
+            }),
+            Err((_, Errno::EAGAIN)) => Err(KernelError::Running(state_dir.into())),
+            Err((_, errno)) => Err(KernelError::file("lock", &path, errno.into())),
+        }
+    }
+
+    /// Makes the host a router, and sends packets that are marked for the proxy to it.
+    pub(super) fn set_up(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        let refused = |error| KernelError::refused("the policy rule for the proxy", error);
+        let mut route = Route::open().map_err(refused)?;
+        let links = route.links().map_err(refused)?;
+        let ours = || plan.inside.iter().chain(&plan.outside);
+        if let Some(name) = ours().find(|name| links.iter().all(|link| link.name != **name)) {
+            return Err(KernelError::NoInterface(name.clone()));
+        }
+        self.forward()?;
+        // Rules of a run that crashed may name other interfaces.
+        delete_rules(&mut route).map_err(refused)?;
+        route.add_local_default(DIVERT_TABLE).map_err(refused)?;
+        for interface in ours() {
+            route.add_rule(&rule(interface)).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Puts everything back as it was recorded.
+    pub(super) fn put_back(&mut self) -> Result<(), KernelError> {
+        let refused = |error| KernelError::refused("to delete the policy rule", error);
+        let mut route = Route::open().map_err(refused)?;
+        delete_rules(&mut route).map_err(refused)?;
+        route.delete_local_default(DIVERT_TABLE).map_err(refused)?;
+        for (setting, original) in in_order(self.recorded()?) {
+            if read(&setting)? != original {
+                set(&setting, &original)?;
+            }
+        }
+        remove_if_there(&self.record)
+    }
+
+    /// Turns forwarding on, if it is not, with a record of what that changes.
+    fn forward(&self) -> Result<(), KernelError> {
+        // What a crashed run found is the original, not what it left.
+        let mut originals = self.recorded()?;
+        if read(IP_FORWARD)? == "1" {
+            return Ok(());
+        }
+        for setting in side_effects()? {
+            let value = read(&setting)?;
+            originals.entry(setting).or_insert(value);
+        }
+        self.record(&originals)?;
+        set(IP_FORWARD, "1")
+    }
+
+    /// The record of a run that did not put back what it changed; empty if there is none, or if
+    /// the machine has been started since, which put everything back.
+    fn recorded(&self) -> Result<Settings, KernelError> {
+        let text = match fs::read_to_string(&self.record) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::new()),
+            Err(error) => return Err(KernelError::file("read", &self.record, error)),
+        };
+        let mut lines = text.lines();
+        if lines.next() != Some(boot()?.as_str()) {
+            return Ok(Settings::new());
+        }
+        let setting = |line: &str| {
+            let (setting, value) = line.split_once(' ')?;
+            Some((setting.to_owned(), value.to_owned()))
+        };
+        Ok(lines.filter_map(setting).collect())
+    }
+
+    fn record(&self, originals: &Settings) -> Result<(), KernelError> {
+        let mut text = boot()? + "\n";
+        for (setting, value) in originals {
+            text += &format!("{setting} {value}\n");
+        }
+        // A reader sees the whole record or none, whenever we die.
+        let draft = self.record.with_extension("new");
+        let write = || {
+            let mut file = File::create(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &self.record)
+        };
+        write().map_err(|error| KernelError::file("write", &self.record, error))
+    }
+}
+
+/// `ip_forward` and what the kernel changes along with it (`inet_forward_change`).
+fn side_effects() -> Result<Vec<String>, KernelError> {
+    let directory = Path::new("/proc/sys/net/ipv4/conf");
+    let entries = fs::read_dir(directory).map_err(|e| KernelError::file("read", directory, e))?;
+    let mut settings = vec![
+        IP_FORWARD.to_owned(),
+        "net/ipv4/conf/all/accept_redirects".to_owned(),
+    ];
+    for entry in entries.flatten() {
+        let interface = entry.file_name().to_string_lossy().into_owned();
+        settings.push(format!("net/ipv4/conf/{interface}/forwarding"));
+    }
+    Ok(settings)
+}
+
+/// `ip_forward` first, because it changes the others; then those whose interface is still there.
+fn in_order(mut settings: Settings) -> Vec<(String, String)> {
+    let first = settings.remove_entry(IP_FORWARD);
+    settings.retain(|setting, _| proc(setting).exists());
+    first.into_iter().chain(settings).collect()
+}
+
+fn rule(interface: &str) -> PolicyRule {
+    PolicyRule {
+        priority: DIVERT_TABLE,
+        mark: MARK_DIVERT,
+        mask: MARK_DIVERT,
+        interface: Some(interface.to_owned()),
+        table: DIVERT_TABLE,
+    }
+}
+
+fn delete_rules(route: &mut Route) -> Result<(), crate::netlink::Error> {
+    for found in route.rules()? {
+        if found.table == DIVERT_TABLE && found.mark == MARK_DIVERT {
+            route.delete_rule(&found)?;
+        }
+    }
+    Ok(())
+}
+
+fn proc(setting: &str) -> PathBuf {
+    Path::new("/proc/sys").join(setting)
+}
+
+fn read(setting: &str) -> Result<String, KernelError> {
+    let path = proc(setting);
+    let text = fs::read_to_string(&path).map_err(|e| KernelError::file("read", &path, e))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Sets a kernel setting and says so.
+fn set(setting: &str, value: &str) -> Result<(), KernelError> {
+    let was = read(setting)?;
+    let path = proc(setting);
+    fs::write(&path, value).map_err(|error| KernelError::file("write", &path, error))?;
+    let name = setting.replace('/', ".");
+    eprintln!("sipalg: set {name}={value} (was {was})");
+    Ok(())
+}
+
+/// This start of the machine.
+fn boot() -> Result<String, KernelError> {
+    Ok(format!("boot {}", read("kernel/random/boot_id")?))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), KernelError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(KernelError::file("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}

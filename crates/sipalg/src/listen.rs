@@ -1,0 +1,138 @@
+//! The listener that TPROXY delivers intercepted connections to.
+
+use crate::conn::Socket;
+use crate::tcp::{SaveSyn, set_leg_options, set_tos, syn_tos};
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::setsockopt;
+use socket2::{Domain, Protocol, SockRef, Type};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, SocketAddrV4};
+
+/// A transparent listener: the local address of what it accepts is where the peer wanted to go.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    address: SocketAddrV4,
+}
+
+/// An intercepted connection.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its leg.
+    pub stream: TcpStream,
+    /// Who opened it.
+    pub peer: SocketAddrV4,
+    /// Where to.
+    pub destination: SocketAddrV4,
+    /// The ToS byte of its SYN.
+    pub tos: u8,
+}
+
+impl Listener {
+    /// Listens at `address`, which the kernel's rules name.
+    ///
+    /// # Errors
+    /// `PermissionDenied`: not allowed to be transparent. `AddrInUse`: somebody else listens there.
+    pub fn bind(address: SocketAddrV4) -> io::Result<Self> {
+        let socket = socket2::Socket::new(
+            Domain::IPV4,
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        // Accepted legs inherit these.
+        set_leg_options(SockRef::from(&socket))?;
+        socket.set_ip_transparent_v4(true)?;
+        socket.set_reuse_address(true)?;
+        setsockopt(&socket, SaveSyn, &true)?;
+        socket.bind(&address.into())?;
+        // The kernel cuts it to net.core.somaxconn.
+        socket.listen(i32::from(u16::MAX))?;
+        Ok(Listener {
+            listener: TcpListener::from_std(socket.into()),
+            address,
+        })
+    }
+
+    /// Takes the next intercepted connection, if there is one.
+    ///
+    /// # Errors
+    /// No connection can be taken now, for want of descriptors or memory.
+    pub fn accept(&self) -> io::Result<Option<Accepted>> {
+        loop {
+            let (mut stream, peer) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if passes(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let (SocketAddr::V4(peer), Ok(SocketAddr::V4(destination))) =
+                (peer, stream.local_addr())
+            else {
+                continue;
+            };
+            if destination == self.address {
+                // Nobody's destination: it was opened to the listener itself.
+                stream.abort();
+                continue;
+            }
+            let tos = syn_tos(&stream);
+            // A leg without its mark is better than none.
+            let _ = set_tos(SockRef::from(&stream), tos);
+            return Ok(Some(Accepted {
+                stream,
+                peer,
+                destination,
+                tos,
+            }));
+        }
+    }
+}
+
+/// Whether an error of accept concerns only the connection that would have been next (accept(2)).
+fn passes(error: &io::Error) -> bool {
+    use libc::{
+        ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT,
+        EOPNOTSUPP, EPROTO,
+    };
+    matches!(
+        error.raw_os_error(),
+        Some(
+            ECONNABORTED
+                | EHOSTDOWN
+                | EHOSTUNREACH
+                | EINTR
+                | ENETDOWN
+                | ENETUNREACH
+                | ENONET
+                | ENOPROTOOPT
+                | EOPNOTSUPP
+                | EPROTO
+        )
+    )
+}
+
+impl Source for Listener {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.listener.register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.listener.reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listener.deregister(registry)
+    }
+}

@@ -1,0 +1,37 @@
+//! Turns what the machine saw into the debug lines of whoever watches.
+
+use crate::console::Console;
+use jiff::ZonedDateTime;
+use sipalg_core::Event;
+
+/// Shows events to the console's clients, each line with the time as IOS writes it.
+pub fn observe(console: &mut Console, events: &[Event]) {
+    if events.is_empty() {
+        return;
+    }
+    let stamp = stamp(&ZonedDateTime::now());
+    for event in events {
+        sipalg_ios::debug::lines(event, &mut |line| console.debug(&stamp, line));
+    }
+}
+
+/// `May 23 14:11:17.243 IST`: as `service timestamps debug datetime msec localtime show-timezone`.
+fn stamp(time: &ZonedDateTime) -> String {
+    time.strftime("%b %e %H:%M:%S.%3f %Z").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+    use jiff::tz::TimeZone;
+
+    #[test]
+    fn times_look_as_in_ios() {
+        let at = date(2026, 5, 3)
+            .at(4, 11, 17, 43_000_000)
+            .to_zoned_datetime(TimeZone::UTC)
+            .unwrap();
+        assert_eq!(stamp(&at), "May  3 04:11:17.043 UTC");
+    }
+}

@@ -1,0 +1,167 @@
+//! The program as a child process on the gateway, and what can be seen of it from there.
+
+use crate::gateway::{Gateway, PATIENCE};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+/// The configuration of the issue, with the further interfaces of the test network.
+pub(crate) const CONFIGURATION: &str = "\
+hostname gw
+!
+interface gin
+ ip nat inside
+interface gin2
+ ip nat inside
+interface gout
+ ip nat outside
+!
+access-list 1 permit 192.168.122.0 0.0.1.255
+ip nat inside source list 1 interface gout overload
+ip nat service sip tcp port 8000
+";
+
+/// A gateway that runs. Killed if the law fails.
+pub(crate) struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    folder: PathBuf,
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) said: String,
+}
+
+impl Running {
+    /// The network, and the program ready in its middle.
+    pub(crate) fn start() -> (Gateway, Self) {
+        let gateway = Gateway::bare();
+        let running = Self::start_on(&gateway);
+        (gateway, running)
+    }
+
+    /// Starts the program on the calling thread's host, and waits until it is ready.
+    pub(crate) fn start_on(gateway: &Gateway) -> Self {
+        let folder = gateway.state.path().to_owned();
+        let mut child = command(&folder, CONFIGURATION).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Running {
+            child,
+            stderr,
+            folder,
+        };
+        running.wait_for("sipalg: ready");
+        running
+    }
+
+    /// Reads what the program says up to a line that starts so.
+    pub(crate) fn wait_for(&mut self, start: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            if self.stderr.read_line(&mut line).unwrap() == 0 {
+                panic!("it ended without `{start}`: {said}");
+            }
+            if line.starts_with(start) {
+                return line;
+            }
+            said += &line;
+        }
+    }
+
+    /// What the console answers.
+    pub(crate) fn ask(&self, command: &str) -> String {
+        let mut stream = UnixStream::connect(self.folder.join("console.sock")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        writeln!(stream, "{command}").unwrap();
+        let mut answer = Vec::new();
+        BufReader::new(stream).read_until(0, &mut answer).unwrap();
+        assert_eq!(answer.pop(), Some(0), "an answer ends with NUL");
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// `SIGTERM`, and how it ends.
+    pub(crate) fn stop(mut self) -> Ended {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        let status = self.child.wait().unwrap();
+        Ended { status, said }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    /// How many sockets it has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+            .filter(|to| to.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
+    /// Its own memory, bytes: what is not shared with the files it runs from.
+    pub(crate) fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .unwrap();
+        let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // No harm if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program with `configuration`, which keeps it from running, to its end.
+pub(crate) fn refused(gateway: &Gateway, configuration: &str) -> Ended {
+    ended(&mut command(gateway.state.path(), configuration))
+}
+
+/// Runs a command to its end.
+pub(crate) fn ended(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    Ended {
+        status: output.status,
+        said: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The command that runs the gateway with its files in `folder`.
+pub(crate) fn command(folder: &Path, configuration: &str) -> Command {
+    fs::create_dir_all(folder).unwrap();
+    let config = folder.join("startup-config");
+    fs::write(&config, configuration).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sipalg"));
+    command.arg("run");
+    command.arg("--config").arg(config);
+    command.arg("--socket").arg(folder.join("console.sock"));
+    command.arg("--state-dir").arg(folder.join("state"));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The laws hold both ends of thousands of connections.
+pub(crate) fn allow_many_descriptors() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
