@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Capture {
     end: Arc<AtomicBool>,
-    reader: JoinHandle<Vec<Packet>>,
+    packets: Arc<Mutex<Vec<Packet>>>,
+    reader: JoinHandle<()>,
 }
 
 /// An IPv4 packet.
@@ -47,15 +48,26 @@ impl Capture {
             .set_read_timeout(Some(Duration::from_millis(20)))
             .expect("a timeout");
         let end = Arc::new(AtomicBool::new(false));
-        let ended = end.clone();
-        let reader = std::thread::spawn(move || read(&socket, index, &ended));
-        Capture { end, reader }
+        let packets = Arc::<Mutex<Vec<Packet>>>::default();
+        let (ended, kept) = (end.clone(), packets.clone());
+        let reader = std::thread::spawn(move || read(&socket, index, &ended, &kept));
+        Capture {
+            end,
+            packets,
+            reader,
+        }
+    }
+
+    /// The packets up to now or a little earlier.
+    pub fn so_far(&self) -> Packets {
+        Packets(self.packets.lock().expect("the packets").clone())
     }
 
     /// Ends it, and gives all packets up to now.
     pub fn stop(self) -> Packets {
         self.end.store(true, Ordering::Release);
-        Packets(self.reader.join().expect("the capture"))
+        self.reader.join().expect("the capture");
+        Packets(std::mem::take(&mut *self.packets.lock().expect("the packets")))
     }
 }
 
@@ -170,8 +182,7 @@ impl Packet {
     }
 }
 
-fn read(socket: &Socket, interface: libc::c_uint, end: &AtomicBool) -> Vec<Packet> {
-    let mut packets = Vec::new();
+fn read(socket: &Socket, interface: u32, end: &AtomicBool, packets: &Mutex<Vec<Packet>>) {
     let mut buffer = vec![0; 128 << 10];
     loop {
         // Looked at first: all that is there when the end is asked for is still taken.
@@ -182,10 +193,11 @@ fn read(socket: &Socket, interface: libc::c_uint, end: &AtomicBool) -> Vec<Packe
                 if ours && buffer[0] >> 4 == 4 && from.protocol() == (libc::ETH_P_IP as u16).to_be()
                 {
                     let bytes = buffer[..length].to_vec();
-                    packets.push(Packet { bytes });
+                    let packet = Packet { bytes };
+                    packets.lock().expect("the packets").push(packet);
                 }
             }
-            None if last => return packets,
+            None if last => return,
             None => {}
         }
     }

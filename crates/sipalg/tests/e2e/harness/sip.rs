@@ -161,6 +161,16 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= length).then_some(length)
 }
 
+/// The whole messages that a stream consists of.
+pub fn split_messages(mut stream: &[u8]) -> Vec<String> {
+    let mut messages = Vec::new();
+    while let Some(length) = message_length(stream).filter(|length| *length <= stream.len()) {
+        messages.push(String::from_utf8_lossy(&stream[..length]).into_owned());
+        stream = &stream[length..];
+    }
+    messages
+}
+
 /// The value of the first header of that name.
 pub fn header<'text>(message: &'text str, name: &str) -> Option<&'text str> {
     let lines = message.split("\r\n").take_while(|line| !line.is_empty());
