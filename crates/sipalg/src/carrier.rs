@@ -16,10 +16,11 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
 use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
+use sipalg_ios::show::Connection;
 use slab::Slab;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
 /// How much is read from one leg before the next one has its turn.
@@ -59,7 +60,23 @@ pub struct Carrier {
 struct Link {
     flow: FlowId,
     conn: Conn<TcpStream>,
+    inside_local: SocketAddrV4,
+    inside_global: SocketAddrV4,
+    outside: SocketAddrV4,
+    opened: Instant,
     queued: bool,
+}
+
+impl Link {
+    fn view(&self, now: Instant) -> Connection {
+        Connection {
+            opened_from: self.conn.accepted(),
+            inside_local: self.inside_local,
+            inside_global: self.inside_global,
+            outside: self.outside,
+            age: now.since(self.opened),
+        }
+    }
 }
 
 /// What one read of a leg has become.
@@ -94,13 +111,12 @@ impl Carrier {
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
     pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
         let (peer, destination) = (accepted.peer, accepted.destination);
-        let Ok(opened) = self.alg.open(now, peer, destination) else {
+        let Ok(mut opened) = self.alg.open(now, peer, destination) else {
             accepted.stream.abort();
             return;
         };
-        let dialled = self.dial(now, &opened, accepted.tos);
-        let linked = match dialled {
-            Ok(dialled) => self.link(registry, &opened, accepted.stream, dialled),
+        let linked = match self.dial(now, &mut opened, accepted.tos) {
+            Ok(dialled) => self.link(registry, now, &opened, accepted, dialled),
             Err(error) => {
                 accepted.stream.abort();
                 Err(error)
@@ -108,9 +124,9 @@ impl Carrier {
         };
         if let Err(error) = linked {
             if !expected(&error) {
+                let Opened { source, target, .. } = opened;
                 log::line(format_args!(
-                    "cannot connect {peer} to {} from {}: {error}",
-                    opened.target, opened.source
+                    "cannot connect {peer} to {target} from {source}: {error}"
                 ));
             }
             self.alg.close(now, opened.flow);
@@ -163,8 +179,18 @@ impl Carrier {
     }
 
     /// How many connections are carried.
-    pub fn connections(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.links.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The connections as `show ip nat sip connections` shows them.
+    pub fn connections(&self, now: Instant) -> Vec<Connection> {
+        self.links.iter().map(|(_, link)| link.view(now)).collect()
     }
 
     /// Resets every connection, so that no segment of one comes when the rules are gone, and gives
@@ -176,11 +202,11 @@ impl Carrier {
         self.kernel
     }
 
-    fn dial(&mut self, now: Instant, opened: &Opened, tos: u8) -> io::Result<TcpStream> {
-        let mut source = opened.source;
+    /// Dials from the source that the flow was given, or another if the gateway itself uses it.
+    fn dial(&mut self, now: Instant, opened: &mut Opened, tos: u8) -> io::Result<TcpStream> {
         let mut tries = 1;
         loop {
-            let error = match dial(source, opened.target, self.way(opened), tos) {
+            let error = match dial(opened.source, opened.target, self.way(opened), tos) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
@@ -192,7 +218,7 @@ impl Carrier {
                 return Err(error);
             }
             tries += 1;
-            source = self.alg.reopen(now, opened.flow).map_err(|_| error)?;
+            opened.source = self.alg.reopen(now, opened.flow).map_err(|_| error)?;
         }
     }
 
@@ -219,13 +245,20 @@ impl Carrier {
     fn link(
         &mut self,
         registry: &Registry,
+        now: Instant,
         opened: &Opened,
-        accepted: TcpStream,
+        accepted: Accepted,
         dialled: TcpStream,
     ) -> io::Result<()> {
+        let Accepted {
+            stream,
+            peer,
+            destination,
+            ..
+        } = accepted;
         let (inside, outside) = match opened.accepted {
-            Leg::Inside => (accepted, dialled),
-            Leg::Outside => (dialled, accepted),
+            Leg::Inside => (stream, dialled),
+            Leg::Outside => (dialled, stream),
         };
         let mut conn = Conn::new(opened.accepted, inside, outside);
         let entry = self.links.vacant_entry();
@@ -237,9 +270,17 @@ impl Carrier {
                 return Err(error);
             }
         }
+        let (inside_local, inside_global, outside) = match opened.accepted {
+            Leg::Inside => (peer, opened.source, destination),
+            Leg::Outside => (opened.target, destination, peer),
+        };
         entry.insert(Link {
             flow: opened.flow,
             conn,
+            inside_local,
+            inside_global,
+            outside,
+            opened: now,
             queued: false,
         });
         Ok(())

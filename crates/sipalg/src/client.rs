@@ -95,8 +95,8 @@ fn ask_stdin(mut stream: UnixStream) -> io::Result<bool> {
 /// Whether debugging is on after these commands.
 fn debugging(commands: &[String]) -> bool {
     let switch = |command: &String| match exec::parse(command) {
-        Ok(Exec::Debug) => Some(true),
-        Ok(Exec::NoDebug) => Some(false),
+        Ok(Exec::DebugSip { on }) => Some(on),
+        Ok(Exec::UndebugAll) => Some(false),
         _ => None,
     };
     commands.iter().rev().find_map(switch).unwrap_or(false)

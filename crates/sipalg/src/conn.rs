@@ -215,6 +215,11 @@ impl<S: Socket> Conn<S> {
         self.side(leg).waiting()
     }
 
+    /// The leg that was accepted.
+    pub fn accepted(&self) -> Leg {
+        self.accepted
+    }
+
     /// Whether the other leg is not connected yet.
     pub fn dialling(&self) -> bool {
         self.dialling

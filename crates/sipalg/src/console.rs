@@ -113,6 +113,19 @@ impl Console {
         }
     }
 
+    /// Whether a client wants debug lines.
+    pub fn debug_of(&self, key: usize) -> bool {
+        self.clients.get(key).is_some_and(|client| client.debug)
+    }
+
+    /// Lets a client go once it has what waits for it; what else it has asked is not answered.
+    pub fn dismiss(&mut self, key: usize) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.input.clear();
+            client.ended = true;
+        }
+    }
+
     /// Whether any client wants debug lines.
     pub fn watched(&self) -> bool {
         self.clients.iter().any(|(_, client)| client.watches())

@@ -18,7 +18,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use sd_notify::NotifyState;
 use sipalg_core::Alg;
-use sipalg_ios::startup::{ConfigError, Startup};
+use sipalg_ios::{ConfigError, Startup};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> ExitCode {
 enum Problem {
     #[error("cannot read the configuration {}: {error}", path.display())]
     NoConfig { path: PathBuf, error: io::Error },
-    #[error("{}: {error}", path.display())]
+    #[error("{}", error.in_file(path.display()))]
     WrongConfig { path: PathBuf, error: ConfigError },
     #[error("{}: {error}", path.display())]
     NoPlan { path: PathBuf, error: plan::Error },

@@ -2,8 +2,9 @@
 
 use crate::kernel::{Plan, SourcePlan};
 use sipalg_core::Leg;
-use sipalg_core::config::{AccessList, Config, SourceRule};
-use sipalg_ios::startup::{InsideSource, Startup};
+use sipalg_core::config::{Config, SourceRule};
+use sipalg_ios::Startup;
+use sipalg_ios::startup::InsideSource;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -19,23 +20,6 @@ pub enum Error {
     /// No rule says whom to translate.
     #[error("there is no `ip nat inside source list LIST interface IF overload`; add one")]
     NoRule,
-    /// A rule names a list that is not there.
-    #[error("`ip nat inside source list {list}`: there is no access-list {list}; add it")]
-    NoList {
-        /// The missing list.
-        list: String,
-    },
-    /// A rule names an interface that is not outside.
-    #[error(
-        "`ip nat inside source list {list} interface {interface}`: \
-         interface {interface} is not `ip nat outside`; make it so or name another"
-    )]
-    NotOutside {
-        /// The rule's list.
-        list: String,
-        /// The interface.
-        interface: String,
-    },
     /// No port is proxied.
     #[error("no SIP port is left; add one with `ip nat service sip tcp port PORT`")]
     NoPort,
@@ -63,8 +47,8 @@ pub fn plan(
     interfaces: &Interfaces,
     listener: SocketAddrV4,
 ) -> Result<Plan, Error> {
-    let inside = with_role(startup, Leg::Inside);
-    let outside = with_role(startup, Leg::Outside);
+    let on = |leg| -> Vec<String> { startup.interfaces_on(leg).map(String::from).collect() };
+    let (inside, outside) = (on(Leg::Inside), on(Leg::Outside));
     if inside.is_empty() {
         return Err(Error::NoRole("inside"));
     }
@@ -77,24 +61,21 @@ pub fn plan(
     if startup.sip_tcp_ports.is_empty() {
         return Err(Error::NoPort);
     }
-    let ruled: Vec<(AccessList, &InsideSource)> = startup
-        .sources
-        .iter()
-        .map(|rule| Ok((list_of(startup, &outside, rule)?, rule)))
-        .collect::<Result<_, Error>>()?;
     for name in inside.iter().chain(&outside) {
         address_of(interfaces, name)?;
     }
-    let sources = ruled
-        .into_iter()
-        .map(|(list, rule)| {
-            let global = address_of(interfaces, &rule.interface)?;
-            Ok(SourcePlan {
-                list,
-                interface: rule.interface.clone(),
-                global,
-            })
+    let source = |rule: &InsideSource| {
+        Ok(SourcePlan {
+            // `Startup::parse` has made sure of the list; without one, nobody would be permitted.
+            list: startup.access_list(&rule.list).unwrap_or_default(),
+            interface: rule.interface.clone(),
+            global: address_of(interfaces, &rule.interface)?,
         })
+    };
+    let sources = startup
+        .sources
+        .iter()
+        .map(source)
         .collect::<Result<_, Error>>()?;
     let sip_tcp_ports = startup.sip_tcp_ports.iter().copied().collect();
     Ok(Plan {
@@ -117,27 +98,6 @@ pub fn machine(plan: &Plan, fixup: bool) -> Config {
         fixup,
         ..Config::default()
     }
-}
-
-fn with_role(startup: &Startup, role: Leg) -> Vec<String> {
-    let has_role = startup
-        .interfaces
-        .iter()
-        .filter(|interface| interface.nat == Some(role));
-    has_role.map(|interface| interface.name.clone()).collect()
-}
-
-fn list_of(
-    startup: &Startup,
-    outside: &[String],
-    rule: &InsideSource,
-) -> Result<AccessList, Error> {
-    let (list, interface) = (rule.list.clone(), rule.interface.clone());
-    if !outside.contains(&interface) {
-        return Err(Error::NotOutside { list, interface });
-    }
-    let found = startup.access_lists.iter().find(|known| known.name == list);
-    found.cloned().ok_or(Error::NoList { list })
 }
 
 fn address_of(interfaces: &Interfaces, name: &str) -> Result<Ipv4Addr, Error> {
@@ -173,14 +133,13 @@ ip nat service sip tcp port 8000
         ])
     }
 
-    fn planned(without: &str) -> Result<Plan, Error> {
-        let text = CONFIGURATION.replace(without, "");
-        plan(&Startup::parse(&text).unwrap(), &host(), LISTENER)
+    fn planned(configuration: &str) -> Result<Plan, Error> {
+        plan(&Startup::parse(configuration).unwrap(), &host(), LISTENER)
     }
 
     #[test]
     fn a_rule_translates_to_the_address_of_its_interface() {
-        let plan = planned("nothing").unwrap();
+        let plan = planned(CONFIGURATION).unwrap();
         assert_eq!(plan.inside, ["gin"]);
         assert_eq!(plan.outside, ["gout"]);
         assert_eq!(plan.sip_tcp_ports, [5060, 8000]);
@@ -191,29 +150,21 @@ ip nat service sip tcp port 8000
 
     #[test]
     fn what_the_configuration_lacks_is_named() {
-        assert_eq!(
-            planned(" ip nat inside\n").unwrap_err(),
-            Error::NoRole("inside")
-        );
-        assert_eq!(
-            planned(" ip nat outside\n").unwrap_err(),
-            Error::NoRole("outside")
-        );
-        let list = "access-list 1 permit 192.168.122.0 0.0.0.255\n";
-        assert_eq!(
-            planned(list).unwrap_err(),
-            Error::NoList { list: "1".into() }
-        );
-        let rule = "ip nat inside source list 1 interface gout overload\n";
-        assert_eq!(planned(rule).unwrap_err(), Error::NoRule);
+        let inside = "interface gin\n ip nat inside\n";
+        let outside = "interface gout\n ip nat outside\n";
+        assert_eq!(planned(outside).unwrap_err(), Error::NoRole("inside"));
+        assert_eq!(planned(inside).unwrap_err(), Error::NoRole("outside"));
+        let both = format!("{inside}{outside}");
+        assert_eq!(planned(&both).unwrap_err(), Error::NoRule);
+        let without_ports =
+            "no ip nat service sip tcp port 5060\nno ip nat service sip tcp port 8000\n";
+        let text = format!("{CONFIGURATION}{without_ports}");
+        assert_eq!(planned(&text).unwrap_err(), Error::NoPort);
     }
 
     #[test]
     fn what_the_host_lacks_is_named() {
-        let with = |name: &str| {
-            let text = CONFIGURATION.replace("gout", name);
-            plan(&Startup::parse(&text).unwrap(), &host(), LISTENER).unwrap_err()
-        };
+        let with = |name| planned(&CONFIGURATION.replace("gout", name)).unwrap_err();
         assert_eq!(with("nowhere"), Error::NoInterface("nowhere".into()));
         assert_eq!(with("spare"), Error::NoAddress("spare".into()));
     }

@@ -1,7 +1,7 @@
 //! The event loop: one thread, one poll, everything that is ready handled in one wake-up.
 
 use crate::carrier::Carrier;
-use crate::commands;
+use crate::commands::{self, Asked, Exit};
 use crate::conn::Readiness;
 use crate::console::Console;
 use crate::kernel::{Kernel, ports};
@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use sipalg_core::Instant;
-use sipalg_ios::startup::Startup;
+use sipalg_ios::Startup;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
@@ -199,7 +199,7 @@ impl Worker {
                 Ok(None) => self.accepting = false,
                 Err(error) => {
                     if !paused {
-                        let open = self.carrier.connections();
+                        let open = self.carrier.len();
                         log::line(format_args!(
                             "cannot accept more connections than {open} now: {error}"
                         ));
@@ -213,11 +213,19 @@ impl Worker {
 
     fn answer(&mut self, now: Instant) {
         while let Some((key, line)) = self.console.next_command() {
-            let answer = commands::answer(&line, &self.startup, &mut self.carrier, now);
-            if let Some(debug) = answer.debug {
-                self.console.set_debug(key, debug);
+            let mut debug = self.console.debug_of(key);
+            let asked = Asked {
+                startup: &self.startup,
+                carrier: &mut self.carrier,
+                now,
+                debug: &mut debug,
+            };
+            let answer = commands::answer(&line, asked);
+            self.console.set_debug(key, debug);
+            match answer {
+                Ok(text) => self.console.answer(key, &text),
+                Err(Exit) => self.console.dismiss(key),
             }
-            self.console.answer(key, &answer.text);
         }
     }
 }

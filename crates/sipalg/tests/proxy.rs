@@ -19,6 +19,8 @@ macro_rules! laws {
     };
 }
 
+#[path = "proxy/console.rs"]
+mod console;
 #[path = "kernel/gateway.rs"]
 #[allow(dead_code)] // the kernel's laws use the rest of it
 mod gateway;
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     running::allow_many_descriptors();
     let mut failed = Vec::new();
     let mut held = 0;
-    for &(name, law) in [tcp::LAWS, start::LAWS].concat().iter() {
+    for &(name, law) in [tcp::LAWS, console::LAWS, start::LAWS].concat().iter() {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }

@@ -1,12 +1,11 @@
 //! The program as a child process on the gateway, and what can be seen of it from there.
 
-use crate::gateway::{Gateway, PATIENCE};
+use crate::gateway::Gateway;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
@@ -77,15 +76,15 @@ impl Running {
         }
     }
 
-    /// What the console answers.
-    pub(crate) fn ask(&self, command: &str) -> String {
-        let mut stream = UnixStream::connect(self.folder.join("console.sock")).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        writeln!(stream, "{command}").unwrap();
-        let mut answer = Vec::new();
-        BufReader::new(stream).read_until(0, &mut answer).unwrap();
-        assert_eq!(answer.pop(), Some(0), "an answer ends with NUL");
-        String::from_utf8(answer).unwrap()
+    /// `sipalg console`, to be told what to ask.
+    pub(crate) fn console(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sipalg"));
+        command
+            .arg("console")
+            .arg("--socket")
+            .arg(self.folder.join("console.sock"));
+        command.stdin(Stdio::null());
+        command
     }
 
     /// `SIGTERM`, and how it ends.

@@ -311,17 +311,17 @@ fn many(
 }
 
 /// A connection from the phone to a server outside.
-fn connected(gateway: &Gateway) -> (TcpStream, TcpStream) {
+pub(crate) fn connected(gateway: &Gateway) -> (TcpStream, TcpStream) {
     let server = gateway.outside.listen(5060);
     let phone = gateway.phone.connect(0, gateway.outside.at(5060)).unwrap();
     (phone, accepted(&server).0)
 }
 
-fn says(stream: &mut TcpStream, bytes: &[u8]) {
+pub(crate) fn says(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
 }
 
-fn hears(stream: &mut TcpStream, bytes: &[u8]) {
+pub(crate) fn hears(stream: &mut TcpStream, bytes: &[u8]) {
     let mut heard = vec![0; bytes.len()];
     stream.read_exact(&mut heard).unwrap();
     assert_eq!(heard, bytes);

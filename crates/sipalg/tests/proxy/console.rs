@@ -1,0 +1,137 @@
+//! Laws of `sipalg console`.
+
+use crate::running::Running;
+use crate::tcp::{connected, hears, says};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
+
+laws![
+    commands_are_answered_in_order_and_a_wrong_one_fails,
+    commands_come_from_stdin_too,
+    connections_are_shown,
+    debug_lines_come_until_the_end,
+    without_a_gateway_it_says_so,
+];
+
+fn commands_are_answered_in_order_and_a_wrong_one_fails() {
+    let (_gateway, running) = Running::start();
+    let (text, right) =
+        asked(
+            running
+                .console()
+                .args(["-c", "show version", "-c", "show debugging"]),
+        );
+    assert!(text.starts_with("sipalg Software, Version "), "{text}");
+    assert!(right);
+    let (text, right) = asked(
+        running
+            .console()
+            .args(["-c", "show me", "-c", "show version"]),
+    );
+    assert!(
+        text.starts_with("% Invalid input") && text.contains("Version"),
+        "{text}"
+    );
+    assert!(!right);
+}
+
+fn commands_come_from_stdin_too() {
+    let (_gateway, running) = Running::start();
+    let mut console = running
+        .console()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = console.stdin.take().unwrap();
+    stdin
+        .write_all(b"show version\nshow running-config\n")
+        .unwrap();
+    drop(stdin);
+    let (text, right) = said(console.wait_with_output().unwrap());
+    assert!(
+        text.contains("Version") && text.contains("ip nat service sip tcp port 8000"),
+        "{text}"
+    );
+    assert!(right);
+}
+
+fn connections_are_shown() {
+    let (gateway, running) = Running::start();
+    let (phone, _outside) = connected(&gateway);
+    let local = phone.local_addr().unwrap();
+    let show = ["-c", "show ip nat sip connections"];
+    let shown = || {
+        let (text, right) = asked(running.console().args(show));
+        assert!(right);
+        text
+    };
+    let text = shown();
+    let global = format!("10.1.1.1:{}", local.port());
+    for part in [
+        local.to_string(),
+        global,
+        "10.1.1.2:5060".into(),
+        "connections: 1".into(),
+    ] {
+        assert!(text.contains(&part), "no {part} in {text}");
+    }
+    drop((phone, _outside));
+    crate::gateway::eventually(|| shown().contains("connections: 0").then_some(()));
+}
+
+fn debug_lines_come_until_the_end() {
+    let (gateway, running) = Running::start();
+    let (mut phone, mut outside) = connected(&gateway);
+    let mut command = running.console();
+    let mut console = command
+        .args(["-c", "debug ip nat sip"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(console.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert_eq!(line, "IP NAT SIP debugging is on\n");
+    let message = b"OPTIONS sip:x SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+    says(&mut phone, message);
+    hears(&mut outside, message);
+    let mut seen = String::new();
+    while !seen.contains(&format!("l4f_send returns {} bytes\n", message.len())) {
+        assert_ne!(lines.read_line(&mut seen).unwrap(), 0, "{seen}");
+    }
+    assert!(
+        seen.contains(": NAT: SIP: [0] processing OPTIONS message\n"),
+        "{seen}"
+    );
+    // It ends with the gateway.
+    running.stop();
+    lines.read_to_string(&mut seen).unwrap();
+    assert!(console.wait().unwrap().success());
+}
+
+fn without_a_gateway_it_says_so() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sipalg"));
+    let output = command
+        .args(["console", "--socket", "/nowhere", "-c", "show version"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("sipalg: no gateway answers at /nowhere"),
+        "{said}"
+    );
+}
+
+fn asked(command: &mut Command) -> (String, bool) {
+    said(command.output().unwrap())
+}
+
+/// What a client printed, and whether it was content.
+fn said(output: Output) -> (String, bool) {
+    (
+        String::from_utf8(output.stdout).unwrap(),
+        output.status.success(),
+    )
+}
