@@ -1,21 +1,98 @@
 //! Real phones by a real registrar and proxy: they register, call each other, and hear each other.
 
-use crate::harness::baresip::Baresip;
+use crate::harness::baresip::{Audio, Baresip};
+use crate::harness::capture::{Capture, Packets};
+use crate::harness::gateway::Gateway;
 use crate::harness::kamailio::Kamailio;
 use crate::harness::net::{GOUT, Net, inside_address, outside_address};
+use crate::harness::{sip, until};
+
+/// How much both shall hear before somebody hangs up: a second.
+const AUDIO: u64 = 50;
 
 #[test]
 fn without_a_gateway_in_the_way_the_peers_understand_each_other() {
     let net = Net::new();
-    let (phone, proxy, other) = (net.outside(4), net.outside(2), net.outside(3));
-    let kamailio = Kamailio::start(&proxy, outside_address(2));
-    let mut alice = Baresip::start(&phone, outside_address(4), "alice", outside_address(2));
-    let mut bob = Baresip::start(&other, outside_address(3), "bob", outside_address(2));
-    alice.call("sip:bob@10.1.1.2");
-    bob.wait_for_call();
-    alice.wait_for_audio(50);
-    bob.wait_for_audio(50);
-    dbg!(alice.hang_up());
-    dbg!(bob.wait_for_end());
-    println!("{}", kamailio.said());
+    let (home, proxy, far) = (net.outside(4), net.outside(2), net.outside(3));
+    let _kamailio = Kamailio::start(&proxy, outside_address(2));
+    let mut alice = Baresip::start(&home, outside_address(4), "alice", outside_address(2));
+    let mut bob = Baresip::start(&far, outside_address(3), "bob", outside_address(2));
+    let (said, heard) = talk(&mut alice, &mut bob, "sip:bob@10.1.1.2");
+    assert_both_heard(said, heard);
+}
+
+#[test]
+fn real_phones_register_call_in_call_out_and_hear_each_other() {
+    let net = Net::new();
+    let (home, proxy, far) = (net.inside(3), net.outside(2), net.outside(3));
+    let gateway = Gateway::start(&net);
+    let outside = Capture::start(&net.gateway, "gout");
+    let (near_ear, far_ear) = (Capture::start(&home, "eth0"), Capture::start(&far, "eth0"));
+    let _kamailio = Kamailio::start(&proxy, outside_address(2));
+    let mut alice = Baresip::start(&home, inside_address(3), "alice", outside_address(2));
+    let mut bob = Baresip::start(&far, outside_address(3), "bob", outside_address(2));
+    assert_eq!(
+        gateway.signalling_doors().len(),
+        1,
+        "the registered phone's"
+    );
+
+    // Out, and the caller hangs up; in, and the phone inside is called and hangs up.
+    let (said, heard) = talk(&mut alice, &mut bob, "sip:bob@10.1.1.2");
+    assert_both_heard(said, heard);
+    let (said, heard) = talk(&mut bob, &mut alice, "sip:alice@10.1.1.2");
+    assert_both_heard(said, heard);
+
+    until("the media doors to be gone", || {
+        gateway.media_doors().is_empty().then_some(())
+    });
+    assert_at_ears(&near_ear.stop(), inside_address(3));
+    assert_at_ears(&far_ear.stop(), outside_address(3));
+    assert_nothing_of_the_inside(&outside.stop());
+}
+
+/// One calls the other, both hear something, and the caller hangs up. What each said and heard.
+fn talk(caller: &mut Baresip, callee: &mut Baresip, uri: &str) -> (Audio, Audio) {
+    caller.call(uri);
+    callee.wait_for_call();
+    caller.wait_for_audio(AUDIO);
+    callee.wait_for_audio(AUDIO);
+    (caller.hang_up(), callee.wait_for_end())
+}
+
+/// Each heard what the other said, but for the last few packets: they fly while both hang up.
+fn assert_both_heard(one: Audio, other: Audio) {
+    for (mouth, ear) in [(one, other), (other, one)] {
+        assert!(ear.received >= AUDIO, "{ear:?}");
+        assert!(ear.received + 10 >= mouth.sent, "{mouth:?} {ear:?}");
+        assert_eq!(ear.errors, 0, "{ear:?}");
+    }
+}
+
+/// RTP came to the port of each of two calls.
+fn assert_at_ears(packets: &Packets, host: std::net::Ipv4Addr) {
+    let mut counts = packets.datagrams_to();
+    // RTP has even ports, RTCP odd ones.
+    counts.retain(|to, count| *to.ip() == host && to.port() % 2 == 0 && *count >= AUDIO as usize);
+    assert_eq!(counts.len(), 2, "two calls at {host}: {counts:?}");
+}
+
+/// Nothing that crossed the outside interface tells of the inside network.
+fn assert_nothing_of_the_inside(packets: &Packets) {
+    for packet in &packets.0 {
+        let (from, to) = (packet.source(), packet.destination());
+        for end in [from, to] {
+            assert_ne!(end.ip().octets()[..3], [192, 168, 122], "{from} -> {to}");
+        }
+    }
+    let streams = packets.streams();
+    let ours = streams.iter().filter(|((from, _), _)| *from.ip() == GOUT);
+    let mut messages = 0;
+    for ((from, to), stream) in ours {
+        let text = String::from_utf8_lossy(stream);
+        assert!(!text.contains("192.168.122."), "{from} -> {to}: {text}");
+        messages += sip::split_messages(stream).len();
+    }
+    // REGISTER; INVITE, ACK, BYE; 180, 200 for INVITE, 200 for BYE, at least.
+    assert!(messages >= 7, "only {messages} messages went out");
 }

@@ -98,8 +98,7 @@ impl Baresip {
     /// Gives it a command, and returns its answer.
     fn command(&mut self, command: &str, parameter: &str) -> String {
         let token = format!("{command}{parameter}");
-        let json =
-            format!(r#"{{"command":"{command}","params":"{parameter}","token":"{token}"}}"#);
+        let json = format!(r#"{{"command":"{command}","params":"{parameter}","token":"{token}"}}"#);
         write!(self.control, "{}:{json},", json.len()).expect("to command");
         let end = r#""response":true"#;
         loop {
@@ -113,7 +112,9 @@ impl Baresip {
     /// The next answer or event: a length, a colon, JSON, a comma.
     fn netstring(&mut self) -> String {
         let mut control = &self.control;
-        control.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        control
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a timeout");
         let mut length = 0;
         loop {
             let mut digit = [0];
@@ -124,7 +125,9 @@ impl Baresip {
             }
         }
         let mut text = vec![0; length + 1];
-        control.read_exact(&mut text).expect("the rest of an answer");
+        control
+            .read_exact(&mut text)
+            .expect("the rest of an answer");
         text.pop();
         String::from_utf8(text).expect("JSON")
     }

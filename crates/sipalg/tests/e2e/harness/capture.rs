@@ -6,8 +6,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -67,7 +67,9 @@ impl Capture {
     pub fn stop(self) -> Packets {
         self.end.store(true, Ordering::Release);
         self.reader.join().expect("the capture");
-        Packets(std::mem::take(&mut *self.packets.lock().expect("the packets")))
+        Packets(std::mem::take(
+            &mut *self.packets.lock().expect("the packets"),
+        ))
     }
 }
 

@@ -108,7 +108,10 @@ impl<'net> Gateway<'net> {
     /// The media doors in the kernel: inside global, inside local.
     pub fn media_doors(&self) -> Vec<(SocketAddrV4, SocketAddrV4)> {
         let ends = self.elements("map", "media_dn");
-        let ends: Vec<_> = ends.iter().map(|element| element.split_once(" : ")).collect();
+        let ends: Vec<_> = ends
+            .iter()
+            .map(|element| element.split_once(" : "))
+            .collect();
         let ends = ends.into_iter().map(|pair| {
             let (global, local) = pair.expect("both ends of a door");
             (endpoint(global), endpoint(local))
@@ -151,11 +154,16 @@ impl<'net> Gateway<'net> {
 
     /// The elements of one of its sets, as nft writes them.
     fn elements(&self, kind: &str, name: &str) -> Vec<String> {
-        let listing = self.host.output("nft", &["list", kind, "ip", "sipalg", name], "");
+        let listing = self
+            .host
+            .output("nft", &["list", kind, "ip", "sipalg", name], "");
         let elements = listing.split("elements = {").nth(1).unwrap_or_default();
         let elements = elements.split('}').next().unwrap_or_default();
         let elements = elements.split(',').map(str::trim);
-        elements.filter(|e| !e.is_empty()).map(String::from).collect()
+        elements
+            .filter(|e| !e.is_empty())
+            .map(String::from)
+            .collect()
     }
 }
 

@@ -47,10 +47,18 @@ impl Sipp {
     fn start(host: &Host, mut command: Command, at: Ipv4Addr, scenario: &str) -> Self {
         let folder = Folder::new();
         command.current_dir(folder.itself());
-        command.arg("-sf").arg(folder.write("scenario.xml", scenario));
+        command
+            .arg("-sf")
+            .arg(folder.write("scenario.xml", scenario));
         command.args(["-t", "tn", "-nostdin", "-max_socket", "2000"]);
         command.args(["-i", &at.to_string(), "-mi", &at.to_string()]);
-        command.args(["-m", &CALLS.to_string(), "-trace_err", "-error_file", "errors"]);
+        command.args([
+            "-m",
+            &CALLS.to_string(),
+            "-trace_err",
+            "-error_file",
+            "errors",
+        ]);
         let process = Process::start(host, &mut command);
         Sipp {
             process,
