@@ -152,7 +152,7 @@ fn generate(random: &mut Random) -> Startup {
             .map(String::from)
             .collect();
         for list in startup.lists.keys() {
-            let compiled = startup.access_list(list).unwrap();
+            let compiled = startup.access_list(list).expect("its own list");
             if !outside.is_empty() && !compiled.entries.is_empty() {
                 let interface = outside[random.below(outside.len())].clone();
                 startup.sources.push(InsideSource {
@@ -176,7 +176,7 @@ fn generate_list(random: &mut Random) -> StandardList {
         let wildcard = [0, u32::MAX, 255, 0x00ff_00ff][random.below(4)].into();
         let line = match random.below(4) {
             0 => Line::Remark(["permit any", "a  b", "10", "!"][random.below(4)].into()),
-            n => Line::Entry(access::entry(n == 1, address, wildcard).unwrap()),
+            n => Line::Entry(access::entry(n == 1, address, wildcard).expect("no subnet mask")),
         };
         let sequence = [1, 5, 10, 20, MAX_SEQUENCE][random.below(5)];
         // A sequence number that is taken is the generator's miss.
