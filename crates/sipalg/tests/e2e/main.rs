@@ -4,5 +4,8 @@
 //! gateway promises; `harness` is what they stand on.
 
 mod calls;
+mod foreign;
+mod framing;
 mod harness;
+mod lifecycle;
 mod load;

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A running program. It is ended when dropped.
@@ -16,6 +16,7 @@ pub struct Process {
     name: String,
     child: Child,
     said: Arc<Said>,
+    listening: [JoinHandle<()>; 2],
     /// How many lines have been waited for.
     heard: usize,
 }
@@ -37,12 +38,15 @@ impl Process {
         let mut child = host.spawn(command);
         let said = Arc::new(Said::default());
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        listen(out.expect("a pipe"), said.clone());
-        listen(err.expect("a pipe"), said.clone());
+        let listening = [
+            listen(out.expect("a pipe"), said.clone()),
+            listen(err.expect("a pipe"), said.clone()),
+        ];
         Process {
             name: command.get_program().to_string_lossy().into_owned(),
             child,
             said,
+            listening,
             heard: 0,
         }
     }
@@ -77,7 +81,7 @@ impl Process {
         }
     }
 
-    /// All that it has said so far.
+    /// All that it has said so far; all that it ever said, if it has ended.
     pub fn said(&self) -> String {
         self.said.lines.lock().expect("the lines").join("\n")
     }
@@ -102,8 +106,21 @@ impl Process {
         loop {
             match self.child.try_wait().expect("its state") {
                 None if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-                ended_or_not => return ended_or_not,
+                None => return None,
+                Some(status) => {
+                    self.hear_out();
+                    return Some(status);
+                }
             }
+        }
+    }
+
+    /// Waits until its last words are here. A child of its own may keep its pipes open.
+    fn hear_out(&self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let open = |thread: &JoinHandle<()>| !thread.is_finished();
+        while self.listening.iter().any(open) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -147,7 +164,7 @@ impl Said {
     }
 }
 
-fn listen(from: impl Read + Send + 'static, said: Arc<Said>) {
+fn listen(from: impl Read + Send + 'static, said: Arc<Said>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
@@ -158,5 +175,5 @@ fn listen(from: impl Read + Send + 'static, said: Arc<Said>) {
             said.more.notify_all();
             line.clear();
         }
-    });
+    })
 }
