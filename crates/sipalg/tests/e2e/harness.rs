@@ -7,16 +7,19 @@
 //!   capture   every packet that a host sees
 //!   sip       SIP messages and the TCP peers of our own
 //!   media     RTP peers of our own, which count what they hear
+//!   call, registration        a conversation of our own peers, step by step
 //!   baresip, kamailio, sipp   real peers
 //! ```
 
 pub mod baresip;
+pub mod call;
 pub mod capture;
 pub mod gateway;
 pub mod kamailio;
 pub mod media;
 pub mod net;
 pub mod process;
+pub mod registration;
 pub mod sip;
 pub mod sipp;
 

@@ -4,7 +4,7 @@ use crate::harness::capture::Capture;
 use crate::harness::gateway::Gateway;
 use crate::harness::media::Ear;
 use crate::harness::net::{Host, Net, inside_address, outside_address};
-use crate::harness::sip::Registration;
+use crate::harness::registration::Registration;
 use crate::harness::sipp::{CALLS, Media, Sipp, media};
 use crate::harness::until;
 use std::collections::BTreeMap;

@@ -4,8 +4,11 @@
 //! gateway promises; `harness` is what they stand on.
 
 mod calls;
+mod doors;
 mod foreign;
 mod framing;
 mod harness;
 mod lifecycle;
 mod load;
+mod nat;
+mod steering;

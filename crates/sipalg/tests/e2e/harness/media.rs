@@ -32,6 +32,14 @@ impl Ear {
         }
     }
 
+    /// Where it is.
+    pub fn at(&self) -> SocketAddrV4 {
+        match self.socket.local_addr() {
+            Ok(SocketAddr::V4(address)) => address,
+            other => panic!("no IPv4 address: {other:?}"),
+        }
+    }
+
     /// Says that many packets of 20 ms each, at once.
     pub fn say(&mut self, to: SocketAddrV4, count: u16) {
         for _ in 0..count {
