@@ -111,6 +111,7 @@ impl Fixup<'_> {
         for value in uri::values(message, field.value.clone()) {
             match row.place {
                 Place::Via => self.via(value),
+                Place::WarningAgents => self.warning(value, row.reach),
                 Place::Addresses => {
                     let Some(address) = uri::address(message, value) else {
                         continue;
@@ -123,6 +124,18 @@ impl Fixup<'_> {
             }
         }
         true
+    }
+
+    /// `warn-code SP warn-agent SP warn-text`; the agent may be a host.
+    fn warning(&mut self, value: Range<usize>, reach: Reach) {
+        let value = uri::trim(self.message, value);
+        let text = self.message.get(value.clone()).unwrap_or_default();
+        if let Some(space) = memchr::memchr(b' ', text) {
+            let agent = uri::trim(self.message, value.start + space..value.end);
+            if let Some(host) = uri::host_port(self.message, agent) {
+                self.literal(&host, 5060, reach, Family::Other);
+            }
+        }
     }
 
     fn contact(&mut self, mapping: MappingId, parameters: Range<usize>) {

@@ -458,3 +458,56 @@ fn what_the_mappings_cannot_turn_back_is_kept_for_the_call_id() {
     world.wait(Duration::from_secs(3600));
     assert_eq!(world.alg.sizes(), (0, 0, 0));
 }
+
+#[test]
+fn every_identity_field_hides_the_inside_and_comes_back() {
+    for field in [
+        "Route",
+        "Path",
+        "Service-Route",
+        "Refer-To",
+        "r",
+        "Referred-By",
+        "b",
+        "P-Asserted-Identity",
+        "P-Preferred-Identity",
+        "Remote-Party-ID",
+        "P-Associated-URI",
+        "Diversion",
+        "History-Info",
+        "Reply-To",
+        "Alert-Info",
+        "Call-Info",
+        "Error-Info",
+    ] {
+        let text = format!(
+            "INFO sip:x SIP/2.0\r\n{field}: \"a, b\" <sip:a@192.168.122.3;x=y?Replaces=1>;p=q,<sip:b@8.8.8.8>\r\nl: 0\r\n\r\n"
+        );
+        let mut world = World::new();
+        let flow = world.connect(PHONE, SERVER);
+        let expected = text.replace("192.168.122.3", "10.1.1.1");
+        assert_eq!(world.say(flow, Inside, &text), expected);
+        assert_eq!(world.say(flow, Outside, &expected), text);
+    }
+}
+
+#[test]
+fn a_warning_names_its_agent_by_the_inside_global() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let text = "SIP/2.0 488 x\r\nWarning: 304 192.168.122.3 \"no 192.168.122.3\", 399 192.168.122.3:5060 \"x\"\r\nl: 0\r\n\r\n";
+    let expected = text
+        .replace("304 192.168.122.3", "304 10.1.1.1")
+        .replace("399 192.168.122.3", "399 10.1.1.1");
+    assert_eq!(world.say(flow, Inside, text), expected);
+}
+
+#[test]
+fn call_id_credentials_and_free_text_are_never_touched() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let text = "OPTIONS sip:x SIP/2.0\r\nCall-ID: 1@192.168.122.3\r\nAuthorization: Digest uri=\"sip:192.168.122.3\"\r\n\
+                User-Agent: x (192.168.122.3)\r\nSubject: sip:192.168.122.3\r\nReplaces: 1@192.168.122.3;to-tag=1\r\nl: 13\r\n\r\n192.168.122.3";
+    assert_eq!(world.say(flow, Inside, text), text);
+    assert_eq!(world.alg.counters().messages_changed, 0);
+}

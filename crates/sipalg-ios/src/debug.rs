@@ -74,7 +74,7 @@ pub fn lines(event: &Event, line: &mut dyn FnMut(&str)) {
             kind: MessageKind::Response(status),
         } => {
             say(format_args!(
-                "NAT: SIP: [{session}] processing {status} response"
+                "NAT: SIP: [{session}] processing {status} message"
             ));
         }
         Event::FieldVisited {

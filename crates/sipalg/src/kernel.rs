@@ -15,7 +15,7 @@ use crate::netlink::conntrack::Conntrack;
 use crate::netlink::nft::{self, Nft};
 use doors::Doors;
 use host::Host;
-use ruleset::{MEDIA_IN, MEDIA_OUT, TABLE};
+use ruleset::{MEDIA_IN, MEDIA_OUT, SIGNAL_DOORS, TABLE};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::config::AccessList;
 use sipalg_core::door::{DoorOp, MediaCount};
@@ -30,6 +30,7 @@ pub mod ports;
 pub mod ruleset;
 mod sweep;
 
+pub use doors::Elements;
 pub use error::KernelError;
 
 /// Packet mark bit: the policy rule sends the packet to this host instead of forwarding it.
@@ -88,12 +89,11 @@ impl Kernel {
     /// One sentence for the operator. Everything is as before then.
     pub fn install(plan: &Plan, state_dir: &Path) -> Result<Kernel, KernelError> {
         let mut host = Host::lock(state_dir)?;
-        let installed = prepare(plan, &mut host);
-        match installed {
-            Ok((nft, conntrack)) => Ok(Kernel {
+        match prepare(plan, &mut host) {
+            Ok((nft, conntrack, elements)) => Ok(Kernel {
                 nft,
                 conntrack,
-                doors: Doors::new(plan),
+                doors: Doors::new(plan, elements),
                 host,
             }),
             Err(error) => {
@@ -102,6 +102,12 @@ impl Kernel {
                 Err(error)
             }
         }
+    }
+
+    /// Works as on a kernel of the given kind, whichever was found; for tests.
+    pub fn with_elements(mut self, plan: &Plan, elements: Elements) -> Self {
+        self.doors = Doors::new(plan, elements);
+        self
     }
 
     /// Carries out `ops` in order, all in one transaction, and deletes the connections that stand
@@ -158,36 +164,40 @@ pub fn clean(state_dir: &Path) -> Result<(), KernelError> {
     take_away(&mut Host::lock(state_dir)?)
 }
 
-fn prepare(plan: &Plan, host: &mut Host) -> Result<(Nft, Conntrack), KernelError> {
+fn prepare(plan: &Plan, host: &mut Host) -> Result<(Nft, Conntrack, Elements), KernelError> {
     host.set_up(plan)?;
     let refused = |error| KernelError::refused("the rules", error);
     let mut nft = Nft::open().map_err(refused)?;
     nft.commit(ruleset::install(plan)).map_err(refused)?;
-    check_refresh(&mut nft)?;
+    let elements = try_elements(&mut nft)?;
     let mut conntrack = Conntrack::open().map_err(refused)?;
     sweep::check(&mut conntrack)?;
-    Ok((nft, conntrack))
+    Ok((nft, conntrack, elements))
 }
 
-/// Doors live on refreshed elements, which kernels before 6.12 ignore.
-fn check_refresh(nft: &mut Nft) -> Result<(), KernelError> {
+/// Tries, on an element that leads nowhere, how this kernel prolongs the life of elements.
+fn try_elements(nft: &mut Nft) -> Result<Elements, KernelError> {
     let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
     let key = nft::address_port(nobody);
     let (short, long) = (Duration::from_secs(60), Duration::from_secs(3600));
-    let add = |lifetime| vec![nft::add_element(TABLE, &MEDIA_IN, &key, None, lifetime)];
+    let add = |lifetime| vec![nft::add_element(TABLE, &SIGNAL_DOORS, &key, None, lifetime)];
     let refused = |error| KernelError::refused("a door on trial", error);
     nft.commit(add(short)).map_err(refused)?;
     nft.commit(add(long)).map_err(refused)?;
-    let elements = nft.elements(TABLE, &MEDIA_IN).map_err(refused)?;
-    let refreshed = elements
+    let elements = nft.elements(TABLE, &SIGNAL_DOORS).map_err(refused)?;
+    let prolonged = elements
         .iter()
         .any(|e| e.key == nobody && e.expires > short);
-    let destroyed = nft.commit(vec![nft::destroy_element(TABLE, &MEDIA_IN, &key)]);
-    if refreshed && destroyed.is_ok() {
-        Ok(())
-    } else {
-        Err(KernelError::TooOld)
+    let destroy = vec![nft::destroy_element(TABLE, &SIGNAL_DOORS, &key)];
+    if nft.commit(destroy).is_ok() && prolonged {
+        return Ok(Elements::Prolonged);
     }
+    // It may be there still or not; both are fine after this.
+    let delete = nft::delete_element(TABLE, &SIGNAL_DOORS, &key);
+    let mut replace = add(short);
+    replace.push(delete);
+    nft.commit(replace).map_err(refused)?;
+    Ok(Elements::Replaced)
 }
 
 fn take_away(host: &mut Host) -> Result<(), KernelError> {

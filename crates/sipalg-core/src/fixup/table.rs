@@ -15,6 +15,8 @@ pub enum Place {
     Via,
     /// A comma-separated list of name-addr or addr-spec.
     Addresses,
+    /// A comma-separated list of code, agent and quoted text.
+    WarningAgents,
 }
 
 /// What a field may cause when it names an inside local on its way out.
@@ -52,6 +54,21 @@ pub const TABLE: &[Row] = &[
     row(Name::Contact, Place::Addresses, Reach::Door), // RFC 3261 section 20.10
     row(Name::RecordRoute, Place::Addresses, Reach::Mapping), // RFC 3261 section 20.30
     row(Name::Route, Place::Addresses, Reach::Identity), // RFC 3261 section 20.34
+    row(Name::Path, Place::Addresses, Reach::Mapping), // RFC 3327 section 4
+    row(Name::ServiceRoute, Place::Addresses, Reach::Identity), // RFC 3608 section 5
+    row(Name::ReferTo, Place::Addresses, Reach::Identity), // RFC 3515 section 2.1
+    row(Name::ReferredBy, Place::Addresses, Reach::Identity), // RFC 3892 section 3
+    row(Name::PAssertedIdentity, Place::Addresses, Reach::Identity), // RFC 3325 section 9.1
+    row(Name::PPreferredIdentity, Place::Addresses, Reach::Identity), // RFC 3325 section 9.2
+    row(Name::RemotePartyId, Place::Addresses, Reach::Identity), // draft-ietf-sip-privacy-04
+    row(Name::PAssociatedUri, Place::Addresses, Reach::Identity), // RFC 7315 section 4.1
+    row(Name::Diversion, Place::Addresses, Reach::Identity), // RFC 5806 section 3
+    row(Name::HistoryInfo, Place::Addresses, Reach::Identity), // RFC 7044 section 5
+    row(Name::ReplyTo, Place::Addresses, Reach::Identity), // RFC 3261 section 20.31
+    row(Name::AlertInfo, Place::Addresses, Reach::Identity), // RFC 3261 section 20.4
+    row(Name::CallInfo, Place::Addresses, Reach::Identity), // RFC 3261 section 20.9
+    row(Name::ErrorInfo, Place::Addresses, Reach::Identity), // RFC 3261 section 20.18
+    row(Name::Warning, Place::WarningAgents, Reach::Identity), // RFC 3261 section 20.43
 ];
 
 /// The row of a field, if it holds addresses.

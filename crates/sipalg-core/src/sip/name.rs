@@ -15,6 +15,36 @@ pub enum Name {
     RecordRoute,
     /// `Route`: RFC 3261 section 20.34.
     Route,
+    /// `path`: RFC 3327 section 4.
+    Path,
+    /// `service-route`: RFC 3608 section 5.
+    ServiceRoute,
+    /// `refer-to`: RFC 3515 section 2.1.
+    ReferTo,
+    /// `referred-by`: RFC 3892 section 3.
+    ReferredBy,
+    /// `p-asserted-identity`: RFC 3325 section 9.1.
+    PAssertedIdentity,
+    /// `p-preferred-identity`: RFC 3325 section 9.2.
+    PPreferredIdentity,
+    /// `remote-party-id`: draft-ietf-sip-privacy-04.
+    RemotePartyId,
+    /// `p-associated-uri`: RFC 7315 section 4.1.
+    PAssociatedUri,
+    /// `diversion`: RFC 5806 section 3.
+    Diversion,
+    /// `history-info`: RFC 7044 section 5.
+    HistoryInfo,
+    /// `reply-to`: RFC 3261 section 20.31.
+    ReplyTo,
+    /// `alert-info`: RFC 3261 section 20.4.
+    AlertInfo,
+    /// `call-info`: RFC 3261 section 20.9.
+    CallInfo,
+    /// `error-info`: RFC 3261 section 20.18.
+    ErrorInfo,
+    /// `warning`: RFC 3261 section 20.43.
+    Warning,
     /// `Call-ID`, `i`: RFC 3261 section 20.8.
     CallId,
     /// `CSeq`: RFC 3261 section 20.16.
@@ -39,6 +69,21 @@ const NAMES: &[(Name, &str, Option<u8>)] = &[
     (Name::Contact, "contact", Some(b'm')),
     (Name::RecordRoute, "record-route", None),
     (Name::Route, "route", None),
+    (Name::Path, "path", None),
+    (Name::ServiceRoute, "service-route", None),
+    (Name::ReferTo, "refer-to", Some(b'r')),
+    (Name::ReferredBy, "referred-by", Some(b'b')),
+    (Name::PAssertedIdentity, "p-asserted-identity", None),
+    (Name::PPreferredIdentity, "p-preferred-identity", None),
+    (Name::RemotePartyId, "remote-party-id", None),
+    (Name::PAssociatedUri, "p-associated-uri", None),
+    (Name::Diversion, "diversion", None),
+    (Name::HistoryInfo, "history-info", None),
+    (Name::ReplyTo, "reply-to", None),
+    (Name::AlertInfo, "alert-info", None),
+    (Name::CallInfo, "call-info", None),
+    (Name::ErrorInfo, "error-info", None),
+    (Name::Warning, "warning", None),
     (Name::CallId, "call-id", Some(b'i')),
     (Name::CSeq, "cseq", None),
     (Name::Expires, "expires", None),

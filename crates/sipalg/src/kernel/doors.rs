@@ -3,7 +3,10 @@
 use super::Plan;
 use super::ruleset::{MEDIA_DN, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE};
 use crate::netlink::Message;
-use crate::netlink::nft::{Set, add_element, address_port, destroy_element, interface_port};
+use crate::netlink::nft::{
+    Set, SetKind, add_element, add_key, address_port, delete_element, destroy_element,
+    interface_port,
+};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::door::{DoorKind, DoorOp};
 use std::collections::{HashMap, HashSet};
@@ -16,12 +19,24 @@ pub(super) struct Pair {
     pub(super) global: SocketAddrV4,
 }
 
+/// How the kernel lets elements of sets live longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Elements {
+    /// Adding one again prolongs its life, and one that is gone may be destroyed (Linux 6.12).
+    #[default]
+    Prolonged,
+    /// One must be deleted and added, which would also lose what it has counted: elements that
+    /// count live until they are deleted.
+    Replaced,
+}
+
 /// The open media doors. Each inside local has one inside global and the other way round, so
 /// that the kernel's two maps never contradict each other.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     by_local: HashMap<SocketAddrV4, SocketAddrV4>,
     by_global: HashMap<SocketAddrV4, SocketAddrV4>,
+    elements: Elements,
     /// The outside interface that has the inside global address.
     interfaces: HashMap<Ipv4Addr, String>,
 }
@@ -48,9 +63,10 @@ pub(super) enum Step {
 
 impl Doors {
     /// No door yet.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, elements: Elements) -> Self {
         let sources = plan.sources.iter();
         Doors {
+            elements,
             interfaces: sources.map(|s| (s.global, s.interface.clone())).collect(),
             ..Doors::default()
         }
@@ -61,7 +77,7 @@ impl Doors {
         let mut change = Change::default();
         for op in ops {
             match op.door().kind {
-                DoorKind::Signalling => change.messages.push(signalling(op)),
+                DoorKind::Signalling => self.signalling(op, &mut change),
                 DoorKind::Media => self.media(op, &mut change),
             }
         }
@@ -98,10 +114,9 @@ impl Doors {
                         change.opened.insert(pair);
                     }
                 }
-                let elements = self.elements(pair);
-                change
-                    .messages
-                    .extend(elements.iter().map(|e| e.add(door.lifetime)));
+                for element in self.media_elements(pair) {
+                    self.put(&element, door.lifetime, change);
+                }
             }
         }
     }
@@ -122,16 +137,42 @@ impl Doors {
         if !change.opened.remove(&pair) {
             change.closed.insert(pair);
         }
-        let elements = self.elements(pair);
-        change.messages.extend(
-            elements
-                .iter()
-                .map(|e| destroy_element(TABLE, e.set, &e.key)),
-        );
+        for element in self.media_elements(pair) {
+            self.take(&element, change);
+        }
+    }
+
+    /// Puts an element in for `lifetime` from now, whether it is there or not.
+    fn put(&self, element: &Element, lifetime: Duration, change: &mut Change) {
+        match self.elements {
+            Elements::Prolonged => change.messages.push(element.add(lifetime)),
+            Elements::Replaced if element.set.kind == SetKind::Counting => {
+                change
+                    .messages
+                    .push(add_key(TABLE, element.set, &element.key));
+            }
+            Elements::Replaced => {
+                self.take(element, change);
+                change.messages.push(element.add(lifetime));
+            }
+        }
+    }
+
+    /// Takes an element out, whether it is there or not.
+    fn take(&self, element: &Element, change: &mut Change) {
+        let (set, key) = (element.set, &element.key);
+        match self.elements {
+            Elements::Prolonged => change.messages.push(destroy_element(TABLE, set, key)),
+            Elements::Replaced => change.messages.extend([
+                // It may have expired, and to delete what is not there would fail.
+                element.add(Duration::from_secs(1)),
+                delete_element(TABLE, set, key),
+            ]),
+        }
     }
 
     /// What the kernel holds of a media door.
-    fn elements(&self, pair: Pair) -> Vec<Element> {
+    fn media_elements(&self, pair: Pair) -> Vec<Element> {
         let (local, global) = (address_port(pair.local), address_port(pair.global));
         let element = |set, key: &[u8], value| Element {
             set,
@@ -151,6 +192,19 @@ impl Doors {
         elements
     }
 
+    fn signalling(&self, op: &DoorOp, change: &mut Change) {
+        let door = op.door();
+        let element = Element {
+            set: &SIGNAL_DOORS,
+            key: address_port(door.inside_global).into(),
+            value: None,
+        };
+        match op {
+            DoorOp::Open(_) | DoorOp::Refresh(_) => self.put(&element, door.lifetime, change),
+            DoorOp::Close(_) => self.take(&element, change),
+        }
+    }
+
     fn remember(&mut self, pair: Pair) {
         self.by_local.insert(pair.local, pair.global);
         self.by_global.insert(pair.global, pair.local);
@@ -159,17 +213,6 @@ impl Doors {
     fn forget(&mut self, pair: Pair) {
         self.by_local.remove(&pair.local);
         self.by_global.remove(&pair.global);
-    }
-}
-
-fn signalling(op: &DoorOp) -> Message {
-    let door = op.door();
-    let key = address_port(door.inside_global);
-    match op {
-        DoorOp::Open(_) | DoorOp::Refresh(_) => {
-            add_element(TABLE, &SIGNAL_DOORS, &key, None, door.lifetime)
-        }
-        DoorOp::Close(_) => destroy_element(TABLE, &SIGNAL_DOORS, &key),
     }
 }
 

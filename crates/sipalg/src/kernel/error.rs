@@ -24,11 +24,6 @@ pub enum KernelError {
         /// The kernel's configuration option for it.
         option: &'static str,
     },
-    /// Set elements cannot be refreshed or destroyed.
-    #[error(
-        "this kernel cannot prolong the life of nftables elements; Linux 6.12 or newer is needed"
-    )]
-    TooOld,
     /// Someone else has the state directory.
     #[error("another sipalg is running with the state directory {0}")]
     Running(PathBuf),

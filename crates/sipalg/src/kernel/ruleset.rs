@@ -55,18 +55,23 @@ const SETS: [Set; 9] = [
     OUTSIDE_IF,
 ];
 
-/// Before `dstnat` (-100), where operators and Docker translate.
-const BEFORE_DSTNAT: i32 = -110;
-/// Before `srcnat` (100), where operators and Docker masquerade: the first translation counts.
-const BEFORE_SRCNAT: i32 = 90;
-/// After connection tracking, before address translation.
-const MANGLE: i32 = -150;
+/// After connection tracking (-200), before any address translation.
+const STEERING: Hook = hook("filter", HookPoint::Prerouting, -150);
+/// The same for what we send ourselves.
+const SENDING: Hook = hook("filter", HookPoint::Output, -150);
+/// Before -100, where operators and Docker translate destinations: the first translation counts.
+const DESTINATIONS: Hook = hook("nat", HookPoint::Prerouting, -110);
+/// Before 100, where operators and Docker masquerade.
+const SOURCES: Hook = hook("nat", HookPoint::Postrouting, 90);
+/// Where firewalls filter what passes through.
+const PASSING: Hook = hook("filter", HookPoint::Forward, 0);
 
 /// One transaction that takes away what an earlier run left and puts the ruleset of `plan` in
 /// place, without doors.
 pub fn install(plan: &Plan) -> Vec<Message> {
-    let mut messages = remove_after_crash();
-    messages.push(nft::add_table(TABLE));
+    // Adding what may be there makes deleting it no error.
+    let add = || nft::add_table(TABLE);
+    let mut messages = vec![add(), nft::delete_table(TABLE), add()];
     messages.extend(SETS.iter().map(|set| nft::add_set(TABLE, set)));
     for port in &plan.sip_tcp_ports {
         messages.push(nft::add_key(TABLE, &SIP_PORTS, &port.to_be_bytes()));
@@ -77,21 +82,14 @@ pub fn install(plan: &Plan) -> Vec<Message> {
     }
     let chains = chains(plan);
     // All chains before any rule, so that each may jump to any.
-    messages.extend(
-        chains
-            .iter()
-            .map(|c| nft::add_chain(TABLE, &c.name, c.hook)),
-    );
+    for chain in &chains {
+        messages.push(nft::add_chain(TABLE, &chain.name, chain.hook));
+    }
     for chain in chains {
         let rules = chain.rules.into_iter();
         messages.extend(rules.map(|rule| nft::add_rule(TABLE, &chain.name, rule)));
     }
     messages
-}
-
-/// One transaction that takes the table away, whether it is there or not.
-pub fn remove_after_crash() -> Vec<Message> {
-    vec![nft::add_table(TABLE), nft::delete_table(TABLE)]
 }
 
 /// A chain with its rules in order.
@@ -103,33 +101,15 @@ struct Chain {
 
 fn chains(plan: &Plan) -> Vec<Chain> {
     let mut chains = vec![
-        base(
-            "divert",
-            "filter",
-            HookPoint::Prerouting,
-            MANGLE,
-            divert(plan),
-        ),
-        base("dialled", "filter", HookPoint::Output, MANGLE, dialled()),
-        base(
-            "nat_pre",
-            "nat",
-            HookPoint::Prerouting,
-            BEFORE_DSTNAT,
-            nat_pre(),
-        ),
-        base(
-            "nat_post",
-            "nat",
-            HookPoint::Postrouting,
-            BEFORE_SRCNAT,
-            nat_post(plan),
-        ),
-        base("guard", "filter", HookPoint::Forward, 0, guard()),
-        inner("from_inside".into(), crossing(plan, &plan.outside, "out")),
+        chain("divert", Some(STEERING), divert(plan)),
+        chain("dialled", Some(SENDING), dialled()),
+        chain("nat_pre", Some(DESTINATIONS), nat_pre()),
+        chain("nat_post", Some(SOURCES), nat_post(plan)),
+        chain("guard", Some(PASSING), guard()),
+        chain("from_inside", None, crossing(plan, &plan.outside, "out")),
         // An inside host that is addressed directly, as where a route leads to it.
-        inner("from_outside".into(), crossing(plan, &plan.inside, "in")),
-        inner("take".into(), take(plan)),
+        chain("from_outside", None, crossing(plan, &plan.inside, "in")),
+        chain("take", None, take(plan)),
     ];
     for (number, source) in plan.sources.iter().enumerate() {
         chains.extend(source_chains(number, source));
@@ -265,24 +245,27 @@ fn guard() -> Vec<Rule> {
     ]
 }
 
+/// What becomes of a rule that matches a permitted host.
+type Permitted<'a> = &'a dyn Fn(Rule) -> Rule;
+
 /// The access list of one `ip nat inside source`, once for each of its uses.
 fn source_chains(number: usize, source: &SourcePlan) -> [Chain; 5] {
-    let list = &source.list;
-    let chain = |used_for, end, permitted: &dyn Fn(Rule) -> Rule| {
-        inner(name(number, used_for), permit(list, end, permitted))
-    };
-    [
-        chain("out", End::Source, &|rule| rule.goto("take")),
-        chain("in", End::Destination, &|rule| rule.goto("take")),
-        chain("nat", End::Source, &Rule::masquerade),
-        chain("renumber", End::Source, &Rule::masquerade_random),
-        chain("hairpin", End::Source, &|rule| rule.snat_to(source.global)),
-    ]
+    let uses: [(&str, End, Permitted); 5] = [
+        ("out", End::Source, &|rule| rule.goto("take")),
+        ("in", End::Destination, &|rule| rule.goto("take")),
+        ("nat", End::Source, &Rule::masquerade),
+        ("renumber", End::Source, &Rule::masquerade_random),
+        ("hairpin", End::Source, &|rule| rule.snat_to(source.global)),
+    ];
+    uses.map(|(used_for, end, permitted)| {
+        let rules = permit(&source.list, end, permitted);
+        chain(&name(number, used_for), None, rules)
+    })
 }
 
 /// An access list: the first entry that speaks of the address decides, and the end denies, which
 /// leaves the packet to the next source rule.
-fn permit(list: &AccessList, end: End, permitted: &dyn Fn(Rule) -> Rule) -> Vec<Rule> {
+fn permit(list: &AccessList, end: End, permitted: Permitted) -> Vec<Rule> {
     let rule = |entry: &sipalg_core::config::AccessEntry| {
         let compared = Ipv4Addr::from(!u32::from(entry.wildcard));
         let matching = match compared {
@@ -298,18 +281,8 @@ fn permit(list: &AccessList, end: End, permitted: &dyn Fn(Rule) -> Rule) -> Vec<
     list.entries.iter().map(rule).collect()
 }
 
-fn base(name: &str, kind: &'static str, at: HookPoint, priority: i32, rules: Vec<Rule>) -> Chain {
-    let hook = Some(Hook { kind, at, priority });
-    Chain {
-        name: name.into(),
-        hook,
-        rules,
-    }
-}
-
-/// A chain that is entered by jumps.
-fn inner(name: String, rules: Vec<Rule>) -> Chain {
-    let hook = None;
+fn chain(name: &str, hook: Option<Hook>, rules: Vec<Rule>) -> Chain {
+    let name = name.to_owned();
     Chain { name, hook, rules }
 }
 
@@ -325,4 +298,8 @@ const fn set(name: &'static str, id: u32, key: KeyType, kind: SetKind) -> Set {
         key,
         kind,
     }
+}
+
+const fn hook(kind: &'static str, at: HookPoint, priority: i32) -> Hook {
+    Hook { kind, at, priority }
 }

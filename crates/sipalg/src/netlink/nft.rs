@@ -218,7 +218,8 @@ pub fn add_key(table: &str, set: &Set, key: &[u8]) -> Message {
     element(NFT_MSG_NEWSETELEM, table, set, key, |m| m)
 }
 
-/// Adds `key` (in a map: with `value`) for `lifetime`; one that is there lives that long from now.
+/// Adds `key` (in a map: with `value`) for `lifetime`; one that is there lives that long from now
+/// (Linux 6.12; before, it keeps the life that it has).
 pub fn add_element(
     table: &str,
     set: &Set,
@@ -239,6 +240,11 @@ pub fn add_element(
         m.put(NFTA_SET_ELEM_TIMEOUT, &lifetime.to_be_bytes())
             .put(NFTA_SET_ELEM_EXPIRATION, &lifetime.to_be_bytes())
     })
+}
+
+/// Takes `key` out of a set; one that is not in it fails the whole transaction.
+pub fn delete_element(table: &str, set: &Set, key: &[u8]) -> Message {
+    element(NFT_MSG_DELSETELEM, table, set, key, |m| m)
 }
 
 /// Takes `key` out of a set; one that is not in it is no error (Linux 6.3).
@@ -329,6 +335,7 @@ const NFT_MSG_NEWRULE: u16 = 6;
 const NFT_MSG_NEWSET: u16 = 9;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 const NFT_MSG_GETSETELEM: u16 = 13;
+const NFT_MSG_DELSETELEM: u16 = 14;
 const NFT_MSG_DESTROYSETELEM: u16 = 30;
 
 const NFTA_LIST_ELEM: u16 = 1;

@@ -10,7 +10,7 @@
 
 use crate::net::{Host, enter_new_net};
 use nix::sys::socket::{setsockopt, sockopt};
-use sipalg::kernel::{Kernel, Plan, SourcePlan};
+use sipalg::kernel::{Elements, Kernel, Plan, SourcePlan};
 use sipalg::netlink::route::Route;
 use sipalg_core::config::{AccessEntry, AccessList};
 use sipalg_core::{Door, DoorKind, DoorOp, Protocol};
@@ -89,8 +89,17 @@ impl Gateway {
     }
 
     pub(crate) fn install(&self) -> Kernel {
-        Kernel::install(&plan(), self.state.path()).unwrap()
+        let kernel = Kernel::install(&plan(), self.state.path()).unwrap();
+        match ELEMENTS.with(std::cell::Cell::get) {
+            Some(elements) => kernel.with_elements(&plan(), elements),
+            None => kernel,
+        }
     }
+}
+
+thread_local! {
+    /// What kind of kernel the gateways of this thread shall take theirs for.
+    pub(crate) static ELEMENTS: std::cell::Cell<Option<Elements>> = const { std::cell::Cell::new(None) };
 }
 
 pub(crate) fn plan() -> Plan {
