@@ -173,7 +173,7 @@ fn an_outgoing_call_opens_a_pair_of_doors_before_its_bytes_and_closes_them_on_by
         world.doors(DoorKind::Media),
         ["192.168.122.3:6000", "192.168.122.3:6001"]
     );
-    assert_eq!(world.last_ops.len(), 2);
+    assert_eq!(world.last_ops.len(), 3, "and the contact's");
     assert!(
         world
             .last_ops
@@ -183,11 +183,7 @@ fn an_outgoing_call_opens_a_pair_of_doors_before_its_bytes_and_closes_them_on_by
 
     let ok = answer(200, "1 INVITE", &sdp("10.1.1.2", 8000));
     assert_eq!(world.say(flow, Outside, &ok), ok, "nothing in it is ours");
-    assert_eq!(
-        world.doors(DoorKind::Signalling),
-        ["192.168.122.3:5060"],
-        "the call's contact"
-    );
+    assert_eq!(world.doors(DoorKind::Signalling), ["192.168.122.3:5060"]);
     world.say(flow, Inside, &request("BYE", "2 BYE", ""));
     assert_eq!(
         world.doors(DoorKind::Media).len(),
@@ -510,4 +506,76 @@ fn call_id_credentials_and_free_text_are_never_touched() {
                 User-Agent: x (192.168.122.3)\r\nSubject: sip:192.168.122.3\r\nReplaces: 1@192.168.122.3;to-tag=1\r\nl: 13\r\n\r\n192.168.122.3";
     assert_eq!(world.say(flow, Inside, text), text);
     assert_eq!(world.alg.counters().messages_changed, 0);
+}
+
+/// A dialog's contact is reachable from when it is named, and as long as the dialog lasts.
+#[test]
+fn the_contact_of_a_dialog_is_reachable_while_it_is_asked_for_and_lasts() {
+    let subscribe = |expires: u32| {
+        format!(
+            "SUBSCRIBE sip:x SIP/2.0\r\ni: s1\r\nCSeq: 1 SUBSCRIBE\r\nm: <sip:1001@192.168.122.3:5060>\r\nExpires: {expires}\r\nl: 0\r\n\r\n"
+        )
+    };
+    let answer = |status: u16| {
+        format!("SIP/2.0 {status} x\r\ni: s1\r\nCSeq: 1 SUBSCRIBE\r\nExpires: 60\r\nl: 0\r\n\r\n")
+    };
+    for (status, seconds, open) in [
+        (0, 31, true),
+        (0, 33, false),
+        (100, 179, true),
+        (100, 181, false),
+        (403, 0, false),
+        (202, 64, true),
+        (202, 66, false),
+    ] {
+        let mut world = World::new();
+        let flow = world.connect(PHONE, SERVER);
+        world.say(flow, Inside, &subscribe(600));
+        assert_eq!(world.doors(DoorKind::Signalling).len(), 1);
+        if status > 0 {
+            world.say(flow, Outside, &answer(status));
+        }
+        world.wait(Duration::from_secs(seconds));
+        assert_eq!(
+            world.doors(DoorKind::Signalling).len(),
+            usize::from(open),
+            "{status} {seconds}"
+        );
+    }
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    world.say(flow, Inside, &subscribe(600));
+    world.say(flow, Outside, &answer(200));
+    let notify = |state: &str| {
+        format!(
+            "NOTIFY sip:x SIP/2.0\r\ni: s1\r\nCSeq: 1 NOTIFY\r\nSubscription-State: {state}\r\nl: 0\r\n\r\n"
+        )
+    };
+    world.say(flow, Outside, &notify("active;expires=300"));
+    world.wait(Duration::from_secs(299));
+    assert_eq!(world.doors(DoorKind::Signalling).len(), 1);
+    world.say(flow, Outside, &notify("terminated;reason=timeout"));
+    assert!(world.doors(DoorKind::Signalling).is_empty());
+}
+
+#[test]
+fn a_forked_call_lasts_until_its_last_dialog_ends() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    world.say(flow, Inside, &invite(&sdp("192.168.122.3", 6000)));
+    let with = |text: String, tag: &str| {
+        text.replacen(
+            "Call-ID",
+            &format!("To: <sip:2002@10.1.1.2>;tag={tag}\r\nCall-ID"),
+            1,
+        )
+    };
+    for tag in ["a", "b"] {
+        world.say(flow, Outside, &with(response(200, "1 INVITE"), tag));
+    }
+    for (tag, doors) in [("x", 2), ("a", 2), ("b", 0)] {
+        world.say(flow, Inside, &with(request("BYE", "2 BYE", ""), tag));
+        world.say(flow, Outside, &with(response(200, "2 BYE"), tag));
+        assert_eq!(world.doors(DoorKind::Media).len(), doors, "{tag}");
+    }
 }

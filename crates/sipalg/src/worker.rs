@@ -27,6 +27,9 @@ const MEDIA_EVERY: Duration = Duration::from_secs(10);
 /// How often the gateway's own ports are looked up.
 const PORTS_EVERY: Duration = Duration::from_secs(5);
 
+/// When it is tried again after the kernel refused.
+const PORTS_REFUSED: Duration = Duration::from_secs(3600);
+
 /// How many connections are accepted before those that are open have their turn.
 const ACCEPTS: usize = 256;
 
@@ -160,7 +163,14 @@ impl Worker {
         }
         if self.ports_at <= now {
             self.ports_at = now + PORTS_EVERY;
-            self.carrier.alg().reserve(&ports::in_use());
+            match ports::in_use() {
+                Ok(ports) => self.carrier.alg().reserve(&ports),
+                // What was known stays known; it will hardly be allowed the next time.
+                Err(error) => {
+                    log::line(format_args!("{error}"));
+                    self.ports_at = now + PORTS_REFUSED;
+                }
+            }
         }
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;

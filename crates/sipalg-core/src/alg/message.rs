@@ -2,18 +2,19 @@
 
 use super::{Alg, context};
 use crate::addr::Leg;
-use crate::call::{CallId, Described};
+use crate::call::{CallId, Calls, Described};
 use crate::event::{Event, MessageKind};
 use crate::fixup::edit::Text;
-use crate::fixup::{Fixup, Host};
+use crate::fixup::{Fixup, Host, expires_of};
 use crate::frame::Message;
-use crate::nat::Context;
+use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
 use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
 use crate::time::Instant;
 use alloc::string::String;
 use core::ops::Range;
+use core::time::Duration;
 
 /// What the message is, read once.
 struct What<'a> {
@@ -22,12 +23,14 @@ struct What<'a> {
     method: &'a [u8],
     call_id: &'a [u8],
     cseq: u32,
+    /// The tag of the outside party, empty without one.
+    outside_tag: &'a [u8],
     /// Whether it has just opened the door of a registration.
     opened: bool,
 }
 
 impl<'a> What<'a> {
-    fn read(message: &Message<'a>) -> Option<Self> {
+    fn read(from: Leg, message: &Message<'a>) -> Option<Self> {
         let bytes = message.bytes;
         let start = StartLine::parse(bytes, message.index.start_line.clone())?;
         let (cseq, cseq_method) = message
@@ -39,7 +42,12 @@ impl<'a> What<'a> {
             StartLine::Request { method, .. } => method,
             StartLine::Response { .. } => cseq_method,
         };
+        // The outside is To in requests that go out and their answers, else From.
+        let to = (from == Leg::Inside) == matches!(start, StartLine::Request { .. });
+        let outside = if to { Name::To } else { Name::From };
+        let outside_tag = message.index.first(bytes, outside).map_or(&b""[..], tag_of);
         Some(What {
+            outside_tag,
             start,
             method,
             call_id: message.index.first(bytes, Name::CallId).unwrap_or_default(),
@@ -53,6 +61,12 @@ impl<'a> What<'a> {
             StartLine::Request { .. } => None,
             StartLine::Response { status } => Some(status),
         }
+    }
+
+    /// Whether its success makes a dialog, whose requests come to the Contact (RFC 3261 section 12,
+    /// RFC 6665 section 4, RFC 3515).
+    fn makes_dialog(&self) -> bool {
+        matches!(self.method, b"INVITE" | b"SUBSCRIBE" | b"REFER")
     }
 
     /// Whether a session description in it is an offer or answer of a call (RFC 3264; RFC 6337
@@ -74,7 +88,7 @@ impl Alg {
     ) {
         self.counters.messages += 1;
         self.counters.length_missing += u64::from(message.length_missing);
-        let Some(mut what) = What::read(message) else {
+        let Some(mut what) = What::read(from, message) else {
             out.bytes.extend_from_slice(message.bytes);
             return;
         };
@@ -95,7 +109,7 @@ impl Alg {
         self.work.edits.apply(message.bytes, &mut out.bytes);
         self.register_request(now, host, from, &what, message);
         if let Some(call) = call {
-            self.call_effects(now, from, call, &what, out);
+            self.call_effects(now, from, call, &what, message, out);
         }
     }
 
@@ -270,8 +284,8 @@ impl Alg {
             .response(&mut cx, &mut self.nat, host.local, &response, out)
     }
 
-    /// The call that the message belongs to. One begins when its inside host sends an INVITE, or
-    /// describes its media; what comes from outside begins none.
+    /// The call that the message belongs to. One begins when its inside host sends or answers a
+    /// request that makes a dialog, or describes its media; what comes from outside begins none.
     fn call_of(
         &mut self,
         now: Instant,
@@ -283,18 +297,12 @@ impl Alg {
         if what.call_id.is_empty() {
             return None;
         }
-        let ours = from == Leg::Inside
-            && match what.status() {
-                None => {
-                    what.method == b"INVITE"
-                        || (what.negotiates() && session_body(message).is_some())
-                }
-                Some(status) => {
-                    (101..300).contains(&status)
-                        && (what.method == b"INVITE"
-                            || (what.negotiates() && session_body(message).is_some()))
-                }
-            };
+        let asks = match what.status() {
+            None => true,
+            Some(status) => (101..300).contains(&status),
+        };
+        let described = || what.negotiates() && session_body(message).is_some();
+        let ours = from == Leg::Inside && asks && (what.makes_dialog() || described());
         if !ours {
             return self.calls.find(what.call_id, host.local);
         }
@@ -308,6 +316,7 @@ impl Alg {
         from: Leg,
         call: CallId,
         what: &What<'_>,
+        message: &Message<'_>,
         out: &mut Outbox,
     ) {
         let mut cx = context!(self, now);
@@ -340,32 +349,88 @@ impl Alg {
                 Leg::Outside => {}
             }
         }
-        if let (Leg::Inside, true, Some(contact)) =
-            (from, what.method == b"INVITE", self.work.contacts.first())
-        {
+        // UPDATE may move the target of a dialog too (RFC 3311 section 5.1).
+        let target = what.makes_dialog() || what.method == b"UPDATE";
+        if let (Leg::Inside, true, Some(contact)) = (from, target, self.work.contacts.first()) {
             calls.set_contact(&mut cx, nat, call, contact.mapping, out);
         }
         match (what.method, what.status()) {
-            (b"BYE", None) => calls.ending(&mut cx, call),
-            (b"CANCEL", None) if !calls.is_answered(call) => calls.ending(&mut cx, call),
+            (b"BYE", None) => calls.leaving(&mut cx, call, what.outside_tag),
+            (b"CANCEL", None) => calls.cancelled(&mut cx, call),
             // RFC 3261 section 22.2: a challenged BYE is sent again.
             (b"BYE", Some(401 | 407)) => {}
-            (b"BYE", Some(200..)) => calls.end(&mut cx, nat, call, out),
-            (b"INVITE", None | Some(100..200)) => calls.progress(&mut cx, call),
+            (b"BYE", Some(200..)) => calls.left(&mut cx, nat, call, what.outside_tag, out),
+            (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(100..200)) => calls.progress(&mut cx, call),
             (b"INVITE", Some(200..300)) => {
                 calls.commit(&mut cx, nat, call, what.cseq, out);
-                calls.answered(&mut cx, nat, call, out);
+                calls.answered(&mut cx, call, what.outside_tag);
             }
-            (b"INVITE", Some(_)) if !calls.is_answered(call) => calls.end(&mut cx, nat, call, out),
             (b"UPDATE" | b"PRACK", Some(200..300)) => {
-                calls.commit(&mut cx, nat, call, what.cseq, out)
+                calls.commit(&mut cx, nat, call, what.cseq, out);
             }
-            (b"INVITE" | b"UPDATE" | b"PRACK", Some(300..)) => {
+            (b"SUBSCRIBE" | b"REFER", Some(200..300)) => {
+                let granted = message.index.first(message.bytes, Name::Expires);
+                let granted = granted.and_then(parse_decimal);
+                lasts(&mut cx, calls, nat, call, granted, out);
+            }
+            (b"NOTIFY", None) => {
+                let state = message.index.first(message.bytes, Name::SubscriptionState);
+                if let Some(left) = state.and_then(subscription_left) {
+                    lasts(&mut cx, calls, nat, call, Some(left), out);
+                }
+            }
+            (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(300..)) => {
+                calls.refused(&mut cx, nat, call, what.cseq, out);
+            }
+            (b"UPDATE" | b"PRACK", Some(300..)) => {
                 calls.revert(&mut cx, nat, call, what.cseq, out);
             }
             _ => {}
         }
     }
+}
+
+/// A subscription lasts for what its notifier grants, or ends with 0.
+fn lasts(
+    cx: &mut Context<'_>,
+    calls: &mut Calls,
+    nat: &mut Nat,
+    call: CallId,
+    seconds: Option<u64>,
+    out: &mut Outbox,
+) {
+    match seconds {
+        Some(0) => calls.unsubscribed(cx, nat, call, out),
+        Some(seconds) => {
+            let lifetime = Duration::from_secs(seconds.min(LONGEST_SUBSCRIPTION));
+            calls.subscribed(cx, call, lifetime + cx.lifetimes.registration_grace);
+        }
+        None => calls.subscribed(cx, call, cx.lifetimes.subscription),
+    }
+}
+
+/// Longer than any notifier grants, in seconds: keeps sums of time in bounds.
+const LONGEST_SUBSCRIPTION: u64 = 7 * 24 * 3600;
+
+/// How many seconds a Subscription-State (RFC 6665 section 8.2.3) leaves: 0 if it is terminated,
+/// `None` if it does not say.
+fn subscription_left(state: &[u8]) -> Option<u64> {
+    let word = state.split(|byte| *byte == b';').next()?.trim_ascii();
+    if word.eq_ignore_ascii_case(b"terminated") {
+        return Some(0);
+    }
+    expires_of(state, 0..state.len())
+}
+
+/// The `tag` parameter of a From or To value.
+fn tag_of(value: &[u8]) -> &[u8] {
+    uri::address(value, 0..value.len())
+        .and_then(|address| {
+            let mut parameters = uri::parameters(value, address.parameters);
+            let tag = parameters.find(|parameter| parameter.is(value, b"tag"))?;
+            value.get(tag.value)
+        })
+        .unwrap_or_default()
 }
 
 /// The body, if it is one session description as it stands.

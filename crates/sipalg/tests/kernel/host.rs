@@ -221,11 +221,11 @@ fn nft_can_read_the_rules_back() {
 fn the_gateways_own_ports_are_those_of_its_namespace() {
     enter_new_net();
     let _state = StateDir::new();
-    assert_eq!(ports::in_use(), []);
+    assert_eq!(ports::in_use().unwrap(), []);
     let _proxy = proxy();
     let _udp = std::net::UdpSocket::bind("0.0.0.0:5353").unwrap();
     assert_eq!(
-        ports::in_use(),
+        ports::in_use().unwrap(),
         [(Protocol::Tcp, 15060), (Protocol::Udp, 5353)]
     );
 }
