@@ -121,19 +121,9 @@ impl Packet {
         self.bytes[9] == 17
     }
 
-    /// ICMP?
-    pub fn is_icmp(&self) -> bool {
-        self.bytes[9] == 1
-    }
-
     /// The first segment of a connection that somebody opens?
     pub fn is_syn(&self) -> bool {
         self.is_tcp() && self.tcp_flags() & 0x12 == 0x02
-    }
-
-    /// An RST?
-    pub fn is_rst(&self) -> bool {
-        self.is_tcp() && self.tcp_flags() & 0x04 != 0
     }
 
     /// The differentiated services code point.
@@ -161,12 +151,11 @@ impl Packet {
     }
 
     fn end(&self, address: usize, port: usize) -> SocketAddrV4 {
-        let octets: [u8; 4] = self.bytes[address..address + 4].try_into().unwrap();
         let port = match self.is_tcp() || self.is_udp() {
-            true => u16::from_be_bytes(self.transport()[port..port + 2].try_into().unwrap()),
+            true => (number(self.transport(), port) >> 16) as u16,
             false => 0,
         };
-        SocketAddrV4::new(Ipv4Addr::from(octets), port)
+        SocketAddrV4::new(Ipv4Addr::from(number(&self.bytes, address)), port)
     }
 
     fn transport(&self) -> &[u8] {
@@ -180,8 +169,14 @@ impl Packet {
     }
 
     fn sequence(&self) -> u32 {
-        u32::from_be_bytes(self.transport()[4..8].try_into().unwrap())
+        number(self.transport(), 4)
     }
+}
+
+/// Four bytes as the network writes a number.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    let digits = bytes[at..at + 4].iter();
+    digits.fold(0, |number, digit| number << 8 | u32::from(*digit))
 }
 
 fn read(socket: &Socket, interface: u32, end: &AtomicBool, packets: &Mutex<Vec<Packet>>) {

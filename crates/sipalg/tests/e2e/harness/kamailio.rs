@@ -9,7 +9,7 @@ use std::process::Command;
 /// A running registrar and proxy.
 #[derive(Debug)]
 pub struct Kamailio {
-    process: Process,
+    _process: Process,
     _folder: Folder,
 }
 
@@ -31,13 +31,8 @@ impl Kamailio {
             host.run(|| std::net::TcpStream::connect_timeout(&target, patience).ok())
         });
         Kamailio {
-            process,
+            _process: process,
             _folder: folder,
         }
-    }
-
-    /// What it said.
-    pub fn said(&self) -> String {
-        self.process.said()
     }
 }

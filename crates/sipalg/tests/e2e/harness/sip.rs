@@ -2,7 +2,7 @@
 
 use super::PATIENCE;
 use super::net::Host;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::time::Duration;
@@ -125,13 +125,6 @@ impl Peer {
     /// Says that there is no more, and goes on listening.
     pub fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).expect("to shut down");
-    }
-
-    /// Ends the connection by an RST.
-    pub fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("to reset");
     }
 
     /// Its own end, as it sees it.
