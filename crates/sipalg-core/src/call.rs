@@ -5,7 +5,7 @@
 //! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
 //! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
-use crate::addr::Ipv4Addr;
+use crate::addr::{Ipv4Addr, Protocol};
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::nat::{Context, MappingId, Nat};
@@ -164,7 +164,12 @@ impl Calls {
             complete,
         } = described;
         for (_, mapping) in &doors {
-            nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
+            // TCP media is connected to as signalling is: by a new connection, through the proxy.
+            let kind = match nat.get(*mapping).map(|mapping| mapping.protocol) {
+                Some(Protocol::Tcp) => DoorKind::Signalling,
+                _ => DoorKind::Media,
+            };
+            nat.open_door(cx, *mapping, kind, door_lifetime(cx), out);
             self.by_door.insert(*mapping, call);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {

@@ -579,3 +579,80 @@ fn a_forked_call_lasts_until_its_last_dialog_ends() {
         assert_eq!(world.doors(DoorKind::Media).len(), doors, "{tag}");
     }
 }
+
+#[test]
+fn ice_keeps_its_default_candidate_and_leaves_the_others() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let ice = |host: &str| {
+        format!(
+            "{}a=candidate:1 1 UDP 9 {host} 6000 typ host\r\na=candidate:1 2 UDP 9 {host} 6001 typ host\r\n\
+                 a=candidate:2 1 UDP 8 192.168.122.3 9999 typ host\r\n\
+                 a=candidate:3 1 UDP 7 8.8.8.8 7000 typ srflx raddr 192.168.122.3 rport 6000\r\n",
+            sdp(host, 6000)
+        )
+    };
+    let sent = world.say(flow, Inside, &invite(&ice("192.168.122.3")));
+    assert!(sent.ends_with(&ice("10.1.1.1")), "{sent}");
+}
+
+#[test]
+fn tcp_media_gets_a_door_that_takes_connections() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let msrp = |host: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {host}\r\nc=IN IP4 {host}\r\nm=message 2855 TCP/MSRP *\r\na=setup:passive\r\na=path:msrp://{host}:2855/s;tcp\r\nm=x 9 TCP/TLS *\r\na=setup:active\r\n"
+        )
+    };
+    let sent = world.say(flow, Inside, &invite(&msrp("192.168.122.3")));
+    assert!(sent.ends_with(&msrp("10.1.1.1")), "{sent}");
+    assert_eq!(
+        world.alg.signalling_target(at("10.1.1.1:2855")),
+        Some(at("192.168.122.3:2855"))
+    );
+}
+
+#[test]
+fn a_session_description_outside_of_offer_and_answer_opens_nothing_and_hides_the_inside() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let body = sdp("192.168.122.3", 6000);
+    let text = format!(
+        "SIP/2.0 200 OK\r\ni: o\r\nCSeq: 1 OPTIONS\r\nc: application/sdp\r\nl: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let sent = world.say(flow, Inside, &text);
+    assert!(sent.ends_with(&sdp("10.1.1.1", 6000)), "{sent}");
+    assert!(world.doors(DoorKind::Media).is_empty());
+}
+
+#[test]
+fn a_multipart_body_is_fixed_up_in_its_parts_with_true_lengths() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let body = |host: &str, session: &str| {
+        format!(
+            "--b\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{session}\r\n--b\r\nContent-Type: message/sipfrag\r\n\r\n\
+                 INVITE sip:x SIP/2.0\r\nFrom: <sip:a@{host}>\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n192.168.122.3\r\n--b--\r\n",
+            session.len()
+        )
+    };
+    let (inside, outside) = (
+        body("192.168.122.3", &sdp("192.168.122.3", 6000)),
+        body("10.1.1.1", &sdp("10.1.1.1", 6000)),
+    );
+    let mut request = invite(&inside);
+    let head = request.len() - inside.len();
+    let fields = request[..head].replace("application/sdp", "multipart/mixed;boundary=b");
+    request.replace_range(..head, &fields);
+    let sent = world.say(flow, Inside, &request);
+    assert!(
+        sent.ends_with(&format!(
+            "Content-Length: {}\r\n\r\n{outside}",
+            outside.len()
+        )),
+        "{sent}"
+    );
+    assert_eq!(world.doors(DoorKind::Media).len(), 2);
+}

@@ -2,6 +2,7 @@
 
 use super::{Alg, context};
 use crate::addr::Leg;
+use crate::body::Part;
 use crate::call::{CallId, Calls, Described};
 use crate::event::{Event, MessageKind};
 use crate::fixup::edit::Text;
@@ -94,15 +95,20 @@ impl Alg {
         };
         self.work.edits.clear();
         self.work.session.clear();
+        self.work
+            .parts
+            .find(message.bytes, message.index, message.header);
+        self.counters.bodies_opaque += u64::from(self.work.parts.opaque);
         self.work.doors.clear();
         self.work.contacts.clear();
         // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
         // tell the truth.
         what.opened = self.register_response(now, host, from, &what, message, out);
-        let call = self.call_of(now, host, from, &what, message);
+        let call = self.call_of(now, host, from, &what);
         self.headers(now, host, from, &what, message, out);
-        if call.is_some() || from == Leg::Outside || !what.negotiates() {
-            self.body(now, host, from, call, message, out);
+        let owner = if what.negotiates() { call } else { None };
+        if owner.is_some() || from == Leg::Outside || !what.negotiates() {
+            self.body(now, host, from, owner, message, out);
         }
         self.content_length(message);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
@@ -183,13 +189,17 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        let Some(span) = session_body(message) else {
-            return;
-        };
         let current = call.map_or_else(Default::default, |call| self.calls.current(call).to_vec());
+        let parts = core::mem::take(&mut self.work.parts.list);
         let mut fixup = self.fixup(now, host, from, message.bytes, out);
-        fixup.has_call = call.is_some();
-        fixup.session_description(span, &current);
+        fixup.quoted = call.is_none();
+        for part in &parts {
+            match part {
+                Part::Session(span) => fixup.session_description(span.clone(), &current),
+                Part::Fragment(span) => fixup.fragment(span.clone()),
+            }
+        }
+        self.work.parts.list = parts;
     }
 
     fn fixup<'a>(
@@ -208,7 +218,7 @@ impl Alg {
             from,
             spellings: &mut self.spellings,
             conversation: 0,
-            has_call: false,
+            quoted: false,
             message,
             work: &mut self.work,
             out,
@@ -217,17 +227,29 @@ impl Alg {
 
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
     fn content_length(&mut self, message: &Message<'_>) {
-        let growth = self.work.edits.growth(message.header);
-        if growth == 0 {
-            return;
+        for (place, counted) in core::mem::take(&mut self.work.parts.lengths) {
+            let growth = self.work.edits.growth(counted.clone());
+            self.length(message.bytes, place, counted.len(), growth);
         }
+        let body = message.header..message.bytes.len();
+        let growth = self.work.edits.growth(body.clone());
         let Some(field) = message.index.all(Name::ContentLength).next() else {
             return;
         };
-        let body = (message.bytes.len() - message.header) as i64 + growth;
-        let span = uri::trim(message.bytes, field.value.clone());
-        let text = Text::number(u64::try_from(body).unwrap_or(0));
-        self.work.edits.replace(message.bytes, span, text);
+        self.length(
+            message.bytes,
+            uri::trim(message.bytes, field.value.clone()),
+            body.len(),
+            growth,
+        );
+    }
+
+    /// Writes the length of what was `old` bytes and grew.
+    fn length(&mut self, message: &[u8], place: Range<usize>, old: usize, growth: i64) {
+        if growth != 0 {
+            let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
+            self.work.edits.replace(message, place, text);
+        }
     }
 }
 
@@ -286,14 +308,7 @@ impl Alg {
 
     /// The call that the message belongs to. One begins when its inside host sends or answers a
     /// request that makes a dialog, or describes its media; what comes from outside begins none.
-    fn call_of(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        what: &What<'_>,
-        message: &Message<'_>,
-    ) -> Option<CallId> {
+    fn call_of(&mut self, now: Instant, host: Host, from: Leg, what: &What<'_>) -> Option<CallId> {
         if what.call_id.is_empty() {
             return None;
         }
@@ -301,7 +316,7 @@ impl Alg {
             None => true,
             Some(status) => (101..300).contains(&status),
         };
-        let described = || what.negotiates() && session_body(message).is_some();
+        let described = || what.negotiates() && self.work.parts.describe();
         let ours = from == Leg::Inside && asks && (what.makes_dialog() || described());
         if !ours {
             return self.calls.find(what.call_id, host.local);
@@ -431,17 +446,6 @@ fn tag_of(value: &[u8]) -> &[u8] {
             value.get(tag.value)
         })
         .unwrap_or_default()
-}
-
-/// The body, if it is one session description as it stands.
-fn session_body(message: &Message<'_>) -> Option<Range<usize>> {
-    let first = |name| message.index.first(message.bytes, name);
-    let encoded =
-        first(Name::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
-    let kind = first(Name::ContentType)?;
-    let kind = kind.split(|byte| *byte == b';').next()?.trim_ascii();
-    let span = message.header..message.bytes.len();
-    (kind.eq_ignore_ascii_case(b"application/sdp") && !encoded && !span.is_empty()).then_some(span)
 }
 
 /// How debug lines name the message; the method is cut to a sane length.

@@ -59,6 +59,8 @@ pub enum Name {
     ContentType,
     /// `Content-Encoding`, `e`: RFC 3261 section 20.12.
     ContentEncoding,
+    /// `Content-Transfer-Encoding`: RFC 2045 section 6.
+    ContentTransferEncoding,
     /// Anything else; its text is never looked into.
     Other,
 }
@@ -92,6 +94,11 @@ const NAMES: &[(Name, &str, Option<u8>)] = &[
     (Name::Expires, "expires", None),
     (Name::ContentLength, "content-length", Some(b'l')),
     (Name::ContentType, "content-type", Some(b'c')),
+    (
+        Name::ContentTransferEncoding,
+        "content-transfer-encoding",
+        None,
+    ),
     (Name::ContentEncoding, "content-encoding", Some(b'e')),
 ];
 
