@@ -13,6 +13,7 @@ iptables  iptables
 kamailio  kamailio
 kill      procps
 nft       nftables
+setpriv   util-linux
 sipp      sip-tester
 sysctl    procps
 unshare   util-linux

@@ -11,4 +11,5 @@ mod harness;
 mod lifecycle;
 mod load;
 mod nat;
+mod refusal;
 mod steering;

@@ -5,7 +5,7 @@ use super::net::{Host, Net};
 use super::process::Process;
 use nix::sys::signal::Signal;
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The configuration that the project promises to work as it stands.
@@ -47,6 +47,11 @@ impl Files {
     /// The startup configuration.
     pub fn configuration(&self) -> PathBuf {
         self.folder.path("startup-config")
+    }
+
+    /// The folder they are in.
+    pub fn folder(&self) -> &Path {
+        self.folder.itself()
     }
 
     /// The console's socket.
