@@ -5,6 +5,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::media::Ear;
 use crate::harness::net::{Host, Net, inside_address, outside_address};
 use crate::harness::registration::Registration;
+use crate::harness::sip::messages_without_the_inside;
 use crate::harness::sipp::{CALLS, Media, Sipp, media};
 use crate::harness::until;
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ fn two_hundred_calls_out_at_once_are_all_heard() {
     let net = Net::new();
     let (caller, callee) = (net.inside(3), net.outside(2));
     let gateway = Gateway::start(&net);
+    let outside = Capture::start(&net.gateway, "gout");
     let to = SocketAddrV4::new(outside_address(2), 5060);
     call(
         (&caller, inside_address(3)),
@@ -37,6 +39,8 @@ fn two_hundred_calls_out_at_once_are_all_heard() {
         to,
     );
     assert_doors_gone(&gateway);
+    // INVITE, ACK, BYE.
+    assert_eq!(messages_without_the_inside(&outside.stop()), 3 * CALLS);
 }
 
 #[test]
@@ -44,6 +48,7 @@ fn two_hundred_calls_in_at_once_are_all_heard() {
     let net = Net::new();
     let (callee, caller, registrar) = (net.inside(3), net.outside(3), net.outside(2));
     let gateway = Gateway::start(&net);
+    let outside = Capture::start(&net.gateway, "gout");
     let contact = SocketAddrV4::new(inside_address(3), 5060);
     let at = SocketAddrV4::new(outside_address(2), 5060);
     let registration = Registration::make((&callee, contact), (&registrar, at), 600);
@@ -53,6 +58,8 @@ fn two_hundred_calls_in_at_once_are_all_heard() {
         registration.global,
     );
     assert_doors_gone(&gateway);
+    // REGISTER, and 200 for INVITE and BYE.
+    assert_eq!(messages_without_the_inside(&outside.stop()), 1 + 2 * CALLS);
 }
 
 /// Makes all calls from one host to the other at `to`, and lets both talk and listen in each.

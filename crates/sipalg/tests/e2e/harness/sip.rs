@@ -1,7 +1,8 @@
 //! SIP messages as real phones and proxies write them, and TCP peers of our own.
 
 use super::PATIENCE;
-use super::net::Host;
+use super::capture::Packets;
+use super::net::{GOUT, Host};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -194,6 +195,29 @@ pub fn media_target(message: &str) -> SocketAddrV4 {
     SocketAddrV4::new(address.parse().expect("an address"), port)
 }
 
+/// How many messages the gateway sent out, by what crossed its outside interface.
+///
+/// The Call-IDs of all peers here are without addresses: the gateway leaves them as they are.
+///
+/// # Panics
+/// Anything of it tells of the inside network.
+pub fn messages_without_the_inside(packets: &Packets) -> usize {
+    for packet in &packets.0 {
+        let (from, to) = (packet.source(), packet.destination());
+        for end in [from, to] {
+            assert_ne!(end.ip().octets()[..3], [192, 168, 122], "{from} -> {to}");
+        }
+    }
+    let streams = packets.streams();
+    let ours = streams.iter().filter(|((from, _), _)| *from.ip() == GOUT);
+    let counts = ours.map(|((from, to), stream)| {
+        let text = String::from_utf8_lossy(stream);
+        assert!(!text.contains("192.168.122."), "{from} -> {to}: {text}");
+        split_messages(stream).len()
+    });
+    counts.sum()
+}
+
 /// Who sends a message, to whom, in which call.
 #[derive(Clone, Debug)]
 pub struct Dialogue {
@@ -239,11 +263,10 @@ impl Dialogue {
              Max-Forwards: 70\r\n\
              From: \"Alice\" <sip:alice@{from}>;tag=a{call}\r\n\
              To: <sip:bob@{to}>\r\n\
-             Call-ID: {call}@{}\r\n\
+             Call-ID: {call}\r\n\
              CSeq: {number} {method}\r\n\
              Contact: <sip:alice@{from};transport=tcp>\r\n\
              {extra}{kind}Content-Length: {}\r\n\r\n{body}",
-            from.ip(),
             body.len()
         )
     }

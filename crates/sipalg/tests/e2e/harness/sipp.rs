@@ -51,6 +51,7 @@ impl Sipp {
             .arg("-sf")
             .arg(folder.write("scenario.xml", scenario));
         command.args(["-t", "tn", "-nostdin", "-max_socket", "2000"]);
+        command.args(["-cid_str", "%u-%p"]);
         command.args(["-i", &at.to_string(), "-mi", &at.to_string()]);
         command.args([
             "-m",
@@ -95,8 +96,6 @@ fn media_so_far(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
         for message in split_messages(&stream) {
             if message.contains("\nm=audio ") {
                 let call = header(&message, "Call-ID").expect("a Call-ID");
-                // An inside host's address in it was translated, and is again at the other side.
-                let call = call.split('@').next().unwrap_or(call);
                 side.insert(call.to_string(), media_target(&message));
             }
         }
