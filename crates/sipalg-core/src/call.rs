@@ -67,8 +67,6 @@ const MOST_DIALOGS: usize = 16;
 pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
-    /// Which calls a media mapping belongs to, to find them when packets are seen.
-    by_door: HashMap<MappingId, CallId, FixedState>,
     state: FixedState,
 }
 
@@ -79,7 +77,6 @@ impl Calls {
         Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
-            by_door: HashMap::with_hasher(state.clone()),
             state,
         }
     }
@@ -170,7 +167,6 @@ impl Calls {
                 _ => DoorKind::Media,
             };
             nat.open_door(cx, *mapping, kind, door_lifetime(cx), out);
-            self.by_door.insert(*mapping, call);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
@@ -400,15 +396,6 @@ impl Calls {
         }
     }
 
-    /// The kernel saw packets on a media mapping.
-    pub fn media_seen(&mut self, now: Instant, mapping: MappingId) {
-        if let Some(call) = self.by_door.get(&mapping)
-            && let Some(entry) = self.calls.get_mut(call.0)
-        {
-            entry.last_media = now;
-        }
-    }
-
     /// A deadline of a call came: it ends, or its doors are kept for another while.
     pub fn expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, call: CallId, out: &mut Outbox) {
         let Some(entry) = self.calls.get_mut(call.0) else {
@@ -420,7 +407,13 @@ impl Calls {
         } else {
             cx.lifetimes.media_inactivity
         };
-        let talks = !entry.dialogs.is_empty() && cx.now.since(entry.last_media) < silence;
+        let used = entry
+            .current
+            .iter()
+            .filter_map(|(_, mapping)| nat.get(*mapping));
+        let heard = used.map(|mapping| mapping.used).max();
+        let last = heard.map_or(entry.last_media, |heard| heard.max(entry.last_media));
+        let talks = !entry.dialogs.is_empty() && cx.now.since(last) < silence;
         let subscribed = entry.subscribed.filter(|until| *until > cx.now);
         if entry.ending || (!talks && subscribed.is_none()) {
             self.end(cx, nat, call, out);
@@ -453,9 +446,6 @@ impl Calls {
     ) {
         for (_, mapping) in doors {
             nat.close_door(cx, mapping, out);
-            if nat.door(mapping).is_none() {
-                self.by_door.remove(&mapping);
-            }
         }
     }
 

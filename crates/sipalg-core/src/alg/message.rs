@@ -206,9 +206,10 @@ impl Alg {
         );
     }
 
-    /// Writes the length of what was `old` bytes and grew.
+    /// Writes the length of what was `old` bytes and grew; one that was not true stays.
     fn length(&mut self, message: &[u8], place: Range<usize>, old: usize, growth: i64) {
-        if growth != 0 {
+        let told = message.get(place.clone()).and_then(parse_decimal);
+        if growth != 0 && told == Some(old as u64) {
             let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
             self.work.edits.replace(message, place, text);
         }
