@@ -70,6 +70,15 @@ pub struct Calls {
     state: FixedState,
 }
 
+impl Call {
+    /// The mappings of its media, in use or offered.
+    fn media(&self) -> impl Iterator<Item = MappingId> {
+        let offered = self.offered.iter().flat_map(|(_, doors)| doors);
+        let all = self.current.iter().chain(offered);
+        all.map(|(_, mapping)| *mapping)
+    }
+}
+
 impl Calls {
     /// No calls.
     pub fn new(seed: u64) -> Self {
@@ -343,10 +352,34 @@ impl Calls {
         if let Some(entry) = self.calls.get_mut(call.0) {
             let before = entry.dialogs.len();
             entry.dialogs.retain(|dialog| *dialog != tag);
-            if entry.dialogs.is_empty() && before > 0 {
-                self.end(cx, nat, call, out);
+            if !entry.dialogs.is_empty() || before == 0 {
+                return;
             }
+            // RFC 5057 section 4.2: a dialog lasts as long as its last usage, such as the
+            // subscription that a REFER made.
+            let Some(until) = entry.subscribed.filter(|until| *until > cx.now) else {
+                self.end(cx, nat, call, out);
+                return;
+            };
+            entry.ending = false;
+            let mut media = core::mem::take(&mut entry.current);
+            media.extend(
+                entry
+                    .offered
+                    .take()
+                    .into_iter()
+                    .flat_map(|(_, doors)| doors),
+            );
+            self.close_doors(cx, nat, media, out);
+            self.arm(cx, call, until.since(cx.now).min(check_interval(cx)));
         }
+    }
+
+    /// Whether the inside host has named an address for requests of it.
+    pub fn has_contact(&self, call: CallId) -> bool {
+        self.calls
+            .get(call.0)
+            .is_some_and(|call| call.contact.is_some())
     }
 
     /// A request that would have made a dialog was refused.
@@ -419,13 +452,7 @@ impl Calls {
             self.end(cx, nat, call, out);
             return;
         }
-        let offered = entry.offered.iter().flat_map(|(_, doors)| doors);
-        let media = entry
-            .current
-            .iter()
-            .chain(offered)
-            .map(|(_, mapping)| *mapping);
-        for mapping in media.chain(entry.contact) {
+        for mapping in entry.media().chain(entry.contact) {
             if let Some(door) = nat.door(mapping) {
                 nat.refresh_door(mapping, door.lifetime, out);
             }

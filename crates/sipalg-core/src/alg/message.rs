@@ -294,8 +294,11 @@ impl Alg {
         let described = !session.media.is_empty();
         if described && what.negotiates() {
             calls.set_held(at.now, call, session.held());
-            // An answer in a 2xx, or in the ACK of a 2xx that offered, completes the exchange.
-            let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
+            // An answer in a response, or in the ACK of a 2xx that offered, completes the exchange. One
+            // in a provisional response does (RFC 3262 section 5), but another branch may still
+            // accept a stream that it refuses.
+            let answer = what.method == b"ACK" || what.status().is_some();
+            let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {
                     let described = Described {
@@ -305,7 +308,7 @@ impl Alg {
                     };
                     calls.session(&mut cx, nat, call, described, out);
                 }
-                Leg::Outside if answer => {
+                Leg::Outside if last => {
                     let ended = session
                         .media
                         .iter()
@@ -315,11 +318,12 @@ impl Alg {
                         calls.drop_line(&mut cx, nat, call, line, out);
                     }
                 }
+                Leg::Outside if answer => calls.commit(&mut cx, nat, call, what.cseq, out),
                 Leg::Outside => {}
             }
         }
-        // UPDATE may move the target of a dialog too (RFC 3311 section 5.1).
-        let target = what.makes_dialog() || what.method == b"UPDATE";
+        // UPDATE moves the target of a dialog that is there (RFC 3311 section 5.1).
+        let target = what.makes_dialog() || (what.method == b"UPDATE" && calls.has_contact(call));
         if let (Leg::Inside, true, Some(contact)) = (at.from, target, self.work.contacts.first()) {
             calls.set_contact(&mut cx, nat, call, contact.mapping, out);
         }

@@ -63,6 +63,10 @@ impl Fixup<'_> {
                 None => shared = true,
             }
         }
+        // When all lines are mapped: an attribute may name the port of a later line.
+        for media in &session.media {
+            self.elsewhere(media, at);
+        }
         // What was refused as a whole stays as a whole.
         let origin = session.origin.iter().filter(|_| translated || !refused);
         let connection = session.connection.iter().filter(|_| shared || !refused);
@@ -148,7 +152,6 @@ impl Fixup<'_> {
             });
         }
         self.rtcp_outward(media, line, address, global, at);
-        self.elsewhere(media, at);
         true
     }
 
