@@ -2,9 +2,10 @@
 //!
 //! A call is known by its Call-ID and the inside host it runs over: many calls share a connection,
 //! and a call may outlive one. It owns the media doors of its inside host's latest session
-//! description (offer and answer: RFC 3264), and the signalling door of its contact once answered.
+//! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
+//! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
-use crate::addr::Ipv4Addr;
+use crate::addr::{Ipv4Addr, Protocol};
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::nat::{Context, MappingId, Nat};
@@ -13,6 +14,7 @@ use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
@@ -45,14 +47,20 @@ pub struct Call {
     /// The doors of an offer that is not answered yet, and its CSeq.
     offered: Option<(u32, MediaDoors)>,
     contact: Option<MappingId>,
-    contact_open: bool,
-    answered: bool,
+    /// The dialogs that the INVITE has made, by the hash of the outside's tag: a fork makes several
+    /// (RFC 3261 section 12.1), and the call lasts as long as one does.
+    dialogs: Vec<u64>,
+    /// Until when a subscription lasts.
+    subscribed: Option<Instant>,
     held: bool,
     /// Being ended: by a BYE that waits for its answer, or a CANCEL.
     ending: bool,
     last_media: Instant,
     armed: Armed,
 }
+
+/// Forks of one INVITE that are told apart.
+const MOST_DIALOGS: usize = 16;
 
 /// The calls.
 #[derive(Debug)]
@@ -122,8 +130,8 @@ impl Calls {
             current: MediaDoors::new(),
             offered: None,
             contact: None,
-            contact_open: false,
-            answered: false,
+            dialogs: Vec::new(),
+            subscribed: None,
             held: false,
             ending: false,
             last_media: cx.now,
@@ -131,7 +139,7 @@ impl Calls {
         }));
         self.by_key.insert(key, call);
         cx.counters.calls += 1;
-        self.arm(cx, call, cx.lifetimes.call_setup);
+        self.arm(cx, call, cx.lifetimes.transaction);
         Some(call)
     }
 
@@ -156,7 +164,12 @@ impl Calls {
             complete,
         } = described;
         for (_, mapping) in &doors {
-            nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
+            // TCP media is connected to as signalling is: by a new connection, through the proxy.
+            let kind = match nat.get(*mapping).map(|mapping| mapping.protocol) {
+                Some(Protocol::Tcp) => DoorKind::Signalling,
+                _ => DoorKind::Media,
+            };
+            nat.open_door(cx, *mapping, kind, door_lifetime(cx), out);
             self.by_door.insert(*mapping, call);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
@@ -234,7 +247,7 @@ impl Calls {
         }
     }
 
-    /// The inside host named the address at which requests of this call reach it.
+    /// The inside host named the address at which requests of this call reach it: its door opens.
     pub fn set_contact(
         &mut self,
         cx: &mut Context<'_>,
@@ -249,65 +262,125 @@ impl Calls {
         if entry.contact == Some(contact) {
             return;
         }
-        nat.hold(cx, contact);
-        if entry.contact_open {
-            nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
-        }
+        nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
         if let Some(old) = entry.contact.replace(contact) {
-            if entry.contact_open {
-                nat.close_door(cx, old, out);
-            }
-            nat.release(cx, old);
+            nat.close_door(cx, old, out);
         }
     }
 
-    /// The called party accepted: media is expected from now on, and the contact must be reachable.
-    pub fn answered(
+    /// The called party accepted, and made a dialog with the tag of the outside.
+    pub fn answered(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
+        let tag = self.state.hash_one(tag);
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        if entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS {
+            return;
+        }
+        entry.dialogs.push(tag);
+        entry.ending = false;
+        entry.last_media = cx.now;
+        self.arm(cx, call, check_interval(cx));
+    }
+
+    /// A subscription of this Call-ID lasts for another while.
+    pub fn subscribed(&mut self, cx: &mut Context<'_>, call: CallId, lifetime: Duration) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.subscribed = Some(cx.now + lifetime);
+            if entry.dialogs.is_empty() {
+                self.arm(cx, call, lifetime.min(check_interval(cx)));
+            }
+        }
+    }
+
+    /// A subscription of this Call-ID is over; so is the call, if it was nothing else.
+    pub fn unsubscribed(
         &mut self,
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
         out: &mut Outbox,
     ) {
-        let Some(entry) = self.calls.get_mut(call.0) else {
-            return;
-        };
-        if entry.answered {
-            return;
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.subscribed = None;
+            if entry.dialogs.is_empty() {
+                self.end(cx, nat, call, out);
+            }
         }
-        entry.answered = true;
-        entry.ending = false;
-        entry.last_media = cx.now;
-        if let Some(contact) = entry.contact {
-            entry.contact_open = true;
-            nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
-        }
-        self.arm(cx, call, check_interval(cx));
     }
 
-    /// The call is being set up and somebody says so: it gets more time.
+    /// Somebody says that a request is being worked on: it gets more time.
     pub fn progress(&mut self, cx: &mut Context<'_>, call: CallId) {
-        if self
-            .calls
-            .get(call.0)
-            .is_some_and(|call| !call.answered && !call.ending)
-        {
+        if self.is_pending(call) {
             self.arm(cx, call, cx.lifetimes.call_setup);
         }
     }
 
-    /// Somebody asks to end the call: it ends with the answer, or without one after a transaction's
-    /// time.
-    pub fn ending(&mut self, cx: &mut Context<'_>, call: CallId) {
+    /// A CANCEL was sent: the call ends with the failure that it brings, or without one after a
+    /// transaction's time.
+    pub fn cancelled(&mut self, cx: &mut Context<'_>, call: CallId) {
+        if self.is_pending(call) {
+            self.ending(cx, call);
+        }
+    }
+
+    /// A BYE for the dialog of that tag was sent: the call ends with the answer, or without one
+    /// after a transaction's time.
+    pub fn leaving(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
+        let tag = self.state.hash_one(tag);
+        let entry = self.calls.get(call.0);
+        if entry.is_some_and(|entry| entry.dialogs == [tag]) {
+            self.ending(cx, call);
+        }
+    }
+
+    /// The dialog of that tag is over; so is the call with its last dialog.
+    pub fn left(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        tag: &[u8],
+        out: &mut Outbox,
+    ) {
+        let tag = self.state.hash_one(tag);
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            let before = entry.dialogs.len();
+            entry.dialogs.retain(|dialog| *dialog != tag);
+            if entry.dialogs.is_empty() && before > 0 {
+                self.end(cx, nat, call, out);
+            }
+        }
+    }
+
+    /// A request that would have made a dialog was refused.
+    pub fn refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        cseq: u32,
+        out: &mut Outbox,
+    ) {
+        if self.is_pending(call) {
+            self.end(cx, nat, call, out);
+        } else {
+            self.revert(cx, nat, call, cseq, out);
+        }
+    }
+
+    /// Whether it has not become a dialog yet.
+    fn is_pending(&self, call: CallId) -> bool {
+        self.calls
+            .get(call.0)
+            .is_some_and(|call| call.dialogs.is_empty() && call.subscribed.is_none())
+    }
+
+    fn ending(&mut self, cx: &mut Context<'_>, call: CallId) {
         if let Some(entry) = self.calls.get_mut(call.0) {
             entry.ending = true;
             self.arm(cx, call, cx.lifetimes.transaction);
         }
-    }
-
-    /// Whether it was answered.
-    pub fn is_answered(&self, call: CallId) -> bool {
-        self.calls.get(call.0).is_some_and(|call| call.answered)
     }
 
     /// The call is over.
@@ -323,10 +396,7 @@ impl Calls {
             self.close_doors(cx, nat, doors, out);
         }
         if let Some(contact) = entry.contact {
-            if entry.contact_open {
-                nat.close_door(cx, contact, out);
-            }
-            nat.release(cx, contact);
+            nat.close_door(cx, contact, out);
         }
     }
 
@@ -350,8 +420,9 @@ impl Calls {
         } else {
             cx.lifetimes.media_inactivity
         };
-        let silent = cx.now.since(entry.last_media) >= silence;
-        if !entry.answered || entry.ending || silent {
+        let talks = !entry.dialogs.is_empty() && cx.now.since(entry.last_media) < silence;
+        let subscribed = entry.subscribed.filter(|until| *until > cx.now);
+        if entry.ending || (!talks && subscribed.is_none()) {
             self.end(cx, nat, call, out);
             return;
         }
@@ -361,13 +432,16 @@ impl Calls {
             .iter()
             .chain(offered)
             .map(|(_, mapping)| *mapping);
-        let contact = entry.contact.filter(|_| entry.contact_open);
-        for mapping in media.chain(contact) {
+        for mapping in media.chain(entry.contact) {
             if let Some(door) = nat.door(mapping) {
                 nat.refresh_door(mapping, door.lifetime, out);
             }
         }
-        self.arm(cx, call, check_interval(cx));
+        let next = match subscribed {
+            Some(until) if !talks => until.since(cx.now).min(check_interval(cx)),
+            _ => check_interval(cx),
+        };
+        self.arm(cx, call, next);
     }
 
     fn close_doors(

@@ -6,7 +6,7 @@ use core::time::Duration;
 /// What a door is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum DoorKind {
-    /// New TCP connections to a registered contact, or to the contact of a call.
+    /// New TCP connections to a registered contact, to the contact of a dialog, or to TCP media.
     Signalling,
     /// RTP or RTCP.
     Media,

@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod addr;
 pub mod alg;
+pub mod body;
 mod call;
 pub mod config;
 pub mod counters;
