@@ -14,6 +14,7 @@ pub mod capture;
 pub mod configuration;
 pub mod fragments;
 pub mod gateway;
+pub mod inverse;
 pub mod packet;
 pub mod reassembly;
 pub mod report;
@@ -123,8 +124,11 @@ fn translate(options: &Options, report: Report<'_>) -> Result<(), Problem> {
     gateway.finish().map_err(Problem::Print)
 }
 
-/// Takes every packet of the capture through the gateway.
-fn carry<W: Write>(
+/// Takes every packet of the capture through the gateway; one that is damaged, up to there.
+///
+/// # Errors
+/// The result cannot be written.
+pub fn carry<W: Write>(
     reader: &mut Reader,
     gateway: &mut Gateway<'_>,
     writer: &mut Writer<W>,

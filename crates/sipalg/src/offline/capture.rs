@@ -2,8 +2,7 @@
 
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 /// How much of the file is held at first, bytes.
 const BUFFER: usize = 1024 * 1024;
@@ -77,7 +76,7 @@ impl Reader {
     ///
     /// # Errors
     /// It is no capture.
-    pub fn open(file: File) -> Result<Self, Damage> {
+    pub fn open(file: impl Read + Send + 'static) -> Result<Self, Damage> {
         let blocks = create_reader(BUFFER, file).map_err(|_| Damage::NotACapture)?;
         Ok(Reader {
             blocks,

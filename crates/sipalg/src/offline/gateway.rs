@@ -9,7 +9,7 @@ use super::signalling::{Machine, Pair, Stream};
 use super::tcp::{Relay, Segment, Sent};
 use etherparse::{IpNumber, TcpHeader};
 use sipalg_core::{DoorKind, Leg, Protocol};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -35,6 +35,8 @@ pub struct Gateway<'a> {
     sip_ports: BTreeSet<u16>,
     fragments: Fragments,
     connections: HashMap<Pair, Connection>,
+    /// Connections that were seen to begin at a SIP port, but head for none.
+    not_sip: HashSet<Pair>,
     /// When the capture began.
     began: Option<u64>,
 }
@@ -69,6 +71,7 @@ impl<'a> Gateway<'a> {
             sip_ports: configuration.sip_ports,
             fragments: Fragments::default(),
             connections: HashMap::new(),
+            not_sip: HashSet::new(),
             began: None,
         }
     }
@@ -214,8 +217,9 @@ impl<'a> Gateway<'a> {
         packet.missing = packet.missing.saturating_sub(beyond);
         let inside = crossing.pair.inside;
         let (nat, now) = (&mut self.machine.nat, self.machine.now);
-        let media = nat.door(now, Protocol::Udp, inside).is_some();
-        let contact = nat.door(now, Protocol::Tcp, inside) == Some(DoorKind::Signalling);
+        let door = nat.door(now, Protocol::Udp, inside);
+        let contact = door == Some(DoorKind::Signalling);
+        let media = door == Some(DoorKind::Media);
         if media || !(contact || self.is_sip(inside) || self.is_sip(crossing.pair.outside)) {
             return self.ordinary(Protocol::Udp, crossing);
         }
@@ -309,14 +313,22 @@ impl<'a> Gateway<'a> {
         let contact = nat.door(now, Protocol::Tcp, pair.inside) == Some(DoorKind::Signalling);
         let to_sip =
             |opener: Leg| self.is_sip(target(opener)) || (opener == Leg::Outside && contact);
-        match (header.syn, header.ack) {
+        let opener = match (header.syn, header.ack) {
             (true, false) => Some(from).filter(|from| to_sip(*from)),
             (true, true) => Some(from.other()).filter(|opener| to_sip(*opener)),
+            _ if self.not_sip.contains(&pair) => None,
             // Both ports may be SIP's; whose packet it is decides then.
             _ => [from, from.other()]
                 .into_iter()
                 .find(|opener| to_sip(*opener)),
+        };
+        let begins_there = self.is_sip(pair.inside) || self.is_sip(pair.outside);
+        match opener {
+            None if header.syn && begins_there => _ = self.not_sip.insert(pair),
+            None => {}
+            Some(_) => _ = self.not_sip.remove(&pair),
         }
+        opener
     }
 
     fn is_sip(&self, address: SocketAddrV4) -> bool {

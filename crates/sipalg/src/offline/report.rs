@@ -114,6 +114,10 @@ pub struct Counts {
     pub messages: u64,
     /// Those of them that were changed.
     pub changed: u64,
+    /// Messages that the inside host would have got otherwise than it did.
+    pub otherwise: u64,
+    /// Streams and datagrams on SIP ports that are not SIP, or not any more.
+    pub not_sip: u64,
     /// SIP connections, and datagrams, into the inside for which no door was open.
     pub doorless: u64,
     /// Bytes of SIP connections that the capture lacks.
@@ -169,6 +173,15 @@ impl<'a> Report<'a> {
         self.print(format_args!("{drawn}"));
     }
 
+    /// The inside host would not have got what it got without the gateway.
+    pub fn arrives_otherwise(&mut self, captured: &[u8], got: &[u8]) {
+        self.counts.otherwise += 1;
+        let drawn = diff::render(captured, got, self.marks, self.whole);
+        self.print(format_args!(
+            "  through the gateway, the inside host would have got:\n{drawn}"
+        ));
+    }
+
     /// A door opened or closed.
     pub fn door(&mut self, op: &DoorOp) {
         let what = match op {
@@ -186,11 +199,6 @@ impl<'a> Report<'a> {
         self.print(format_args!(
             "  {kind} door {what}: {protocol} {global} to {local}\n"
         ));
-    }
-
-    /// Something that who reads should know of this place.
-    pub fn note(&mut self, place: &Place, text: &str) {
-        self.print(format_args!("{place}\n  {text}\n"));
     }
 
     /// A packet is not in the result.
@@ -247,8 +255,12 @@ impl<'a> Report<'a> {
                 "bytes of SIP connections that wait for others to the end",
             ),
             (
-                counters.demoted,
-                "SIP connections or datagrams that are not SIP, unchanged",
+                counts.otherwise,
+                "SIP messages that would have come in otherwise",
+            ),
+            (
+                counts.not_sip,
+                "streams or datagrams on SIP ports that are not SIP, unchanged",
             ),
             (counters.doors_refused, "doors refused"),
             (counters.out_of_ports, "mappings without a free port"),

@@ -1,11 +1,12 @@
 //! SIP through the machine: whole messages out of streams and datagrams, with doors obeyed.
 
+use super::inverse;
 use super::packet::Ends;
 use super::report::{LeftOut, Place, Report};
 use super::tcp::{Carried, Part};
-use sipalg_core::frame::{Framer, Piece, Scan};
+use sipalg_core::frame::{self, Framer, Piece, Scan};
 use sipalg_core::model::ModelNat;
-use sipalg_core::{Alg, Config, DoorKind, FlowId, Instant, Leg, Outbox, Protocol};
+use sipalg_core::{Alg, Config, FlowId, Instant, Leg, Outbox, Protocol};
 use std::mem;
 use std::net::SocketAddrV4;
 
@@ -52,6 +53,7 @@ impl Pair {
 #[derive(Debug)]
 pub struct Stream {
     flow: FlowId,
+    pair: Pair,
     /// What the inside host is outside.
     pub global: SocketAddrV4,
     open: bool,
@@ -66,6 +68,14 @@ struct Half {
     /// Where a message begins is not known: the capture began later, or lacks something.
     lost: bool,
     demoted: bool,
+}
+
+/// What carries a message.
+#[derive(Clone, Copy)]
+struct Over {
+    flow: FlowId,
+    protocol: Protocol,
+    outside: SocketAddrV4,
 }
 
 /// A piece of a stream that the machine is given at once.
@@ -121,16 +131,13 @@ impl<'a> Machine<'a> {
     /// It is not carried.
     pub fn open(&mut self, from: Leg, pair: Pair, seen: bool) -> Result<Stream, LeftOut> {
         let Pair { inside, outside } = pair;
-        let outward = self.alg.open(self.now, inside, outside)?;
-        let global = outward.source;
-        let flow = match from {
-            Leg::Inside => outward.flow,
+        let global = self.global_of(Protocol::Tcp, inside, outside)?;
+        let opened = match from {
+            Leg::Inside => self.alg.open(self.now, inside, outside)?,
             Leg::Outside => {
-                // The way out was opened to learn the inside global alone.
-                self.alg.close(self.now, outward.flow);
                 let door = self.nat.door(self.now, Protocol::Tcp, inside);
-                self.report.counts.doorless += u64::from(door != Some(DoorKind::Signalling));
-                self.alg.open(self.now, outside, inside)?.flow
+                self.report.counts.doorless += u64::from(door.is_none());
+                self.alg.open(self.now, outside, inside)?
             }
         };
         self.nat.map(self.now, Protocol::Tcp, inside, global);
@@ -139,7 +146,8 @@ impl<'a> Machine<'a> {
             ..Half::default()
         };
         Ok(Stream {
-            flow,
+            flow: opened.flow,
+            pair,
             global,
             open: true,
             from_inside: half(),
@@ -150,6 +158,11 @@ impl<'a> Machine<'a> {
     /// Takes the next part of a stream through the machine.
     pub fn part(&mut self, place: &Place, stream: &mut Stream, part: Part<'_>) -> Carried {
         let (flow, open) = (stream.flow, stream.open);
+        let over = Over {
+            flow,
+            protocol: Protocol::Tcp,
+            outside: stream.pair.outside,
+        };
         let half = stream.half(place.from);
         match part {
             Part::Bytes(bytes) => {
@@ -160,8 +173,8 @@ impl<'a> Machine<'a> {
                 let mut out = Vec::new();
                 for cut in self.cut(half, bytes) {
                     match cut {
-                        Cut::Message(bytes) => out.extend(self.message(place, flow, &bytes)),
-                        Cut::Other(bytes) => out.extend(self.translate(place, flow, &bytes)),
+                        Cut::Message(bytes) => out.extend(self.message(place, over, &bytes)),
+                        Cut::Other(bytes) => out.extend(self.translate(place, over, &bytes)),
                     }
                 }
                 Carried {
@@ -183,14 +196,14 @@ impl<'a> Machine<'a> {
             }
             Part::End => {
                 let held = half.framer.end();
-                let mut out = self.translate(place, flow, &held);
-                let Machine { alg, now, .. } = self;
-                alg.end_of_stream(*now, flow, place.from, &mut self.out);
-                out.append(&mut self.out.bytes);
-                Carried {
-                    missing: 0,
-                    bytes: out,
+                let mut bytes = self.translate(place, over, &held);
+                let Machine { alg, now, out, .. } = self;
+                alg.end_of_stream(*now, flow, place.from, out);
+                let released = mem::take(&mut out.bytes);
+                if place.from == Leg::Inside {
+                    bytes.extend(released);
                 }
+                Carried { missing: 0, bytes }
             }
         }
     }
@@ -213,41 +226,40 @@ impl<'a> Machine<'a> {
         bytes: &[u8],
     ) -> Result<(SocketAddrV4, Vec<u8>), LeftOut> {
         let Pair { inside, outside } = pair;
-        // The machine knows streams only: each datagram is a stream of its own.
-        let opened = self.alg.open(self.now, inside, outside)?;
+        let opened = self.alg.open_datagrams(self.now, inside, outside)?;
         let global = opened.source;
         if place.from == Leg::Outside {
-            let answer = self
+            let led = self
                 .nat
                 .inward(self.now, Protocol::Udp, *outside.ip(), global);
-            let door = self.nat.door(self.now, Protocol::Tcp, inside);
-            let known = answer == Ok(inside) || door == Some(DoorKind::Signalling);
-            self.report.counts.doorless += u64::from(!known);
+            self.report.counts.doorless += u64::from(led != Ok(inside));
         }
         self.nat.map(self.now, Protocol::Udp, inside, global);
+        // The answer may come back.
         self.nat
             .outward(self.now, Protocol::Udp, inside, *outside.ip())?;
-        let mut out = Vec::new();
-        let mut half = Half::default();
-        for cut in self.cut(&mut half, bytes) {
-            match cut {
-                Cut::Message(bytes) => out.extend(self.message(place, opened.flow, &bytes)),
-                Cut::Other(bytes) => out.extend(self.translate(place, opened.flow, &bytes)),
-            }
-        }
-        let held = half.framer.end();
-        out.extend(self.translate(place, opened.flow, &held));
-        self.alg
-            .end_of_stream(self.now, opened.flow, place.from, &mut self.out);
-        out.append(&mut self.out.bytes);
+        let over = Over {
+            flow: opened.flow,
+            protocol: Protocol::Udp,
+            outside,
+        };
+        let limits = self.alg.config().limits;
+        let is_message = frame::datagram(bytes, &limits, &mut self.scan).is_some();
+        let carried = if is_message {
+            self.message(place, over, bytes)
+        } else {
+            self.report.counts.not_sip += 1;
+            self.translate(place, over, bytes)
+        };
         self.alg.close(self.now, opened.flow);
-        Ok((global, out))
+        Ok((global, carried))
     }
 
     /// Cuts a stream where messages end, so that each can be shown before and after.
     fn cut(&mut self, half: &mut Half, bytes: &[u8]) -> Vec<Cut> {
         let limits = self.alg.config().limits;
         let mut cuts = Vec::new();
+        let mut not_sip = 0;
         let Half {
             framer, demoted, ..
         } = half;
@@ -256,26 +268,83 @@ impl<'a> Machine<'a> {
             Piece::KeepAlive(bytes) | Piece::Oversize { bytes, .. } | Piece::Raw(bytes) => {
                 cuts.push(Cut::Other(bytes.to_vec()));
             }
-            Piece::Demoted(_) => *demoted = true,
+            Piece::Demoted(_) => {
+                *demoted = true;
+                not_sip += 1;
+            }
             Piece::Partial { .. } => {}
         });
+        self.report.counts.not_sip += not_sip;
         cuts
     }
 
-    fn message(&mut self, place: &Place, flow: FlowId, before: &[u8]) -> Vec<u8> {
-        self.alg
-            .stream(self.now, flow, place.from, before, &mut self.out);
-        let after = mem::take(&mut self.out.bytes);
-        self.report.message(place, before, &after);
+    /// A whole message. What comes from outside is first made what it was out there.
+    fn message(&mut self, place: &Place, over: Over, captured: &[u8]) -> Vec<u8> {
+        let sent = match place.from {
+            Leg::Inside => captured.to_vec(),
+            Leg::Outside => self.as_sent(over, captured),
+        };
+        let got = self.pass(place, over, &sent);
+        let outside = match place.from {
+            Leg::Inside => &got,
+            Leg::Outside => &sent,
+        };
+        self.report.message(place, captured, outside);
+        if place.from == Leg::Outside && got != captured {
+            self.report.arrives_otherwise(captured, &got);
+        }
         self.obey();
-        after
+        match place.from {
+            Leg::Inside => got,
+            Leg::Outside => sent,
+        }
     }
 
-    fn translate(&mut self, place: &Place, flow: FlowId, bytes: &[u8]) -> Vec<u8> {
-        self.alg
-            .stream(self.now, flow, place.from, bytes, &mut self.out);
+    /// Bytes that are no whole message.
+    fn translate(&mut self, place: &Place, over: Over, bytes: &[u8]) -> Vec<u8> {
+        let translated = self.pass(place, over, bytes);
         self.obey();
-        mem::take(&mut self.out.bytes)
+        match place.from {
+            Leg::Inside => translated,
+            Leg::Outside => bytes.to_vec(),
+        }
+    }
+
+    fn pass(&mut self, place: &Place, over: Over, bytes: &[u8]) -> Vec<u8> {
+        let Machine { alg, out, now, .. } = self;
+        match over.protocol {
+            Protocol::Tcp => alg.stream(*now, over.flow, place.from, bytes, out),
+            Protocol::Udp => alg.datagram(*now, over.flow, place.from, bytes, out),
+        }
+        mem::take(&mut out.bytes)
+    }
+
+    fn as_sent(&mut self, over: Over, captured: &[u8]) -> Vec<u8> {
+        let limits = self.alg.config().limits;
+        let mut scan = Scan::default();
+        let Some(message) = frame::datagram(captured, &limits, &mut scan) else {
+            return captured.to_vec();
+        };
+        inverse::as_sent(&message, over.protocol, &mut |protocol, local| {
+            let inside = self.alg.config().permits(*local.ip());
+            let global = inside.then(|| self.global_of(protocol, local, over.outside));
+            global.and_then(Result::ok)
+        })
+    }
+
+    /// The inside global of an inside local, also of one that has not sent anything yet.
+    fn global_of(
+        &mut self,
+        protocol: Protocol,
+        inside: SocketAddrV4,
+        outside: SocketAddrV4,
+    ) -> Result<SocketAddrV4, LeftOut> {
+        let opened = match protocol {
+            Protocol::Tcp => self.alg.open(self.now, inside, outside)?,
+            Protocol::Udp => self.alg.open_datagrams(self.now, inside, outside)?,
+        };
+        self.alg.close(self.now, opened.flow);
+        Ok(opened.source)
     }
 
     fn missing(&mut self, count: usize) -> Carried {
