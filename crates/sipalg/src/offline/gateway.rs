@@ -290,6 +290,7 @@ impl<'a> Gateway<'a> {
         }
         if sent.is_empty() {
             return Err(match stream.is_lost(from) {
+                _ if packet.missing > 0 => LeftOut::CutOff,
                 true => LeftOut::Beginning,
                 false => LeftOut::Absorbed,
             });
