@@ -17,6 +17,7 @@ nft       nftables
 setpriv   util-linux
 sipp      sip-tester
 sysctl    procps
+tshark    tshark
 unshare   util-linux
 "
 
