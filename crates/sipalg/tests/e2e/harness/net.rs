@@ -117,6 +117,19 @@ impl Host {
         child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
     }
 
+    /// Waits until somebody on this host listens at a TCP port.
+    pub fn wait_for_listener(&self, port: u16) {
+        // Local address, remote address, and 0A for LISTEN.
+        let listening = format!(":{port:04X} 00000000:0000 0A ");
+        super::until("a listener", || {
+            let table = self.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
+            table
+                .expect("TCP sockets")
+                .contains(&listening)
+                .then_some(())
+        });
+    }
+
     /// Runs a program on this host to its end, with `input` if any, and gives what it printed.
     ///
     /// # Panics

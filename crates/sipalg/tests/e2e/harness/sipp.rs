@@ -37,11 +37,13 @@ impl Sipp {
         Sipp::start(host, command, from, include_str!("sipp-caller.xml"))
     }
 
-    /// Takes all calls at port 5060.
+    /// Takes all calls at port 5060, from now on.
     pub fn answer(host: &Host, at: Ipv4Addr) -> Self {
         let mut command = Command::new("sipp");
         command.args(["-p", "5060"]);
-        Sipp::start(host, command, at, include_str!("sipp-callee.xml"))
+        let sipp = Sipp::start(host, command, at, include_str!("sipp-callee.xml"));
+        host.wait_for_listener(5060);
+        sipp
     }
 
     fn start(host: &Host, mut command: Command, at: Ipv4Addr, scenario: &str) -> Self {
