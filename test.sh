@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 # A program that the tests run, and the package that brings it.
 needs="
 baresip   baresip-core
+cc        gcc libc6-dev
 conntrack conntrack
 ip        iproute2
 iptables  iptables

@@ -191,12 +191,16 @@ fn dialled() -> Vec<Rule> {
 }
 
 fn nat_pre() -> Vec<Rule> {
-    vec![
+    let door = || {
         Rule::new()
             .protocol(libc::IPPROTO_UDP)
             .address_port(End::Destination, &MEDIA_GLOBAL)
-            .mark_connection(CT_DOOR)
-            .dnat(&MEDIA_DN),
+    };
+    vec![
+        // A service of the gateway that began after the door is not shadowed by it.
+        door().local_socket(false).accept(),
+        door().local_socket(true).accept(),
+        door().mark_connection(CT_DOOR).dnat(&MEDIA_DN),
     ]
 }
 

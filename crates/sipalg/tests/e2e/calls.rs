@@ -72,10 +72,14 @@ fn assert_both_heard(one: Audio, other: Audio) {
     }
 }
 
-/// RTP came to the port of each of two calls.
+/// RTP of two calls came to the host; a phone may take the same port for both.
 fn assert_at_ears(packets: &Packets, host: std::net::Ipv4Addr) {
     let mut counts = packets.datagrams_to();
     // RTP has even ports, RTCP odd ones.
-    counts.retain(|to, count| *to.ip() == host && to.port() % 2 == 0 && *count >= AUDIO as usize);
-    assert_eq!(counts.len(), 2, "two calls at {host}: {counts:?}");
+    counts.retain(|to, _| *to.ip() == host && to.port() % 2 == 0);
+    let heard: usize = counts.values().sum();
+    assert!(
+        heard >= 2 * AUDIO as usize,
+        "two calls at {host}: {counts:?}"
+    );
 }

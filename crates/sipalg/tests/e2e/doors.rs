@@ -218,6 +218,18 @@ fn a_media_door_never_takes_a_port_of_the_gateway() {
 }
 
 #[test]
+fn a_service_that_starts_later_is_not_shadowed_either() {
+    let net = Net::new();
+    let (phone, far) = (net.inside(3), net.outside(2));
+    let _gateway = Gateway::start(&net);
+    let own = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 4000);
+    let service = Ear::open(&net.gateway, own);
+    let mut call = Call::make((&phone, 3), &far, 4000);
+    call.far_ear.say(SocketAddrV4::new(GOUT, 4000), 1);
+    service.hear(1);
+}
+
+#[test]
 fn a_media_port_below_1024_gets_no_door() {
     let net = Net::new();
     let (phone, far) = (net.inside(3), net.outside(2));

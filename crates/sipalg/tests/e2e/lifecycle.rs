@@ -172,7 +172,9 @@ fn state(host: &Host) -> String {
     [
         host.output("nft", &["-s", "list", "ruleset"], ""),
         host.output("ip", &["-4", "rule", "show"], ""),
-        host.output("ip", &["-4", "route", "show", "table", "all"], ""),
+        // A wire's carrier comes up a moment after its ends do.
+        host.output("ip", &["-4", "route", "show", "table", "all"], "")
+            .replace("linkdown ", ""),
         host.output("ip", &["-o", "-4", "address", "show"], ""),
         host.output(
             "sysctl",

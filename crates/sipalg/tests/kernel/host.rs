@@ -2,7 +2,8 @@
 
 use crate::gateway::{Gateway, StateDir, global, media, open, plan, proxy};
 use crate::net::enter_new_net;
-use sipalg::kernel::{Kernel, KernelError, clean, ports};
+use sipalg::kernel::ports::Ports;
+use sipalg::kernel::{Kernel, KernelError, clean};
 use sipalg::netlink::conntrack::Conntrack;
 use sipalg::netlink::nft::Nft;
 use sipalg::netlink::route::{PolicyRule, Route, RouteEntry};
@@ -221,11 +222,11 @@ fn nft_can_read_the_rules_back() {
 fn the_gateways_own_ports_are_those_of_its_namespace() {
     enter_new_net();
     let _state = StateDir::new();
-    assert_eq!(ports::in_use().unwrap(), []);
+    assert_eq!(Ports::open().unwrap().in_use().unwrap(), []);
     let _proxy = proxy();
     let _udp = std::net::UdpSocket::bind("0.0.0.0:5353").unwrap();
     assert_eq!(
-        ports::in_use().unwrap(),
+        Ports::open().unwrap().in_use().unwrap(),
         [(Protocol::Tcp, 15060), (Protocol::Udp, 5353)]
     );
 }
