@@ -468,7 +468,7 @@ impl Alg {
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
-            self.calls.media_seen(now, mapping);
+            self.nat.touch(now, mapping);
         }
     }
 

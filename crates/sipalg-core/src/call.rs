@@ -67,9 +67,16 @@ const MOST_DIALOGS: usize = 16;
 pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
-    /// Which calls a media mapping belongs to, to find them when packets are seen.
-    by_door: HashMap<MappingId, CallId, FixedState>,
     state: FixedState,
+}
+
+impl Call {
+    /// The mappings of its media, in use or offered.
+    fn media(&self) -> impl Iterator<Item = MappingId> {
+        let offered = self.offered.iter().flat_map(|(_, doors)| doors);
+        let all = self.current.iter().chain(offered);
+        all.map(|(_, mapping)| *mapping)
+    }
 }
 
 impl Calls {
@@ -79,7 +86,6 @@ impl Calls {
         Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
-            by_door: HashMap::with_hasher(state.clone()),
             state,
         }
     }
@@ -170,7 +176,6 @@ impl Calls {
                 _ => DoorKind::Media,
             };
             nat.open_door(cx, *mapping, kind, door_lifetime(cx), out);
-            self.by_door.insert(*mapping, call);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
@@ -347,10 +352,34 @@ impl Calls {
         if let Some(entry) = self.calls.get_mut(call.0) {
             let before = entry.dialogs.len();
             entry.dialogs.retain(|dialog| *dialog != tag);
-            if entry.dialogs.is_empty() && before > 0 {
-                self.end(cx, nat, call, out);
+            if !entry.dialogs.is_empty() || before == 0 {
+                return;
             }
+            // RFC 5057 section 4.2: a dialog lasts as long as its last usage, such as the
+            // subscription that a REFER made.
+            let Some(until) = entry.subscribed.filter(|until| *until > cx.now) else {
+                self.end(cx, nat, call, out);
+                return;
+            };
+            entry.ending = false;
+            let mut media = core::mem::take(&mut entry.current);
+            media.extend(
+                entry
+                    .offered
+                    .take()
+                    .into_iter()
+                    .flat_map(|(_, doors)| doors),
+            );
+            self.close_doors(cx, nat, media, out);
+            self.arm(cx, call, until.since(cx.now).min(check_interval(cx)));
         }
+    }
+
+    /// Whether the inside host has named an address for requests of it.
+    pub fn has_contact(&self, call: CallId) -> bool {
+        self.calls
+            .get(call.0)
+            .is_some_and(|call| call.contact.is_some())
     }
 
     /// A request that would have made a dialog was refused.
@@ -400,15 +429,6 @@ impl Calls {
         }
     }
 
-    /// The kernel saw packets on a media mapping.
-    pub fn media_seen(&mut self, now: Instant, mapping: MappingId) {
-        if let Some(call) = self.by_door.get(&mapping)
-            && let Some(entry) = self.calls.get_mut(call.0)
-        {
-            entry.last_media = now;
-        }
-    }
-
     /// A deadline of a call came: it ends, or its doors are kept for another while.
     pub fn expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, call: CallId, out: &mut Outbox) {
         let Some(entry) = self.calls.get_mut(call.0) else {
@@ -420,19 +440,19 @@ impl Calls {
         } else {
             cx.lifetimes.media_inactivity
         };
-        let talks = !entry.dialogs.is_empty() && cx.now.since(entry.last_media) < silence;
+        let used = entry
+            .current
+            .iter()
+            .filter_map(|(_, mapping)| nat.get(*mapping));
+        let heard = used.map(|mapping| mapping.used).max();
+        let last = heard.map_or(entry.last_media, |heard| heard.max(entry.last_media));
+        let talks = !entry.dialogs.is_empty() && cx.now.since(last) < silence;
         let subscribed = entry.subscribed.filter(|until| *until > cx.now);
         if entry.ending || (!talks && subscribed.is_none()) {
             self.end(cx, nat, call, out);
             return;
         }
-        let offered = entry.offered.iter().flat_map(|(_, doors)| doors);
-        let media = entry
-            .current
-            .iter()
-            .chain(offered)
-            .map(|(_, mapping)| *mapping);
-        for mapping in media.chain(entry.contact) {
+        for mapping in entry.media().chain(entry.contact) {
             if let Some(door) = nat.door(mapping) {
                 nat.refresh_door(mapping, door.lifetime, out);
             }
@@ -453,9 +473,6 @@ impl Calls {
     ) {
         for (_, mapping) in doors {
             nat.close_door(cx, mapping, out);
-            if nat.door(mapping).is_none() {
-                self.by_door.remove(&mapping);
-            }
         }
     }
 

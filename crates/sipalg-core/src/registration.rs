@@ -214,6 +214,9 @@ impl Registrations {
         let mut opened = false;
         if self.confirmed.contains_key(&name) {
             nat.refresh_door(mapping, kept, out);
+        } else if self.confirmed.len() >= cx.limits.registrations {
+            cx.counters.registrations_full += 1;
+            return false;
         } else {
             opened = nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
             cx.counters.registrations += 1;

@@ -206,9 +206,10 @@ impl Alg {
         );
     }
 
-    /// Writes the length of what was `old` bytes and grew.
+    /// Writes the length of what was `old` bytes and grew; one that was not true stays.
     fn length(&mut self, message: &[u8], place: Range<usize>, old: usize, growth: i64) {
-        if growth != 0 {
+        let told = message.get(place.clone()).and_then(parse_decimal);
+        if growth != 0 && told == Some(old as u64) {
             let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
             self.work.edits.replace(message, place, text);
         }
@@ -293,8 +294,11 @@ impl Alg {
         let described = !session.media.is_empty();
         if described && what.negotiates() {
             calls.set_held(at.now, call, session.held());
-            // An answer in a 2xx, or in the ACK of a 2xx that offered, completes the exchange.
-            let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
+            // An answer in a response, or in the ACK of a 2xx that offered, completes the exchange. One
+            // in a provisional response does (RFC 3262 section 5), but another branch may still
+            // accept a stream that it refuses.
+            let answer = what.method == b"ACK" || what.status().is_some();
+            let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {
                     let described = Described {
@@ -304,7 +308,7 @@ impl Alg {
                     };
                     calls.session(&mut cx, nat, call, described, out);
                 }
-                Leg::Outside if answer => {
+                Leg::Outside if last => {
                     let ended = session
                         .media
                         .iter()
@@ -314,11 +318,12 @@ impl Alg {
                         calls.drop_line(&mut cx, nat, call, line, out);
                     }
                 }
+                Leg::Outside if answer => calls.commit(&mut cx, nat, call, what.cseq, out),
                 Leg::Outside => {}
             }
         }
-        // UPDATE may move the target of a dialog too (RFC 3311 section 5.1).
-        let target = what.makes_dialog() || what.method == b"UPDATE";
+        // UPDATE moves the target of a dialog that is there (RFC 3311 section 5.1).
+        let target = what.makes_dialog() || (what.method == b"UPDATE" && calls.has_contact(call));
         if let (Leg::Inside, true, Some(contact)) = (at.from, target, self.work.contacts.first()) {
             calls.set_contact(&mut cx, nat, call, contact.mapping, out);
         }
