@@ -54,6 +54,8 @@ pub struct Call {
     /// Until when a subscription lasts.
     subscribed: Option<Instant>,
     held: bool,
+    /// Whether the offer with that CSeq would hold the media.
+    held_by_offer: Option<(u32, bool)>,
     /// Being ended: by a BYE that waits for its answer, or a CANCEL.
     ending: bool,
     last_media: Instant,
@@ -140,6 +142,7 @@ impl Calls {
             dialogs: Vec::new(),
             subscribed: None,
             held: false,
+            held_by_offer: None,
             ending: false,
             last_media: cx.now,
             armed: None,
@@ -195,9 +198,14 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0)
-            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
-        {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        // Where the answer did not say whether it holds, the offer does.
+        if let Some((_, held)) = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq) {
+            entry.held = held;
+        }
+        if let Some((_, doors)) = entry.offered.take_if(|(offer, _)| *offer == cseq) {
             let before = core::mem::replace(&mut entry.current, doors);
             self.close_doors(cx, nat, before, out);
         }
@@ -240,10 +248,16 @@ impl Calls {
         self.close_doors(cx, nat, dropped, out);
     }
 
-    /// Either side's session description says whether the media is held.
-    pub fn set_held(&mut self, now: Instant, call: CallId, held: bool) {
+    /// Either side's session description says whether it holds the media; with the answer it does,
+    /// if either of the two says so.
+    pub fn set_held(&mut self, now: Instant, call: CallId, cseq: u32, held: bool, answer: bool) {
         if let Some(entry) = self.calls.get_mut(call.0) {
-            entry.held = held;
+            if answer {
+                let offered = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq);
+                entry.held = held || offered.is_some_and(|(_, held)| held);
+            } else {
+                entry.held_by_offer = Some((cseq, held));
+            }
             entry.last_media = now;
         }
     }

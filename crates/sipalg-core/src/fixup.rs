@@ -329,7 +329,16 @@ impl Fixup<'_> {
         let (_, rule) = self.config.source_for(*local.ip())?;
         let global = rule.global;
         let known = self.nat.find_local(protocol, local);
+        // An identity that names a port of its own host gets the mapping that a contact later in the
+        // message would give it, so that it is the same when sent again.
+        let own_port = with_port && *local.ip() == self.host.local && !self.quoted;
         let mapping = match (reach, known) {
+            (Reach::Identity, None) if own_port => {
+                match self.nat.map(&mut self.cx, protocol, local, global) {
+                    Ok(mapping) => mapping,
+                    Err(_) => return Some((Becomes::Address(global), None)),
+                }
+            }
             (Reach::Identity, None) => return Some((Becomes::Address(global), None)),
             (Reach::Identity, Some(_)) if !with_port => {
                 return Some((Becomes::Address(global), None));

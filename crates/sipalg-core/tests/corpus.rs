@@ -80,7 +80,7 @@ fn over<T: Send>(samples: &[Sample], judge: impl Fn(usize, &Sample) -> T + Sync)
 fn fine_cut(nth: usize, sample: &Sample) -> usize {
     let length = sample.bytes.len();
     match sample.source.starts_with("protos") {
-        true if nth % 16 != 0 || length > 4096 => 1 + length / 32,
+        true if !nth.is_multiple_of(16) || length > 4096 => 1 + length / 32,
         _ => 1 + length / 8192,
     }
 }

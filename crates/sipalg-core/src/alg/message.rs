@@ -299,11 +299,11 @@ impl Alg {
         let session = &self.work.session;
         let described = !session.media.is_empty();
         if described && what.negotiates() {
-            calls.set_held(at.now, call, session.held());
             // An answer in a response, or in the ACK of a 2xx that offered, completes the exchange. One
             // in a provisional response does (RFC 3262 section 5), but another branch may still
             // accept a stream that it refuses.
             let answer = what.method == b"ACK" || what.status().is_some();
+            calls.set_held(at.now, call, what.cseq, session.held(), answer);
             let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {
