@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
-use crate::sip::uri::{self, HostPort};
+use crate::sip::uri::{self, HostPort, Target, Transport};
 use crate::sip::{Field, Index, Name, StartLine};
 use crate::spelling::{Family, Spelling, Spellings};
 use alloc::vec::Vec;
@@ -71,6 +71,8 @@ pub struct Fixup<'a> {
     pub host: Host,
     /// Where the message came from.
     pub from: Leg,
+    /// What it came by.
+    pub protocol: Protocol,
     /// The original texts of what was written in an unusual way.
     pub spellings: &'a mut Spellings,
     /// The conversation (Call-ID) that the message belongs to.
@@ -138,7 +140,8 @@ impl Fixup<'_> {
         if let Some(space) = memchr::memchr(b' ', text) {
             let agent = uri::trim(self.message, value.start + space..value.end);
             if let Some(host) = uri::host_port(self.message, agent) {
-                self.literal(&host, 5060, reach, Family::Other);
+                let transport = Transport::Unsaid;
+                self.literal(&Target { host, transport }, reach, Family::Other);
             }
         }
     }
@@ -180,7 +183,7 @@ impl Fixup<'_> {
     /// Fixes up the host of a URI; names the mapping that was used.
     fn uri(&mut self, span: Range<usize>, reach: Reach, family: Family) -> Option<MappingId> {
         let found = uri::uri_host(self.message, span)?;
-        self.literal(&found.host, found.default_port(), reach, family)
+        self.literal(&found, reach, family)
     }
 
     /// Fixes up a Via: its sent-by, and on the way in what a server wrote into `received` and
@@ -190,16 +193,16 @@ impl Fixup<'_> {
         let Some(via) = uri::via(message, value) else {
             return;
         };
-        let default = if via.secure { 5061 } else { 5060 };
-        if let Some(sent_by) = &via.sent_by {
-            self.literal(sent_by, default, Reach::Mapping, Family::Via);
+        let transport = via.transport;
+        if let Some(host) = via.sent_by {
+            self.literal(&Target { host, transport }, Reach::Mapping, Family::Via);
         }
         let (mut received, mut rport) = (None, None);
         for parameter in uri::parameters(message, via.parameters) {
             let value = parameter.value.clone();
             if parameter.is(message, b"maddr") {
                 if let Some(host) = uri::host_port(message, value) {
-                    self.literal(&host, default, Reach::Identity, Family::Via);
+                    self.literal(&Target { host, transport }, Reach::Identity, Family::Via);
                 }
             } else if parameter.is(message, b"received") {
                 received = uri::host_port(message, value);
@@ -208,11 +211,16 @@ impl Fixup<'_> {
             }
         }
         if let (Leg::Outside, Some(received)) = (self.from, received) {
-            self.source_as_seen(&received, rport);
+            self.source_as_seen(&received, rport, transport);
         }
     }
 
-    fn source_as_seen(&mut self, received: &HostPort, rport: Option<(Range<usize>, u64)>) {
+    fn source_as_seen(
+        &mut self,
+        received: &HostPort,
+        rport: Option<(Range<usize>, u64)>,
+        transport: Transport,
+    ) {
         let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
         let Some((span, port)) = port else {
             if received.address == self.host.global {
@@ -221,7 +229,7 @@ impl Fixup<'_> {
             return;
         };
         let global = SocketAddrV4::new(received.address, port);
-        let Some(local) = self.local_of(Protocol::Tcp, global) else {
+        let Some(local) = self.local_of(self.protocol_of(transport), global) else {
             return;
         };
         self.replace_address(received, *local.ip());
@@ -232,14 +240,10 @@ impl Fixup<'_> {
     }
 
     /// Fixes up one literal by the rule; names the mapping that was used.
-    fn literal(
-        &mut self,
-        host: &HostPort,
-        default: u16,
-        reach: Reach,
-        family: Family,
-    ) -> Option<MappingId> {
+    fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
         let reach = if self.quoted { Reach::Identity } else { reach };
+        let (host, default) = (&target.host, target.default_port());
+        let protocol = self.protocol_of(target.transport);
         let message = self.message;
         let old = message.get(host.span.clone()).unwrap_or_default();
         let endpoint = SocketAddrV4::new(host.address, host.port.unwrap_or(default));
@@ -247,14 +251,14 @@ impl Fixup<'_> {
             .spellings
             .original(self.conversation, self.from, family, old);
         let found = match self.from {
-            Leg::Inside => self.outward(endpoint, host.port.is_some(), reach),
-            Leg::Outside => self.inward(endpoint, host.port.is_some(), reach),
+            Leg::Inside => self.outward(protocol, endpoint, host.port.is_some(), reach),
+            Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),
         };
         let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
         let by_rule = found.and_then(|(becomes, _)| spelled(message, host, &becomes, default));
         let new = known.or(by_rule);
         if known.is_none() {
-            self.keep_spelling(host, default, reach, family, new.or_else(|| Text::of(old))?);
+            self.keep_spelling(target, reach, family, new.or_else(|| Text::of(old))?);
         }
         if let Some(new) = new
             && self.work.edits.replace(message, host.span.clone(), new)
@@ -267,21 +271,21 @@ impl Fixup<'_> {
     }
 
     /// Remembers what stood where `written` is now, if the rule alone would not bring it back.
-    fn keep_spelling(
-        &mut self,
-        host: &HostPort,
-        default: u16,
-        reach: Reach,
-        family: Family,
-        written: Text,
-    ) {
+    fn keep_spelling(&mut self, target: &Target, reach: Reach, family: Family, written: Text) {
+        let (host, default) = (&target.host, target.default_port());
+        let protocol = self.protocol_of(target.transport);
         let old = self.message.get(host.span.clone()).unwrap_or_default();
         let back = uri::host_port(written.as_bytes(), 0..written.as_bytes().len());
         let returned = back.and_then(|back| {
             let endpoint = SocketAddrV4::new(back.address, back.port.unwrap_or(default));
             let becomes = match self.from {
-                Leg::Inside => self.inward(endpoint, back.port.is_some(), reach)?.0,
-                Leg::Outside => self.outward_known(endpoint, back.port.is_some(), reach)?,
+                Leg::Inside => {
+                    self.inward(protocol, endpoint, back.port.is_some(), reach)?
+                        .0
+                }
+                Leg::Outside => {
+                    self.outward_known(protocol, endpoint, back.port.is_some(), reach)?
+                }
             };
             spelled(written.as_bytes(), &back, &becomes, default)
         });
@@ -299,11 +303,17 @@ impl Fixup<'_> {
     }
 
     /// What an inside local becomes on its way out, without making a mapping.
-    fn outward_known(&self, local: SocketAddrV4, with_port: bool, reach: Reach) -> Option<Becomes> {
+    fn outward_known(
+        &self,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        with_port: bool,
+        reach: Reach,
+    ) -> Option<Becomes> {
         let (_, rule) = self.config.source_for(*local.ip())?;
         let known = self
             .nat
-            .find_local(Protocol::Tcp, local)
+            .find_local(protocol, local)
             .filter(|_| with_port || reach != Reach::Identity);
         match known.and_then(|known| self.nat.get(known)) {
             Some(mapping) => Some(Becomes::Endpoint(mapping.global)),
@@ -313,13 +323,14 @@ impl Fixup<'_> {
 
     fn outward(
         &mut self,
+        protocol: Protocol,
         local: SocketAddrV4,
         with_port: bool,
         reach: Reach,
     ) -> Option<(Becomes, Option<MappingId>)> {
         let (_, rule) = self.config.source_for(*local.ip())?;
         let global = rule.global;
-        let known = self.nat.find_local(Protocol::Tcp, local);
+        let known = self.nat.find_local(protocol, local);
         let mapping = match (reach, known) {
             (Reach::Identity, None) => return Some((Becomes::Address(global), None)),
             (Reach::Identity, Some(_)) if !with_port => {
@@ -332,10 +343,10 @@ impl Fixup<'_> {
                 return None;
             }
             (Reach::Door | Reach::Mapping, _) => {
-                match self.nat.map(&mut self.cx, Protocol::Tcp, local, global) {
+                match self.nat.map(&mut self.cx, protocol, local, global) {
                     Ok(mapping) => mapping,
                     Err(_) => {
-                        self.out_of_ports(Protocol::Tcp, local);
+                        self.out_of_ports(protocol, local);
                         return None;
                     }
                 }
@@ -346,7 +357,8 @@ impl Fixup<'_> {
     }
 
     fn inward(
-        &mut self,
+        &self,
+        protocol: Protocol,
         global: SocketAddrV4,
         with_port: bool,
         reach: Reach,
@@ -360,7 +372,7 @@ impl Fixup<'_> {
             return None;
         }
         if (with_port || reach != Reach::Identity)
-            && let Some(mapping) = self.nat.find_global(Protocol::Tcp, global)
+            && let Some(mapping) = self.nat.find_global(protocol, global)
         {
             let local = self.nat.get(mapping)?.local;
             return Some((Becomes::Endpoint(local), Some(mapping)));
@@ -380,6 +392,15 @@ impl Fixup<'_> {
                 SocketAddrV4::new(host.address, port),
                 SocketAddrV4::new(address, port),
             );
+        }
+    }
+
+    /// The protocol of a transport; that of the flow, where nothing is said.
+    fn protocol_of(&self, transport: Transport) -> Protocol {
+        match transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp | Transport::Tls => Protocol::Tcp,
+            Transport::Unsaid => self.protocol,
         }
     }
 

@@ -656,3 +656,43 @@ fn a_multipart_body_is_fixed_up_in_its_parts_with_true_lengths() {
     );
     assert_eq!(world.doors(DoorKind::Media).len(), 2);
 }
+
+#[test]
+fn datagrams_go_through_the_same_translator_with_mappings_of_their_own() {
+    let mut world = World::new();
+    let tcp = world.connect(PHONE, SERVER);
+    world.say(tcp, Inside, REGISTER);
+    let opened = world
+        .alg
+        .open_datagrams(world.now, at("192.168.122.4:5060"), at(SERVER))
+        .unwrap();
+    assert_eq!(
+        opened.source,
+        at("10.1.1.1:5060"),
+        "the TCP mapping of that port is another's"
+    );
+    let register = REGISTER
+        .replace("192.168.122.3", "192.168.122.4")
+        .replace("TCP", "UDP")
+        .replace(";transport=tcp", "");
+    world.alg.datagram(
+        world.now,
+        opened.flow,
+        Inside,
+        register.as_bytes(),
+        &mut world.out,
+    );
+    let sent = String::from_utf8(std::mem::take(&mut world.out.bytes)).unwrap();
+    assert_eq!(
+        sent,
+        register.replace("192.168.122.4:5060", "10.1.1.1:5060")
+    );
+    world.alg.datagram(
+        world.now,
+        opened.flow,
+        Inside,
+        b"\0 not SIP 192.168.122.4",
+        &mut world.out,
+    );
+    assert_eq!(world.out.bytes, b"\0 not SIP 192.168.122.4");
+}

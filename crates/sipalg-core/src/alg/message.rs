@@ -1,18 +1,17 @@
 //! One whole message: what it is, its fixup, and what it does to calls and registrations.
 
-use super::{Alg, context};
+use super::{Alg, Passage, context};
 use crate::addr::Leg;
 use crate::body::Part;
 use crate::call::{CallId, Calls, Described};
 use crate::event::{Event, MessageKind};
 use crate::fixup::edit::Text;
-use crate::fixup::{Fixup, Host, expires_of};
+use crate::fixup::{Fixup, expires_of};
 use crate::frame::Message;
 use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
 use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
-use crate::time::Instant;
 use alloc::string::String;
 use core::ops::Range;
 use core::time::Duration;
@@ -79,17 +78,10 @@ impl<'a> What<'a> {
 
 impl Alg {
     /// Fixes up one message and appends it to `out`.
-    pub(super) fn message(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn message(&mut self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         self.counters.messages += 1;
         self.counters.length_missing += u64::from(message.length_missing);
-        let Some(mut what) = What::read(from, message) else {
+        let Some(mut what) = What::read(at.from, message) else {
             out.bytes.extend_from_slice(message.bytes);
             return;
         };
@@ -103,57 +95,41 @@ impl Alg {
         self.work.contacts.clear();
         // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
         // tell the truth.
-        what.opened = self.register_response(now, host, from, &what, message, out);
-        let call = self.call_of(now, host, from, &what);
-        self.headers(now, host, from, &what, message, out);
+        what.opened = self.register_response(at, &what, message, out);
+        let call = self.call_of(at, &what);
+        self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
-        if owner.is_some() || from == Leg::Outside || !what.negotiates() {
-            self.body(now, host, from, owner, message, out);
+        if owner.is_some() || at.from == Leg::Outside || !what.negotiates() {
+            self.body(at, owner, message, out);
         }
         self.content_length(message);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
-        self.register_request(now, host, from, &what, message);
+        self.register_request(at, &what, message);
         if let Some(call) = call {
-            self.call_effects(now, from, call, &what, message, out);
+            self.call_effects(at, call, &what, message, out);
         }
     }
 
     /// Between two inside hosts only the Request-URI is turned to the inside local: their own
     /// addresses are good for each other, and what they send each other need not pass here again.
-    pub(super) fn hairpin_message(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn hairpin_message(&mut self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         self.counters.messages += 1;
         self.work.edits.clear();
         let line = message.index.start_line.clone();
         if let (Leg::Outside, Some(StartLine::Request { uri, .. })) =
-            (from, StartLine::parse(message.bytes, line))
+            (at.from, StartLine::parse(message.bytes, line))
         {
-            self.fixup(now, host, from, message.bytes, out)
-                .request_uri(uri);
+            self.fixup(at, message.bytes, out).request_uri(uri);
         }
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
     }
 
-    fn headers(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        what: &What<'_>,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    fn headers(&mut self, at: Passage, what: &What<'_>, message: &Message<'_>, out: &mut Outbox) {
         let register = what.method == b"REGISTER";
-        let conversation = self.calls.conversation(what.call_id, host.local);
-        let mut fixup = self.fixup(now, host, from, message.bytes, out);
+        let conversation = self.calls.conversation(what.call_id, at.host.local);
+        let mut fixup = self.fixup(at, message.bytes, out);
         fixup.conversation = conversation;
         let session = fixup.session();
         fixup.out.event(|| Event::Processing {
@@ -180,18 +156,10 @@ impl Alg {
         }
     }
 
-    fn body(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        call: Option<CallId>,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    fn body(&mut self, at: Passage, call: Option<CallId>, message: &Message<'_>, out: &mut Outbox) {
         let current = call.map_or_else(Default::default, |call| self.calls.current(call).to_vec());
         let parts = core::mem::take(&mut self.work.parts.list);
-        let mut fixup = self.fixup(now, host, from, message.bytes, out);
+        let mut fixup = self.fixup(at, message.bytes, out);
         fixup.quoted = call.is_none();
         for part in &parts {
             match part {
@@ -202,20 +170,14 @@ impl Alg {
         self.work.parts.list = parts;
     }
 
-    fn fixup<'a>(
-        &'a mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        message: &'a [u8],
-        out: &'a mut Outbox,
-    ) -> Fixup<'a> {
+    fn fixup<'a>(&'a mut self, at: Passage, message: &'a [u8], out: &'a mut Outbox) -> Fixup<'a> {
         Fixup {
-            cx: context!(self, now),
+            cx: context!(self, at.now),
             nat: &mut self.nat,
             config: &self.config,
-            host,
-            from,
+            host: at.host,
+            from: at.from,
+            protocol: at.protocol,
             spellings: &mut self.spellings,
             conversation: 0,
             quoted: false,
@@ -255,15 +217,8 @@ impl Alg {
 
 /// Registrations and calls.
 impl Alg {
-    fn register_request(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        what: &What<'_>,
-        message: &Message<'_>,
-    ) {
-        if from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
+    fn register_request(&mut self, at: Passage, what: &What<'_>, message: &Message<'_>) {
+        if at.from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
             return;
         }
         let first = |name| message.index.first(message.bytes, name);
@@ -275,16 +230,14 @@ impl Alg {
             all: first(Name::Contact) == Some(b"*"),
             expires: first(Name::Expires).and_then(parse_decimal),
         };
-        let mut cx = context!(self, now);
+        let mut cx = context!(self, at.now);
         self.registrations
-            .request(&mut cx, &mut self.nat, host.local, &request);
+            .request(&mut cx, &mut self.nat, at.host.local, &request);
     }
 
     fn register_response(
         &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
+        at: Passage,
         what: &What<'_>,
         message: &Message<'_>,
         out: &mut Outbox,
@@ -292,7 +245,7 @@ impl Alg {
         let Some(status @ 200..) = what.status() else {
             return false;
         };
-        if from != Leg::Outside || what.method != b"REGISTER" {
+        if at.from != Leg::Outside || what.method != b"REGISTER" {
             return false;
         }
         let response = Response {
@@ -301,14 +254,14 @@ impl Alg {
             message: message.bytes,
             index: message.index,
         };
-        let mut cx = context!(self, now);
+        let mut cx = context!(self, at.now);
         self.registrations
-            .response(&mut cx, &mut self.nat, host.local, &response, out)
+            .response(&mut cx, &mut self.nat, at.host.local, &response, out)
     }
 
     /// The call that the message belongs to. One begins when its inside host sends or answers a
     /// request that makes a dialog, or describes its media; what comes from outside begins none.
-    fn call_of(&mut self, now: Instant, host: Host, from: Leg, what: &What<'_>) -> Option<CallId> {
+    fn call_of(&mut self, at: Passage, what: &What<'_>) -> Option<CallId> {
         if what.call_id.is_empty() {
             return None;
         }
@@ -317,32 +270,32 @@ impl Alg {
             Some(status) => (101..300).contains(&status),
         };
         let described = || what.negotiates() && self.work.parts.describe();
-        let ours = from == Leg::Inside && asks && (what.makes_dialog() || described());
+        let ours = at.from == Leg::Inside && asks && (what.makes_dialog() || described());
         if !ours {
-            return self.calls.find(what.call_id, host.local);
+            return self.calls.find(what.call_id, at.host.local);
         }
-        let mut cx = context!(self, now);
-        self.calls.find_or_make(&mut cx, what.call_id, host.local)
+        let mut cx = context!(self, at.now);
+        self.calls
+            .find_or_make(&mut cx, what.call_id, at.host.local)
     }
 
     fn call_effects(
         &mut self,
-        now: Instant,
-        from: Leg,
+        at: Passage,
         call: CallId,
         what: &What<'_>,
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        let mut cx = context!(self, now);
+        let mut cx = context!(self, at.now);
         let (calls, nat) = (&mut self.calls, &mut self.nat);
         let session = &self.work.session;
         let described = !session.media.is_empty();
         if described && what.negotiates() {
-            calls.set_held(now, call, session.held());
+            calls.set_held(at.now, call, session.held());
             // An answer in a 2xx, or in the ACK of a 2xx that offered, completes the exchange.
             let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
-            match from {
+            match at.from {
                 Leg::Inside => {
                     let described = Described {
                         cseq: what.cseq,
@@ -366,7 +319,7 @@ impl Alg {
         }
         // UPDATE may move the target of a dialog too (RFC 3311 section 5.1).
         let target = what.makes_dialog() || what.method == b"UPDATE";
-        if let (Leg::Inside, true, Some(contact)) = (from, target, self.work.contacts.first()) {
+        if let (Leg::Inside, true, Some(contact)) = (at.from, target, self.work.contacts.first()) {
             calls.set_contact(&mut cx, nat, call, contact.mapping, out);
         }
         match (what.method, what.status()) {

@@ -14,7 +14,7 @@ const DISCARD: u16 = 9;
 
 impl Fixup<'_> {
     /// A session description at `span`. `current` are the doors that its sender has already: a held
-    /// stream keeps them. Leaves what it read in [`Work::session`].
+    /// stream keeps them. Leaves what it read in the work's session.
     pub fn session_description(&mut self, span: Range<usize>, current: &[(u16, MappingId)]) {
         let mut session = core::mem::take(&mut self.work.session);
         let body = self.message.get(span.clone()).unwrap_or_default();

@@ -1,7 +1,9 @@
 //! Which media door leads where, and what an operation on a door means for the kernel's sets.
 
 use super::Plan;
-use super::ruleset::{MEDIA_DN, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE};
+use super::ruleset::{
+    MEDIA_DN, MEDIA_GLOBAL, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE,
+};
 use crate::netlink::Message;
 use crate::netlink::nft::{
     Set, SetKind, add_element, add_key, address_port, delete_element, destroy_element,
@@ -70,6 +72,11 @@ impl Doors {
             interfaces: sources.map(|s| (s.global, s.interface.clone())).collect(),
             ..Doors::default()
         }
+    }
+
+    /// How elements live longer.
+    pub(super) fn elements(&self) -> Elements {
+        self.elements
     }
 
     /// Carries out `ops` here and says what the kernel must do.
@@ -181,6 +188,7 @@ impl Doors {
         };
         let mut elements = vec![
             element(&MEDIA_DN, &global, Some(local)),
+            element(&MEDIA_GLOBAL, &global, None),
             element(&MEDIA_SN, &local, Some(global)),
             element(&MEDIA_IN, &local, None),
             element(&MEDIA_OUT, &local, None),

@@ -1,0 +1,218 @@
+//! Every message of the corpora through framer and translator: nothing panics, nothing that is not
+//! ours changes, and any cut gives the same.
+#![allow(clippy::unwrap_used)]
+
+mod samples;
+mod script;
+mod skeleton;
+mod world;
+
+use samples::Sample;
+use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
+use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
+use sipalg_core::counters::Counters;
+use sipalg_core::{Alg, Config, DoorOp, Instant, Leg, Outbox};
+use std::collections::BTreeMap;
+
+/// A rule that translates the inside hosts that match, to `global`.
+fn config(address: Ipv4Addr, wildcard: Ipv4Addr, global: Ipv4Addr) -> Config {
+    let entry = AccessEntry {
+        permit: true,
+        address,
+        wildcard,
+    };
+    let list = AccessList {
+        name: "1".into(),
+        entries: vec![entry],
+    };
+    Config {
+        sources: vec![SourceRule { list, global }],
+        ..Config::default()
+    }
+}
+
+/// What came of a sample.
+struct Outcome {
+    bytes: Vec<u8>,
+    doors: Vec<DoorOp>,
+    counters: Counters,
+}
+
+/// Feeds a sample on leg `from` of a connection of `host`, in pieces of at most `cut` bytes.
+fn feed(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8], cut: usize) -> Outcome {
+    let mut alg = Alg::new(config.clone(), 1);
+    let now = Instant::from_micros(1);
+    let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
+    let opened = alg
+        .open(now, SocketAddrV4::new(host, 40001), server)
+        .unwrap();
+    let mut out = Outbox::default();
+    for part in bytes.chunks(cut.max(1)) {
+        alg.stream(now, opened.flow, from, part, &mut out);
+    }
+    alg.end_of_stream(now, opened.flow, from, &mut out);
+    Outcome {
+        bytes: out.bytes,
+        doors: out.doors,
+        counters: alg.counters(),
+    }
+}
+
+/// Runs `judge` over all samples on two threads, and collects what it says.
+fn over<T: Send>(samples: &[Sample], judge: impl Fn(&Sample) -> T + Sync) -> Vec<T> {
+    let half = samples.len().div_ceil(2).max(1);
+    let all = |part: &[Sample]| part.iter().map(&judge).collect::<Vec<T>>();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = samples
+            .chunks(half)
+            .map(|part| scope.spawn(move || all(part)))
+            .collect();
+        let results = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap());
+        results.collect()
+    })
+}
+
+/// One byte at a time, but in no more than some hundred pieces of a long sample.
+fn fine_cut(sample: &Sample) -> usize {
+    1 + sample.bytes.len() / 1500
+}
+
+#[test]
+fn where_nothing_is_ours_every_byte_passes_and_no_door_moves() {
+    let samples = samples::all();
+    // A host and its inside global that no message knows.
+    let host = Ipv4Addr::new(100, 127, 254, 3);
+    let config = config(host, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(100, 127, 253, 1));
+    over(&samples, |sample| {
+        for from in [Leg::Inside, Leg::Outside] {
+            let outcome = feed(&config, host, from, &sample.bytes, usize::MAX);
+            assert!(outcome.bytes == sample.bytes, "{} {from:?}", sample.name);
+            assert_eq!(outcome.doors, [], "{} {from:?}", sample.name);
+            assert_eq!(outcome.counters.messages_changed, 0, "{}", sample.name);
+        }
+    });
+}
+
+/// A line of the table.
+#[derive(Default)]
+struct Row {
+    samples: usize,
+    bytes: usize,
+    messages: u64,
+    changed_out: u64,
+    changed_in: u64,
+    demoted: u64,
+    doors: u64,
+}
+
+#[test]
+fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
+    let samples = samples::all();
+    let everyone = Ipv4Addr::new(255, 255, 255, 255);
+    let rows = over(&samples, |sample| {
+        // The first address of the message is the phone's going out, and the gateway's coming in.
+        let first =
+            skeleton::first_address(&sample.bytes).unwrap_or(Ipv4Addr::new(192, 168, 122, 3));
+        let mut row = Row {
+            samples: 1,
+            bytes: sample.bytes.len(),
+            ..Row::default()
+        };
+        for from in [Leg::Inside, Leg::Outside] {
+            let (host, global) = match from {
+                Leg::Inside => (first, Ipv4Addr::new(100, 127, 253, 1)),
+                Leg::Outside => (Ipv4Addr::new(100, 127, 254, 3), first),
+            };
+            let config = config(host, everyone, global);
+            let whole = feed(&config, host, from, &sample.bytes, usize::MAX);
+            skeleton::same(&sample.bytes, &whole.bytes)
+                .unwrap_or_else(|line| panic!("{} {from:?}: {line}", sample.name));
+            let cut = feed(&config, host, from, &sample.bytes, fine_cut(sample));
+            assert!(cut.bytes == whole.bytes, "{} {from:?} cut", sample.name);
+            assert_eq!(cut.doors, whole.doors, "{} {from:?} cut", sample.name);
+            let again = feed(&config, host, from, &whole.bytes, usize::MAX);
+            assert_eq!(
+                again.counters.messages, whole.counters.messages,
+                "{}",
+                sample.name
+            );
+            assert_eq!(
+                again.counters.demoted, whole.counters.demoted,
+                "{}",
+                sample.name
+            );
+            match from {
+                Leg::Inside => row.changed_out += whole.counters.messages_changed,
+                Leg::Outside => row.changed_in += whole.counters.messages_changed,
+            }
+            row.doors += whole.counters.doors_opened;
+            row.messages = whole.counters.messages;
+            row.demoted = whole.counters.demoted;
+        }
+        row
+    });
+    let mut table: BTreeMap<&str, Row> = BTreeMap::new();
+    for (sample, row) in samples.iter().zip(rows) {
+        let sum = table.entry(&sample.source).or_default();
+        sum.samples += row.samples;
+        sum.bytes += row.bytes;
+        sum.messages += row.messages;
+        sum.changed_out += row.changed_out;
+        sum.changed_in += row.changed_in;
+        sum.demoted += row.demoted;
+        sum.doors += row.doors;
+    }
+    println!(
+        "{:<24}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>8}",
+        "source", "samples", "bytes", "messages", "out", "in", "demoted", "doors"
+    );
+    for (source, row) in &table {
+        println!(
+            "{source:<24}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>8}",
+            row.samples,
+            row.bytes,
+            row.messages,
+            row.changed_out,
+            row.changed_in,
+            row.demoted,
+            row.doors
+        );
+    }
+    let changed: u64 = table.values().map(|row| row.changed_out).sum();
+    assert!(changed > 100, "the fixup changed only {changed} messages");
+}
+
+/// RFC 4475 sections 3.1.2.2 and 3.1.2.3: a length that is negative or more than there is.
+#[test]
+fn torture_messages_that_cannot_be_framed_pass_unchanged() {
+    let samples = samples::all();
+    let everyone = Ipv4Addr::new(255, 255, 255, 255);
+    let unframed = samples.iter().filter(|sample| {
+        let name = sample.name.rsplit('/').next().unwrap_or_default();
+        matches!(name, "ncl.dat" | "clerr.dat") || name.starts_with("framing-length-")
+    });
+    let mut seen = 0;
+    for sample in unframed {
+        let host =
+            skeleton::first_address(&sample.bytes).unwrap_or(Ipv4Addr::new(192, 168, 122, 3));
+        let config = config(host, everyone, Ipv4Addr::new(100, 127, 253, 1));
+        let last = sample
+            .bytes
+            .windows(8)
+            .rposition(|window| window == b" SIP/2.0");
+        let outcome = feed(&config, host, Leg::Inside, &sample.bytes, usize::MAX);
+        if sample.source == "golden" {
+            assert!(
+                outcome.counters.demoted == 1 || last.is_some(),
+                "{}",
+                sample.name
+            );
+        } else {
+            assert!(outcome.bytes == sample.bytes, "{}", sample.name);
+        }
+        seen += 1;
+    }
+    assert!(seen >= 2, "no such message in the corpus");
+}
