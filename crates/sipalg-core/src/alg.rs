@@ -69,9 +69,21 @@ pub struct MappingView {
     pub door: Option<Door>,
 }
 
-/// One connection through the gateway.
+/// Where a message passes, and when.
+#[derive(Clone, Copy, Debug)]
+struct Passage {
+    now: Instant,
+    /// The inside host of its flow.
+    host: Host,
+    from: Leg,
+    /// What carries it.
+    protocol: Protocol,
+}
+
+/// One connection, or the datagrams between two addresses, through the gateway.
 #[derive(Debug)]
 struct Flow {
+    protocol: Protocol,
     host: Host,
     /// The inside host's own end, if its source is mapped; released with the flow.
     mapping: Option<MappingId>,
@@ -83,6 +95,15 @@ struct Flow {
 }
 
 impl Flow {
+    fn passage(&self, now: Instant, from: Leg) -> Passage {
+        Passage {
+            now,
+            host: self.host,
+            from,
+            protocol: self.protocol,
+        }
+    }
+
     fn framer(&mut self, from: Leg) -> &mut Framer {
         match from {
             Leg::Inside => &mut self.from_inside,
@@ -151,27 +172,21 @@ impl Alg {
         peer: SocketAddrV4,
         destination: SocketAddrV4,
     ) -> Result<Opened, Refusal> {
-        let opened = if let Some(local) = self.signalling_target(destination) {
-            self.open_inward(now, peer, local)
-        } else if self.config.permits(*peer.ip()) {
-            self.open_outward(now, peer, destination)
-        } else if self.config.permits(*destination.ip()) {
-            self.open_inward(now, peer, destination)
-        } else if self
-            .config
-            .sources
-            .iter()
-            .any(|rule| rule.global == *destination.ip())
-        {
-            Err(Refusal::NoDoor)
-        } else {
-            Err(Refusal::NotTranslated)
-        };
-        match opened {
-            Ok(_) => self.counters.flows += 1,
-            Err(_) => self.counters.no_target += 1,
-        }
-        opened
+        self.open_over(now, Protocol::Tcp, peer, destination)
+    }
+
+    /// The same for datagrams between two addresses; they go through
+    /// [`datagram`](Self::datagram).
+    ///
+    /// # Errors
+    /// The datagrams must be dropped; nothing is kept.
+    pub fn open_datagrams(
+        &mut self,
+        now: Instant,
+        peer: SocketAddrV4,
+        destination: SocketAddrV4,
+    ) -> Result<Opened, Refusal> {
+        self.open_over(now, Protocol::Udp, peer, destination)
     }
 
     /// The gateway itself uses the global port that `flow` was given: bars it, and gives another
@@ -202,6 +217,35 @@ impl Alg {
         self.counters.bytes_out += (out.bytes.len() - before) as u64;
     }
 
+    /// A datagram came in on leg `from`; appends what the other leg must carry to `out`. What is no
+    /// whole SIP message passes unchanged, and decides nothing about those that follow.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        from: Leg,
+        bytes: &[u8],
+        out: &mut Outbox,
+    ) {
+        self.counters.bytes_in += bytes.len() as u64;
+        let before = out.bytes.len();
+        let found = self.flows.get(flow.0).filter(|_| self.config.fixup);
+        let passage = found.map(|flow| (flow.passage(now, from), flow.hairpin));
+        let mut scan = core::mem::take(&mut self.scan);
+        let limits = self.config.limits;
+        let message = crate::frame::datagram(bytes, &limits, &mut scan);
+        if let (Some((at, hairpin)), Some(message)) = (passage, message) {
+            framed_events(out, &message, 1);
+            self.pass(at, hairpin, &message, out);
+            let rest = bytes.get(message.bytes.len()..);
+            out.bytes.extend_from_slice(rest.unwrap_or_default());
+        } else {
+            out.bytes.extend_from_slice(bytes);
+        }
+        self.scan = scan;
+        self.counters.bytes_out += (out.bytes.len() - before) as u64;
+    }
+
     /// Leg `from` will send no more; releases what was held back of an incomplete message.
     pub fn end_of_stream(&mut self, _now: Instant, flow: FlowId, from: Leg, out: &mut Outbox) {
         if let Some(flow) = self.flows.get_mut(flow.0) {
@@ -220,19 +264,50 @@ impl Alg {
         }
     }
 
+    fn open_over(
+        &mut self,
+        now: Instant,
+        over: Protocol,
+        peer: SocketAddrV4,
+        destination: SocketAddrV4,
+    ) -> Result<Opened, Refusal> {
+        let opened = if let Some(local) = self.target(over, destination) {
+            self.open_inward(now, over, peer, local)
+        } else if self.config.permits(*peer.ip()) {
+            self.open_outward(now, over, peer, destination)
+        } else if self.config.permits(*destination.ip()) {
+            self.open_inward(now, over, peer, destination)
+        } else if self
+            .config
+            .sources
+            .iter()
+            .any(|rule| rule.global == *destination.ip())
+        {
+            Err(Refusal::NoDoor)
+        } else {
+            Err(Refusal::NotTranslated)
+        };
+        match opened {
+            Ok(_) => self.counters.flows += 1,
+            Err(_) => self.counters.no_target += 1,
+        }
+        opened
+    }
+
     fn open_outward(
         &mut self,
         now: Instant,
+        over: Protocol,
         inside: SocketAddrV4,
         outside: SocketAddrV4,
     ) -> Result<Opened, Refusal> {
-        let (mapping, rule) = self.map_source(now, inside)?;
+        let (mapping, rule) = self.map_source(now, over, inside)?;
         let source = self
             .nat
             .get(mapping)
             .map(|m| m.global)
             .ok_or(Refusal::Exhausted)?;
-        let flow = self.add_flow(*inside.ip(), *source.ip(), Some(mapping), false);
+        let flow = self.add_flow(over, *inside.ip(), *source.ip(), Some(mapping), false);
         Ok(Opened {
             flow,
             source,
@@ -247,6 +322,7 @@ impl Alg {
     fn open_inward(
         &mut self,
         now: Instant,
+        over: Protocol,
         peer: SocketAddrV4,
         inside: SocketAddrV4,
     ) -> Result<Opened, Refusal> {
@@ -256,7 +332,7 @@ impl Alg {
             .ok_or(Refusal::NotTranslated)?;
         let global = source_rule.global;
         let (mapping, source) = if self.config.permits(*peer.ip()) {
-            let (mapping, _) = self.map_source(now, peer)?;
+            let (mapping, _) = self.map_source(now, over, peer)?;
             (
                 Some(mapping),
                 self.nat.get(mapping).map(|m| m.global).unwrap_or(peer),
@@ -264,7 +340,7 @@ impl Alg {
         } else {
             (None, peer)
         };
-        let flow = self.add_flow(*inside.ip(), global, mapping, mapping.is_some());
+        let flow = self.add_flow(over, *inside.ip(), global, mapping, mapping.is_some());
         Ok(Opened {
             flow,
             source,
@@ -277,6 +353,7 @@ impl Alg {
     fn map_source(
         &mut self,
         now: Instant,
+        over: Protocol,
         inside: SocketAddrV4,
     ) -> Result<(MappingId, usize), Refusal> {
         let (rule, source) = self
@@ -287,7 +364,7 @@ impl Alg {
         let mut cx = context!(self, now);
         let mapping = self
             .nat
-            .map(&mut cx, Protocol::Tcp, inside, global)
+            .map(&mut cx, over, inside, global)
             .map_err(|_| Refusal::Exhausted)?;
         self.nat.hold(&mut cx, mapping);
         Ok((mapping, rule))
@@ -295,12 +372,14 @@ impl Alg {
 
     fn add_flow(
         &mut self,
+        protocol: Protocol,
         local: Ipv4Addr,
         global: Ipv4Addr,
         mapping: Option<MappingId>,
         hairpin: bool,
     ) -> FlowId {
         FlowId(self.flows.insert(Flow {
+            protocol,
             host: Host { local, global },
             mapping,
             from_inside: Framer::default(),
@@ -310,12 +389,26 @@ impl Alg {
         }))
     }
 
+    fn pass(
+        &mut self,
+        at: Passage,
+        hairpin: bool,
+        message: &crate::frame::Message<'_>,
+        out: &mut Outbox,
+    ) {
+        if hairpin {
+            self.hairpin_message(at, message, out);
+        } else {
+            self.message(at, message, out);
+        }
+    }
+
     fn feed(&mut self, now: Instant, id: FlowId, from: Leg, bytes: &[u8], out: &mut Outbox) {
         let Some(flow) = self.flows.get_mut(id.0).filter(|_| self.config.fixup) else {
             out.bytes.extend_from_slice(bytes);
             return;
         };
-        let (host, hairpin) = (flow.host, flow.hairpin);
+        let (at, hairpin) = (flow.passage(now, from), flow.hairpin);
         let mut framer = core::mem::take(flow.framer(from));
         if flow.demoted {
             framer.demote();
@@ -331,11 +424,7 @@ impl Alg {
             Piece::Message(message) => {
                 whole += 1;
                 framed_events(out, &message, whole);
-                if hairpin {
-                    self.hairpin_message(now, host, from, &message, out);
-                } else {
-                    self.message(now, host, from, &message, out);
-                }
+                self.pass(at, hairpin, &message, out);
             }
             Piece::Oversize { bytes, first } => {
                 self.counters.body_too_long += u64::from(first);
@@ -379,7 +468,7 @@ impl Alg {
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
-            self.calls.media_seen(now, mapping);
+            self.nat.touch(now, mapping);
         }
     }
 
@@ -421,9 +510,13 @@ impl Alg {
         &self.config
     }
 
-    /// Where a live signalling door leads.
+    /// Where a live signalling door for TCP leads.
     pub fn signalling_target(&self, global: SocketAddrV4) -> Option<SocketAddrV4> {
-        let mapping = self.nat.find_global(Protocol::Tcp, global)?;
+        self.target(Protocol::Tcp, global)
+    }
+
+    fn target(&self, over: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
+        let mapping = self.nat.find_global(over, global)?;
         self.nat.door(mapping).map(|door| door.inside_local)
     }
 

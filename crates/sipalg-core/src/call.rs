@@ -2,7 +2,8 @@
 //!
 //! A call is known by its Call-ID and the inside host it runs over: many calls share a connection,
 //! and a call may outlive one. It owns the media doors of its inside host's latest session
-//! description (offer and answer: RFC 3264), and the signalling door of its contact once answered.
+//! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
+//! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
 use crate::addr::Ipv4Addr;
 use crate::door::DoorKind;
@@ -13,6 +14,7 @@ use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
@@ -44,24 +46,40 @@ pub struct Call {
     current: MediaDoors,
     /// The doors of an offer that is not answered yet, and its CSeq.
     offered: Option<(u32, MediaDoors)>,
-    contact: Option<MappingId>,
-    contact_open: bool,
-    answered: bool,
+    /// Where requests of its dialogs come to: its contact, and its own Record-Route.
+    contacts: Vec<MappingId>,
+    /// The dialogs that the INVITE has made, by the hash of the outside's tag: a fork makes several
+    /// (RFC 3261 section 12.1), and the call lasts as long as one does.
+    dialogs: Vec<u64>,
+    /// Until when a subscription lasts.
+    subscribed: Option<Instant>,
     held: bool,
+    /// Whether the offer with that CSeq would hold the media.
+    held_by_offer: Option<(u32, bool)>,
     /// Being ended: by a BYE that waits for its answer, or a CANCEL.
     ending: bool,
     last_media: Instant,
     armed: Armed,
 }
 
+/// Forks of one INVITE that are told apart.
+const MOST_DIALOGS: usize = 16;
+
 /// The calls.
 #[derive(Debug)]
 pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
-    /// Which calls a media mapping belongs to, to find them when packets are seen.
-    by_door: HashMap<MappingId, CallId, FixedState>,
     state: FixedState,
+}
+
+impl Call {
+    /// The mappings of its media, in use or offered.
+    fn media(&self) -> impl Iterator<Item = MappingId> {
+        let offered = self.offered.iter().flat_map(|(_, doors)| doors);
+        let all = self.current.iter().chain(offered);
+        all.map(|(_, mapping)| *mapping)
+    }
 }
 
 impl Calls {
@@ -71,7 +89,6 @@ impl Calls {
         Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
-            by_door: HashMap::with_hasher(state.clone()),
             state,
         }
     }
@@ -121,17 +138,18 @@ impl Calls {
             host,
             current: MediaDoors::new(),
             offered: None,
-            contact: None,
-            contact_open: false,
-            answered: false,
+            contacts: Vec::new(),
+            dialogs: Vec::new(),
+            subscribed: None,
             held: false,
+            held_by_offer: None,
             ending: false,
             last_media: cx.now,
             armed: None,
         }));
         self.by_key.insert(key, call);
         cx.counters.calls += 1;
-        self.arm(cx, call, cx.lifetimes.call_setup);
+        self.arm(cx, call, cx.lifetimes.transaction);
         Some(call)
     }
 
@@ -157,7 +175,6 @@ impl Calls {
         } = described;
         for (_, mapping) in &doors {
             nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
-            self.by_door.insert(*mapping, call);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
@@ -181,9 +198,14 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0)
-            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
-        {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        // Where the answer did not say whether it holds, the offer does.
+        if let Some((_, held)) = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq) {
+            entry.held = held;
+        }
+        if let Some((_, doors)) = entry.offered.take_if(|(offer, _)| *offer == cseq) {
             let before = core::mem::replace(&mut entry.current, doors);
             self.close_doors(cx, nat, before, out);
         }
@@ -226,88 +248,180 @@ impl Calls {
         self.close_doors(cx, nat, dropped, out);
     }
 
-    /// Either side's session description says whether the media is held.
-    pub fn set_held(&mut self, now: Instant, call: CallId, held: bool) {
+    /// Either side's session description says whether it holds the media; with the answer it does,
+    /// if either of the two says so.
+    pub fn set_held(&mut self, now: Instant, call: CallId, cseq: u32, held: bool, answer: bool) {
         if let Some(entry) = self.calls.get_mut(call.0) {
-            entry.held = held;
+            if answer {
+                let offered = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq);
+                entry.held = held || offered.is_some_and(|(_, held)| held);
+            } else {
+                entry.held_by_offer = Some((cseq, held));
+            }
             entry.last_media = now;
         }
     }
 
-    /// The inside host named the address at which requests of this call reach it.
-    pub fn set_contact(
+    /// The inside host named the addresses at which requests of this call reach it: their doors open.
+    pub fn set_contacts(
         &mut self,
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        contact: MappingId,
+        contacts: Vec<MappingId>,
         out: &mut Outbox,
     ) {
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        if entry.contact == Some(contact) {
+        if entry.contacts == contacts {
             return;
         }
-        nat.hold(cx, contact);
-        if entry.contact_open {
-            nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
+        for contact in &contacts {
+            nat.open_door(cx, *contact, DoorKind::Signalling, door_lifetime(cx), out);
         }
-        if let Some(old) = entry.contact.replace(contact) {
-            if entry.contact_open {
-                nat.close_door(cx, old, out);
-            }
-            nat.release(cx, old);
+        for old in core::mem::replace(&mut entry.contacts, contacts) {
+            nat.close_door(cx, old, out);
         }
     }
 
-    /// The called party accepted: media is expected from now on, and the contact must be reachable.
-    pub fn answered(
-        &mut self,
-        cx: &mut Context<'_>,
-        nat: &mut Nat,
-        call: CallId,
-        out: &mut Outbox,
-    ) {
+    /// The called party accepted, and made a dialog with the tag of the outside.
+    pub fn answered(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
+        let tag = self.state.hash_one(tag);
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        if entry.answered {
+        if entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS {
             return;
         }
-        entry.answered = true;
+        entry.dialogs.push(tag);
         entry.ending = false;
         entry.last_media = cx.now;
-        if let Some(contact) = entry.contact {
-            entry.contact_open = true;
-            nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
-        }
         self.arm(cx, call, check_interval(cx));
     }
 
-    /// The call is being set up and somebody says so: it gets more time.
+    /// A subscription of this Call-ID lasts for another while.
+    pub fn subscribed(&mut self, cx: &mut Context<'_>, call: CallId, lifetime: Duration) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.subscribed = Some(cx.now + lifetime);
+            if entry.dialogs.is_empty() {
+                self.arm(cx, call, lifetime.min(check_interval(cx)));
+            }
+        }
+    }
+
+    /// A subscription of this Call-ID is over; so is the call, if it was nothing else.
+    pub fn unsubscribed(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        out: &mut Outbox,
+    ) {
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.subscribed = None;
+            if entry.dialogs.is_empty() {
+                self.end(cx, nat, call, out);
+            }
+        }
+    }
+
+    /// Somebody says that a request is being worked on: it gets more time.
     pub fn progress(&mut self, cx: &mut Context<'_>, call: CallId) {
-        if self
-            .calls
-            .get(call.0)
-            .is_some_and(|call| !call.answered && !call.ending)
-        {
+        if self.is_pending(call) {
             self.arm(cx, call, cx.lifetimes.call_setup);
         }
     }
 
-    /// Somebody asks to end the call: it ends with the answer, or without one after a transaction's
-    /// time.
-    pub fn ending(&mut self, cx: &mut Context<'_>, call: CallId) {
+    /// A CANCEL was sent: the call ends with the failure that it brings, or without one after a
+    /// transaction's time.
+    pub fn cancelled(&mut self, cx: &mut Context<'_>, call: CallId) {
+        if self.is_pending(call) {
+            self.ending(cx, call);
+        }
+    }
+
+    /// A BYE for the dialog of that tag was sent: the call ends with the answer, or without one
+    /// after a transaction's time.
+    pub fn leaving(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
+        let tag = self.state.hash_one(tag);
+        let entry = self.calls.get(call.0);
+        if entry.is_some_and(|entry| entry.dialogs == [tag]) {
+            self.ending(cx, call);
+        }
+    }
+
+    /// The dialog of that tag is over; so is the call with its last dialog.
+    pub fn left(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        tag: &[u8],
+        out: &mut Outbox,
+    ) {
+        let tag = self.state.hash_one(tag);
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            let before = entry.dialogs.len();
+            entry.dialogs.retain(|dialog| *dialog != tag);
+            if !entry.dialogs.is_empty() || before == 0 {
+                return;
+            }
+            // RFC 5057 section 4.2: a dialog lasts as long as its last usage, such as the
+            // subscription that a REFER made.
+            let Some(until) = entry.subscribed.filter(|until| *until > cx.now) else {
+                self.end(cx, nat, call, out);
+                return;
+            };
+            entry.ending = false;
+            let mut media = core::mem::take(&mut entry.current);
+            media.extend(
+                entry
+                    .offered
+                    .take()
+                    .into_iter()
+                    .flat_map(|(_, doors)| doors),
+            );
+            self.close_doors(cx, nat, media, out);
+            self.arm(cx, call, until.since(cx.now).min(check_interval(cx)));
+        }
+    }
+
+    /// Whether the inside host has named an address for requests of it.
+    pub fn has_contact(&self, call: CallId) -> bool {
+        self.calls
+            .get(call.0)
+            .is_some_and(|call| !call.contacts.is_empty())
+    }
+
+    /// A request that would have made a dialog was refused.
+    pub fn refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        nat: &mut Nat,
+        call: CallId,
+        cseq: u32,
+        out: &mut Outbox,
+    ) {
+        if self.is_pending(call) {
+            self.end(cx, nat, call, out);
+        } else {
+            self.revert(cx, nat, call, cseq, out);
+        }
+    }
+
+    /// Whether it has not become a dialog yet.
+    fn is_pending(&self, call: CallId) -> bool {
+        self.calls
+            .get(call.0)
+            .is_some_and(|call| call.dialogs.is_empty() && call.subscribed.is_none())
+    }
+
+    fn ending(&mut self, cx: &mut Context<'_>, call: CallId) {
         if let Some(entry) = self.calls.get_mut(call.0) {
             entry.ending = true;
             self.arm(cx, call, cx.lifetimes.transaction);
         }
-    }
-
-    /// Whether it was answered.
-    pub fn is_answered(&self, call: CallId) -> bool {
-        self.calls.get(call.0).is_some_and(|call| call.answered)
     }
 
     /// The call is over.
@@ -322,20 +436,8 @@ impl Calls {
         if let Some((_, doors)) = entry.offered {
             self.close_doors(cx, nat, doors, out);
         }
-        if let Some(contact) = entry.contact {
-            if entry.contact_open {
-                nat.close_door(cx, contact, out);
-            }
-            nat.release(cx, contact);
-        }
-    }
-
-    /// The kernel saw packets on a media mapping.
-    pub fn media_seen(&mut self, now: Instant, mapping: MappingId) {
-        if let Some(call) = self.by_door.get(&mapping)
-            && let Some(entry) = self.calls.get_mut(call.0)
-        {
-            entry.last_media = now;
+        for contact in entry.contacts {
+            nat.close_door(cx, contact, out);
         }
     }
 
@@ -350,24 +452,28 @@ impl Calls {
         } else {
             cx.lifetimes.media_inactivity
         };
-        let silent = cx.now.since(entry.last_media) >= silence;
-        if !entry.answered || entry.ending || silent {
+        let used = entry
+            .current
+            .iter()
+            .filter_map(|(_, mapping)| nat.get(*mapping));
+        let heard = used.map(|mapping| mapping.used).max();
+        let last = heard.map_or(entry.last_media, |heard| heard.max(entry.last_media));
+        let talks = !entry.dialogs.is_empty() && cx.now.since(last) < silence;
+        let subscribed = entry.subscribed.filter(|until| *until > cx.now);
+        if entry.ending || (!talks && subscribed.is_none()) {
             self.end(cx, nat, call, out);
             return;
         }
-        let offered = entry.offered.iter().flat_map(|(_, doors)| doors);
-        let media = entry
-            .current
-            .iter()
-            .chain(offered)
-            .map(|(_, mapping)| *mapping);
-        let contact = entry.contact.filter(|_| entry.contact_open);
-        for mapping in media.chain(contact) {
+        for mapping in entry.media().chain(entry.contacts.iter().copied()) {
             if let Some(door) = nat.door(mapping) {
                 nat.refresh_door(mapping, door.lifetime, out);
             }
         }
-        self.arm(cx, call, check_interval(cx));
+        let next = match subscribed {
+            Some(until) if !talks => until.since(cx.now).min(check_interval(cx)),
+            _ => check_interval(cx),
+        };
+        self.arm(cx, call, next);
     }
 
     fn close_doors(
@@ -379,9 +485,6 @@ impl Calls {
     ) {
         for (_, mapping) in doors {
             nat.close_door(cx, mapping, out);
-            if nat.door(mapping).is_none() {
-                self.by_door.remove(&mapping);
-            }
         }
     }
 

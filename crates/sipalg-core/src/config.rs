@@ -132,14 +132,18 @@ impl Default for Limits {
 /// Lifetimes of what the gateway remembers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
-    /// A call that is offered but not answered: RFC 3261 section 16.6 timer C, more than 3 minutes.
+    /// A call of which a provisional response has been seen, but no final one: RFC 3261 section 16.6
+    /// timer C.
     pub call_setup: Duration,
-    /// A transaction without a final response: 64*T1, RFC 3261 section 17.1.1.2.
+    /// A transaction without any response: 64*T1, RFC 3261 section 17.1.1.2.
     pub transaction: Duration,
     /// An answered call without media on any of its doors, while not held.
     pub media_inactivity: Duration,
     /// An answered call that is held, or has no media, and of which nothing is heard.
     pub call_silence: Duration,
+    /// A subscription whose notifier names no lifetime: RFC 6665 section 4.1.2.1 leaves it to the
+    /// package, RFC 3515 to the REFER; both end by NOTIFY.
+    pub subscription: Duration,
     /// A registration whose registrar names no lifetime: RFC 3261 section 10.2.1.1.
     pub registration: Duration,
     /// How much longer than granted a registration's door stays, for clocks and slow networks.
@@ -153,10 +157,11 @@ pub struct Timers {
 impl Default for Timers {
     fn default() -> Self {
         Timers {
-            call_setup: Duration::from_secs(200),
+            call_setup: Duration::from_secs(180),
             transaction: Duration::from_secs(32),
             media_inactivity: Duration::from_secs(300),
             call_silence: Duration::from_secs(12 * 3600),
+            subscription: Duration::from_secs(180),
             registration: Duration::from_secs(3600),
             registration_grace: Duration::from_secs(5),
             mapping_idle: Duration::from_secs(240),

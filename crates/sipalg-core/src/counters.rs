@@ -36,6 +36,8 @@ counters! {
     length_missing,
     /// Bodies longer than the limit, passed unchanged.
     body_too_long,
+    /// Messages with a body that is encoded or signed, and was left alone.
+    bodies_opaque,
     /// Doors opened.
     doors_opened,
     /// Doors closed.

@@ -4,16 +4,18 @@
 //! an inside global of ours coming in becomes its inside local, all else stays to the byte.
 
 pub mod edit;
+mod session;
 pub mod table;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::body::{Parts, fragment_lines};
 use crate::config::Config;
 use crate::event::Event;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
-use crate::sdp::{Media, Session};
-use crate::sip::uri::{self, HostPort};
-use crate::sip::{Field, Name};
+use crate::sdp::Session;
+use crate::sip::uri::{self, HostPort, Target, Transport};
+use crate::sip::{Field, Index, Name, StartLine};
 use crate::spelling::{Family, Spelling, Spellings};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -29,15 +31,6 @@ pub struct Host {
     pub global: Ipv4Addr,
 }
 
-/// A contact of the inside host that was translated on its way out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OutContact {
-    /// Its mapping.
-    pub mapping: MappingId,
-    /// Its `expires` parameter.
-    pub expires: Option<u64>,
-}
-
 /// What a session description asks for: each media line's ports.
 pub type MediaDoors = Vec<(u16, MappingId)>;
 
@@ -51,7 +44,11 @@ pub struct Work {
     /// The media ports that it asks for, by the number of their `m=` line.
     pub doors: MediaDoors,
     /// The host's own contacts.
-    pub contacts: Vec<OutContact>,
+    pub contacts: Vec<MappingId>,
+    /// The host's own addresses on the way to others' contacts: Record-Route and Path.
+    pub routes: Vec<MappingId>,
+    /// The parts of the body that are looked into.
+    pub parts: Parts,
 }
 
 /// One message being fixed up.
@@ -67,12 +64,15 @@ pub struct Fixup<'a> {
     pub host: Host,
     /// Where the message came from.
     pub from: Leg,
+    /// What it came by.
+    pub protocol: Protocol,
     /// The original texts of what was written in an unusual way.
     pub spellings: &'a mut Spellings,
     /// The conversation (Call-ID) that the message belongs to.
     pub conversation: u64,
-    /// Whether the message belongs to a call that can own media doors.
-    pub has_call: bool,
+    /// Whether only what is mapped already is used: a fragment, or a session description outside of
+    /// offer and answer, asks for nothing.
+    pub quoted: bool,
     /// The whole message.
     pub message: &'a [u8],
     /// Where the results go.
@@ -117,8 +117,8 @@ impl Fixup<'_> {
                         continue;
                     };
                     let mapping = self.uri(address.uri, row.reach, Family::of(row.name));
-                    if let (Name::Contact, Some(mapping)) = (row.name, mapping) {
-                        self.contact(mapping, address.parameters);
+                    if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
+                        self.door(row.name, mapping);
                     }
                 }
             }
@@ -133,31 +133,55 @@ impl Fixup<'_> {
         if let Some(space) = memchr::memchr(b' ', text) {
             let agent = uri::trim(self.message, value.start + space..value.end);
             if let Some(host) = uri::host_port(self.message, agent) {
-                self.literal(&host, 5060, reach, Family::Other);
+                let transport = Transport::Unsaid;
+                self.literal(&Target { host, transport }, reach, Family::Other);
             }
         }
     }
 
-    fn contact(&mut self, mapping: MappingId, parameters: Range<usize>) {
+    /// The host names an address of its own at which it wants to be reached.
+    fn door(&mut self, name: Name, mapping: MappingId) {
         let own = self
             .nat
             .get(mapping)
             .is_some_and(|m| *m.local.ip() == self.host.local);
-        if self.from != Leg::Inside || !own {
+        if self.from != Leg::Inside || !own || self.quoted {
             return;
         }
-        if self.work.contacts.len() >= self.cx.limits.contacts {
+        let asked = self.work.contacts.len() + self.work.routes.len();
+        if asked >= self.cx.limits.contacts {
             self.cx.counters.doors_refused += 1;
             return;
         }
-        let expires = expires_of(self.message, parameters);
-        self.work.contacts.push(OutContact { mapping, expires });
+        if name == Name::Contact {
+            self.work.contacts.push(mapping);
+        } else {
+            self.work.routes.push(mapping);
+        }
+    }
+
+    /// A SIP fragment in a body (RFC 3420): the same fields, but it makes no mapping.
+    pub fn fragment(&mut self, span: Range<usize>) {
+        let before = core::mem::replace(&mut self.quoted, true);
+        let mut index = Index::default();
+        let message = self.message;
+        for (number, line) in fragment_lines(message, span).enumerate() {
+            match StartLine::parse(message, line.clone()) {
+                Some(StartLine::Request { uri, .. }) if number == 0 => self.request_uri(uri),
+                Some(StartLine::Response { .. }) if number == 0 => {}
+                _ => index.add_line(message, line),
+            }
+        }
+        for field in &index.fields {
+            self.field(field);
+        }
+        self.quoted = before;
     }
 
     /// Fixes up the host of a URI; names the mapping that was used.
     fn uri(&mut self, span: Range<usize>, reach: Reach, family: Family) -> Option<MappingId> {
         let found = uri::uri_host(self.message, span)?;
-        self.literal(&found.host, found.default_port(), reach, family)
+        self.literal(&found, reach, family)
     }
 
     /// Fixes up a Via: its sent-by, and on the way in what a server wrote into `received` and
@@ -167,16 +191,16 @@ impl Fixup<'_> {
         let Some(via) = uri::via(message, value) else {
             return;
         };
-        let default = if via.secure { 5061 } else { 5060 };
-        if let Some(sent_by) = &via.sent_by {
-            self.literal(sent_by, default, Reach::Mapping, Family::Via);
+        let transport = via.transport;
+        if let Some(host) = via.sent_by {
+            self.literal(&Target { host, transport }, Reach::Mapping, Family::Via);
         }
         let (mut received, mut rport) = (None, None);
         for parameter in uri::parameters(message, via.parameters) {
             let value = parameter.value.clone();
             if parameter.is(message, b"maddr") {
                 if let Some(host) = uri::host_port(message, value) {
-                    self.literal(&host, default, Reach::Identity, Family::Via);
+                    self.literal(&Target { host, transport }, Reach::Identity, Family::Via);
                 }
             } else if parameter.is(message, b"received") {
                 received = uri::host_port(message, value);
@@ -185,11 +209,16 @@ impl Fixup<'_> {
             }
         }
         if let (Leg::Outside, Some(received)) = (self.from, received) {
-            self.source_as_seen(&received, rport);
+            self.source_as_seen(&received, rport, transport);
         }
     }
 
-    fn source_as_seen(&mut self, received: &HostPort, rport: Option<(Range<usize>, u64)>) {
+    fn source_as_seen(
+        &mut self,
+        received: &HostPort,
+        rport: Option<(Range<usize>, u64)>,
+        transport: Transport,
+    ) {
         let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
         let Some((span, port)) = port else {
             if received.address == self.host.global {
@@ -198,7 +227,7 @@ impl Fixup<'_> {
             return;
         };
         let global = SocketAddrV4::new(received.address, port);
-        let Some(local) = self.local_of(Protocol::Tcp, global) else {
+        let Some(local) = self.local_of(self.protocol_of(transport), global) else {
             return;
         };
         self.replace_address(received, *local.ip());
@@ -209,13 +238,10 @@ impl Fixup<'_> {
     }
 
     /// Fixes up one literal by the rule; names the mapping that was used.
-    fn literal(
-        &mut self,
-        host: &HostPort,
-        default: u16,
-        reach: Reach,
-        family: Family,
-    ) -> Option<MappingId> {
+    fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
+        let reach = if self.quoted { Reach::Identity } else { reach };
+        let (host, default) = (&target.host, target.default_port());
+        let protocol = self.protocol_of(target.transport);
         let message = self.message;
         let old = message.get(host.span.clone()).unwrap_or_default();
         let endpoint = SocketAddrV4::new(host.address, host.port.unwrap_or(default));
@@ -223,14 +249,14 @@ impl Fixup<'_> {
             .spellings
             .original(self.conversation, self.from, family, old);
         let found = match self.from {
-            Leg::Inside => self.outward(endpoint, host.port.is_some(), reach),
-            Leg::Outside => self.inward(endpoint, host.port.is_some(), reach),
+            Leg::Inside => self.outward(protocol, endpoint, host.port.is_some(), reach),
+            Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),
         };
         let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
         let by_rule = found.and_then(|(becomes, _)| spelled(message, host, &becomes, default));
         let new = known.or(by_rule);
         if known.is_none() {
-            self.keep_spelling(host, default, reach, family, new.or_else(|| Text::of(old))?);
+            self.keep_spelling(target, reach, family, new.or_else(|| Text::of(old))?);
         }
         if let Some(new) = new
             && self.work.edits.replace(message, host.span.clone(), new)
@@ -243,21 +269,21 @@ impl Fixup<'_> {
     }
 
     /// Remembers what stood where `written` is now, if the rule alone would not bring it back.
-    fn keep_spelling(
-        &mut self,
-        host: &HostPort,
-        default: u16,
-        reach: Reach,
-        family: Family,
-        written: Text,
-    ) {
+    fn keep_spelling(&mut self, target: &Target, reach: Reach, family: Family, written: Text) {
+        let (host, default) = (&target.host, target.default_port());
+        let protocol = self.protocol_of(target.transport);
         let old = self.message.get(host.span.clone()).unwrap_or_default();
         let back = uri::host_port(written.as_bytes(), 0..written.as_bytes().len());
         let returned = back.and_then(|back| {
             let endpoint = SocketAddrV4::new(back.address, back.port.unwrap_or(default));
             let becomes = match self.from {
-                Leg::Inside => self.inward(endpoint, back.port.is_some(), reach)?.0,
-                Leg::Outside => self.outward_known(endpoint, back.port.is_some(), reach)?,
+                Leg::Inside => {
+                    self.inward(protocol, endpoint, back.port.is_some(), reach)?
+                        .0
+                }
+                Leg::Outside => {
+                    self.outward_known(protocol, endpoint, back.port.is_some(), reach)?
+                }
             };
             spelled(written.as_bytes(), &back, &becomes, default)
         });
@@ -275,11 +301,17 @@ impl Fixup<'_> {
     }
 
     /// What an inside local becomes on its way out, without making a mapping.
-    fn outward_known(&self, local: SocketAddrV4, with_port: bool, reach: Reach) -> Option<Becomes> {
+    fn outward_known(
+        &self,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        with_port: bool,
+        reach: Reach,
+    ) -> Option<Becomes> {
         let (_, rule) = self.config.source_for(*local.ip())?;
         let known = self
             .nat
-            .find_local(Protocol::Tcp, local)
+            .find_local(protocol, local)
             .filter(|_| with_port || reach != Reach::Identity);
         match known.and_then(|known| self.nat.get(known)) {
             Some(mapping) => Some(Becomes::Endpoint(mapping.global)),
@@ -289,14 +321,24 @@ impl Fixup<'_> {
 
     fn outward(
         &mut self,
+        protocol: Protocol,
         local: SocketAddrV4,
         with_port: bool,
         reach: Reach,
     ) -> Option<(Becomes, Option<MappingId>)> {
         let (_, rule) = self.config.source_for(*local.ip())?;
         let global = rule.global;
-        let known = self.nat.find_local(Protocol::Tcp, local);
+        let known = self.nat.find_local(protocol, local);
+        // An identity that names a port of its own host gets the mapping that a contact later in the
+        // message would give it, so that it is the same when sent again.
+        let own_port = with_port && *local.ip() == self.host.local && !self.quoted;
         let mapping = match (reach, known) {
+            (Reach::Identity, None) if own_port => {
+                match self.nat.map(&mut self.cx, protocol, local, global) {
+                    Ok(mapping) => mapping,
+                    Err(_) => return Some((Becomes::Address(global), None)),
+                }
+            }
             (Reach::Identity, None) => return Some((Becomes::Address(global), None)),
             (Reach::Identity, Some(_)) if !with_port => {
                 return Some((Becomes::Address(global), None));
@@ -308,10 +350,10 @@ impl Fixup<'_> {
                 return None;
             }
             (Reach::Door | Reach::Mapping, _) => {
-                match self.nat.map(&mut self.cx, Protocol::Tcp, local, global) {
+                match self.nat.map(&mut self.cx, protocol, local, global) {
                     Ok(mapping) => mapping,
                     Err(_) => {
-                        self.out_of_ports(Protocol::Tcp, local);
+                        self.out_of_ports(protocol, local);
                         return None;
                     }
                 }
@@ -322,7 +364,8 @@ impl Fixup<'_> {
     }
 
     fn inward(
-        &mut self,
+        &self,
+        protocol: Protocol,
         global: SocketAddrV4,
         with_port: bool,
         reach: Reach,
@@ -336,7 +379,7 @@ impl Fixup<'_> {
             return None;
         }
         if (with_port || reach != Reach::Identity)
-            && let Some(mapping) = self.nat.find_global(Protocol::Tcp, global)
+            && let Some(mapping) = self.nat.find_global(protocol, global)
         {
             let local = self.nat.get(mapping)?.local;
             return Some((Becomes::Endpoint(local), Some(mapping)));
@@ -359,259 +402,18 @@ impl Fixup<'_> {
         }
     }
 
+    /// The protocol of a transport; that of the flow, where nothing is said.
+    fn protocol_of(&self, transport: Transport) -> Protocol {
+        match transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp | Transport::Tls => Protocol::Tcp,
+            Transport::Unsaid => self.protocol,
+        }
+    }
+
     fn local_of(&self, protocol: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
         let mapping = self.nat.find_global(protocol, global)?;
         Some(self.nat.get(mapping)?.local)
-    }
-}
-
-/// Session descriptions.
-impl Fixup<'_> {
-    /// A session description at `span`. `current` are the doors that its sender has already: a held
-    /// stream keeps them. Leaves what it read in [`Work::session`].
-    pub fn session_description(&mut self, span: Range<usize>, current: &[(u16, MappingId)]) {
-        let mut session = core::mem::take(&mut self.work.session);
-        let body = self.message.get(span.clone()).unwrap_or_default();
-        if session.parse(body) {
-            let number = self.session();
-            self.out.event(|| Event::BodyFound { session: number });
-            self.out.event(|| Event::MediaLines(session.media.len()));
-            match self.from {
-                Leg::Inside => self.offer_outward(&session, span.start, current),
-                Leg::Outside => self.offer_inward(&session, span.start),
-            }
-            let new = span.len() as i64 + self.work.edits.growth(span.start);
-            self.out.event(|| Event::SdpLength {
-                old: span.len(),
-                new: usize::try_from(new).unwrap_or(0),
-            });
-        }
-        self.work.session = session;
-    }
-
-    fn offer_outward(&mut self, session: &Session, at: usize, current: &[(u16, MappingId)]) {
-        // Whether any line was translated, whether any was refused, and whether a translated one
-        // goes by the session's `c=`.
-        let (mut translated, mut refused, mut shared) = (false, false, false);
-        for (media, line) in session.media.iter().zip(0u16..) {
-            let Some(connection) = session.connection_of(media) else {
-                continue;
-            };
-            if connection.address.is_unspecified() {
-                // Held in the RFC 2543 way: the stream may come back to the same port.
-                let kept = current.iter().filter(|(old, _)| *old == line);
-                self.work.doors.extend(kept.copied());
-                continue;
-            }
-            let Some((_, rule)) = self.config.source_for(connection.address) else {
-                continue;
-            };
-            let global = rule.global;
-            if media.port != 0 && !self.media_outward(media, line, connection.address, global, at) {
-                refused = true;
-                continue;
-            }
-            translated = true;
-            match &media.connection {
-                Some(own) => self.replace_at(at, own.span.clone(), Text::address(global)),
-                None => shared = true,
-            }
-        }
-        // What was refused as a whole stays as a whole.
-        let origin = session.origin.iter().filter(|_| translated || !refused);
-        let connection = session.connection.iter().filter(|_| shared || !refused);
-        for literal in origin.chain(connection) {
-            if let Some((_, rule)) = self.config.source_for(literal.address) {
-                self.replace_at(at, literal.span.clone(), Text::address(rule.global));
-            }
-        }
-    }
-
-    /// One `m=` line with a port: maps it and its RTCP, and writes the numbers. False if it is
-    /// refused and stays as it is.
-    fn media_outward(
-        &mut self,
-        media: &Media,
-        line: u16,
-        address: Ipv4Addr,
-        global: Ipv4Addr,
-        at: usize,
-    ) -> bool {
-        let local = SocketAddrV4::new(address, media.port);
-        let ports = media.count.saturating_mul(2).min(8);
-        let own = address == self.host.local;
-        let open = self.nat.doors_of(address) + self.work.doors.len();
-        let allowed = own
-            && self.has_call
-            && media.udp
-            && media.port >= crate::nat::policy::LOWEST_PORT
-            && usize::from(line) < self.cx.limits.media_lines
-            && open + usize::from(ports) <= self.cx.limits.doors_per_host;
-        if !allowed {
-            self.refused(local);
-            return false;
-        }
-        let Ok(first) = self
-            .nat
-            .map_run(&mut self.cx, Protocol::Udp, local, ports, global)
-        else {
-            self.out_of_ports(Protocol::Udp, local);
-            return false;
-        };
-        for offset in 0..ports {
-            let port = media.port.checked_add(offset);
-            let mapping = port.and_then(|port| {
-                self.nat
-                    .find_local(Protocol::Udp, SocketAddrV4::new(address, port))
-            });
-            self.work
-                .doors
-                .extend(mapping.map(|mapping| (line, mapping)));
-        }
-        if let Some(new) = self.nat.get(first).map(|mapping| mapping.global) {
-            self.replace_at(
-                at,
-                media.port_span.clone(),
-                Text::number(u64::from(new.port())),
-            );
-            self.out.event(|| Event::MediaTranslated {
-                from: local,
-                to: new,
-            });
-        }
-        self.rtcp_outward(media, line, address, global, at);
-        true
-    }
-
-    /// `a=rtcp:` (RFC 3605): usually the odd port of the pair, which is mapped already.
-    fn rtcp_outward(
-        &mut self,
-        media: &Media,
-        line: u16,
-        address: Ipv4Addr,
-        global: Ipv4Addr,
-        at: usize,
-    ) {
-        let Some(rtcp) = &media.rtcp else {
-            return;
-        };
-        let host = rtcp
-            .address
-            .as_ref()
-            .map_or(address, |literal| literal.address);
-        if host != address || rtcp.port < crate::nat::policy::LOWEST_PORT {
-            return;
-        }
-        let local = SocketAddrV4::new(host, rtcp.port);
-        let Ok(mapping) = self.nat.map(&mut self.cx, Protocol::Udp, local, global) else {
-            self.out_of_ports(Protocol::Udp, local);
-            return;
-        };
-        if !self.work.doors.contains(&(line, mapping)) {
-            self.work.doors.push((line, mapping));
-        }
-        if let Some(new) = self.nat.get(mapping).map(|mapping| mapping.global) {
-            self.replace_at(
-                at,
-                rtcp.port_span.clone(),
-                Text::number(u64::from(new.port())),
-            );
-            if let Some(literal) = &rtcp.address {
-                self.replace_at(at, literal.span.clone(), Text::address(*new.ip()));
-            }
-        }
-    }
-
-    /// On the way in only what is ours is turned back: an echo, or the offer of another inside host,
-    /// whose media then stays inside.
-    fn offer_inward(&mut self, session: &Session, at: usize) {
-        let mut shared: Option<Ipv4Addr> = None;
-        let mut mixed = false;
-        for media in session
-            .media
-            .iter()
-            .filter(|media| media.udp && media.port != 0)
-        {
-            let Some(connection) = session.connection_of(media) else {
-                continue;
-            };
-            let global = SocketAddrV4::new(connection.address, media.port);
-            let local = self.local_of(Protocol::Udp, global);
-            if media.connection.is_none() {
-                let address = local.map_or(connection.address, |local| *local.ip());
-                mixed |= *shared.get_or_insert(address) != address;
-            }
-        }
-        if mixed {
-            return;
-        }
-        for media in session
-            .media
-            .iter()
-            .filter(|media| media.udp && media.port != 0)
-        {
-            let Some(connection) = session.connection_of(media) else {
-                continue;
-            };
-            let global = SocketAddrV4::new(connection.address, media.port);
-            let Some(local) = self.local_of(Protocol::Udp, global) else {
-                continue;
-            };
-            self.replace_at(
-                at,
-                media.port_span.clone(),
-                Text::number(u64::from(local.port())),
-            );
-            if let Some(own) = &media.connection {
-                self.replace_at(at, own.span.clone(), Text::address(*local.ip()));
-            }
-            self.out.event(|| Event::MediaTranslated {
-                from: global,
-                to: local,
-            });
-            self.rtcp_inward(media, connection.address, at);
-        }
-        if let (Some(address), Some(connection)) = (shared, &session.connection) {
-            self.replace_at(at, connection.span.clone(), Text::address(address));
-        }
-        if let Some(origin) = session
-            .origin
-            .as_ref()
-            .filter(|o| o.address == self.host.global)
-        {
-            let address = shared
-                .filter(|a| *a != origin.address)
-                .unwrap_or(self.host.local);
-            self.replace_at(at, origin.span.clone(), Text::address(address));
-        }
-    }
-
-    fn rtcp_inward(&mut self, media: &Media, address: Ipv4Addr, at: usize) {
-        let Some(rtcp) = &media.rtcp else {
-            return;
-        };
-        let host = rtcp
-            .address
-            .as_ref()
-            .map_or(address, |literal| literal.address);
-        let global = SocketAddrV4::new(host, rtcp.port);
-        if let Some(local) = self.local_of(Protocol::Udp, global) {
-            self.replace_at(
-                at,
-                rtcp.port_span.clone(),
-                Text::number(u64::from(local.port())),
-            );
-            if let Some(literal) = &rtcp.address {
-                self.replace_at(at, literal.span.clone(), Text::address(*local.ip()));
-            }
-        }
-    }
-
-    /// Replaces a place of the body that begins at `at`.
-    fn replace_at(&mut self, at: usize, span: Range<usize>, text: Text) {
-        self.work
-            .edits
-            .replace(self.message, at + span.start..at + span.end, text);
     }
 }
 
@@ -659,6 +461,11 @@ fn spelled(message: &[u8], host: &HostPort, becomes: &Becomes, default: u16) -> 
         }
         Becomes::Endpoint(new) if host.port.is_none() && new.port() == default => {
             Some(Text::address(*new.ip()))
+        }
+        // The same port stays as it is spelled.
+        Becomes::Endpoint(new) if host.port == Some(new.port()) => {
+            let port = message.get(host.host_span.end..host.span.end)?;
+            Text::address(*new.ip()).and(port)
         }
         Becomes::Endpoint(new) => Some(Text::endpoint(*new)),
     }

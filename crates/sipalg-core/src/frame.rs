@@ -96,6 +96,29 @@ enum Step {
     Demote(Demotion),
 }
 
+/// A datagram as a message (RFC 3261 section 18.3): the body is what Content-Length says, or else all
+/// the rest. `None` if it is no SIP message, or not whole.
+pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Option<Message<'a>> {
+    scan.clear();
+    let whole = scan.header_section(bytes, limits);
+    if whole != Ok(true) {
+        return None;
+    }
+    let rest = (bytes.len() - scan.header) as u64;
+    let said = scan.content_length(bytes).ok()?;
+    let body = if scan.length_missing { rest } else { said };
+    if body > rest || body > limits.body_bytes as u64 {
+        return None;
+    }
+    let total = scan.header + usize::try_from(body).ok()?;
+    Some(Message {
+        bytes: bytes.get(..total)?,
+        header: scan.header,
+        index: &scan.index,
+        length_missing: false,
+    })
+}
+
 impl Framer {
     /// Takes in the next bytes of the stream and hands on the pieces. `scan` is memory to work in,
     /// left empty.
@@ -251,7 +274,11 @@ impl Scan {
     /// Indexes line after line; true once the empty line was found.
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
         if !self.start.done {
-            self.start.check(message)?;
+            // No further than the limit: that it is passed is known at the same byte, however the
+            // stream was cut.
+            let judged = message.len().min(limits.header_bytes);
+            self.start
+                .check(message.get(..judged).unwrap_or_default())?;
         }
         while let Some(found) = message
             .get(self.scanned..)
@@ -515,6 +542,33 @@ mod tests {
             found,
             [format!("message {small}"), format!("raw {OPTIONS}")]
         );
+    }
+
+    #[test]
+    fn a_datagram_is_one_message_or_none() {
+        let whole = |text: &str| {
+            let mut scan = Scan::default();
+            let message = datagram(text.as_bytes(), &Limits::default(), &mut scan);
+            message.map(|message| (message.bytes.len(), message.header))
+        };
+        let head = "OPTIONS sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n";
+        assert_eq!(
+            whole(&format!("{head}\r\nbody")),
+            Some((head.len() + 6, head.len() + 2))
+        );
+        assert_eq!(
+            whole(&format!("{head}l: 2\r\n\r\nbody")),
+            Some((head.len() + 10, head.len() + 8))
+        );
+        for text in [
+            format!("{head}l: 9\r\n\r\nbody"),
+            format!("{head}l: x\r\n\r\n"),
+            head.to_string(),
+            "\r\n".into(),
+            "x".into(),
+        ] {
+            assert_eq!(whole(&text), None, "{text}");
+        }
     }
 
     #[test]

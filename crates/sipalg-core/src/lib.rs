@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod addr;
 pub mod alg;
+pub mod body;
 mod call;
 pub mod config;
 pub mod counters;
@@ -26,6 +27,7 @@ pub mod door;
 pub mod event;
 mod fixup;
 pub mod frame;
+pub mod model;
 mod nat;
 pub mod outbox;
 mod registration;

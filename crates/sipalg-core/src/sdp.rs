@@ -2,9 +2,9 @@
 //!
 //! Knows nothing of NAT. All ranges are byte offsets into the bytes given to [`Session::parse`].
 
-use crate::addr::Ipv4Addr;
+use crate::addr::{Ipv4Addr, Protocol};
 use crate::sip::parse_decimal;
-use crate::sip::uri;
+use crate::sip::uri::{self, HostPort};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -44,8 +44,23 @@ pub struct Media {
     pub foreign_connection: bool,
     /// `a=rtcp:` (RFC 3605).
     pub rtcp: Option<Rtcp>,
+    /// The addresses of `a=candidate` and `a=remote-candidates` (RFC 8839), and of `a=altc`.
+    pub candidates: Vec<Candidate>,
+    /// The host and port of `a=path:msrp://host:port/` (RFC 4975).
+    pub path: Option<HostPort>,
     /// Its own direction.
     pub direction: Option<Direction>,
+}
+
+impl Media {
+    /// The protocol of its port.
+    pub fn protocol(&self) -> Protocol {
+        if self.udp {
+            Protocol::Udp
+        } else {
+            Protocol::Tcp
+        }
+    }
 }
 
 /// An `a=rtcp:port [IN IP4 address]` attribute.
@@ -57,6 +72,17 @@ pub struct Rtcp {
     pub port: u16,
     /// The address, if one is given.
     pub address: Option<Literal>,
+}
+
+/// An address and port of ICE.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The address.
+    pub address: Literal,
+    /// The place of the port.
+    pub port_span: Range<usize>,
+    /// The port.
+    pub port: u16,
 }
 
 /// A session description's places of addresses.
@@ -155,9 +181,44 @@ impl Session {
         match (self.media.last_mut(), direction) {
             (Some(media), Some(_)) => media.direction = direction,
             (None, Some(direction)) => self.direction = direction,
-            (Some(media), None) if text.starts_with(b"rtcp:") => {
-                media.rtcp = rtcp(body, value.start + 5..value.end);
-            }
+            (Some(media), None) => match text {
+                [b'r', b't', b'c', b'p', b':', ..] => {
+                    media.rtcp = rtcp(body, value.start + 5..value.end);
+                }
+                [
+                    b'c',
+                    b'a',
+                    b'n',
+                    b'd',
+                    b'i',
+                    b'd',
+                    b'a',
+                    b't',
+                    b'e',
+                    b':',
+                    ..,
+                ] => {
+                    // foundation component transport priority address port
+                    let rest = nth_word(body, value, 4);
+                    media.candidates.extend(candidate(body, rest));
+                }
+                [b'p', b'a', b't', b'h', b':', ..] => media.path = path(body, value),
+                _ if text.starts_with(b"altc:") => {
+                    // RFC 6947 section 4: number, address type, address, port.
+                    media
+                        .candidates
+                        .extend(candidate(body, nth_word(body, value, 2)));
+                }
+                _ if text.starts_with(b"remote-candidates:") => {
+                    // Triples of component, address and port.
+                    let mut rest = nth_word(body, value, 1);
+                    while !rest.is_empty() {
+                        media.candidates.extend(candidate(body, rest.clone()));
+                        rest = nth_word(body, rest, 3);
+                    }
+                }
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -186,6 +247,8 @@ fn media_line(body: &[u8], value: Range<usize>) -> Option<Media> {
         connection: None,
         foreign_connection: false,
         rtcp: None,
+        candidates: Vec::new(),
+        path: None,
         direction: None,
     })
 }
@@ -199,6 +262,27 @@ fn rtcp(body: &[u8], value: Range<usize>) -> Option<Rtcp> {
         port,
         address: net_address(body, nth_word(body, value, 1)),
     })
+}
+
+/// `<address> <port>` at the start of `span`.
+fn candidate(body: &[u8], span: Range<usize>) -> Option<Candidate> {
+    let at = word(body, span.clone());
+    let (address, length) = uri::ipv4(body.get(at.clone())?)?;
+    let port_span = word(body, nth_word(body, span, 1));
+    let port = u16::try_from(parse_decimal(body.get(port_span.clone())?)?).ok()?;
+    (length == at.len()).then_some(Candidate {
+        address: Literal { span: at, address },
+        port_span,
+        port,
+    })
+}
+
+/// The host and port of the first URI of `path:msrp://host:port/...`: that is the sender itself.
+fn path(body: &[u8], value: Range<usize>) -> Option<HostPort> {
+    let text = body.get(value.clone())?;
+    let scheme = memchr::memmem::find(text, b"://")?;
+    let host = value.start + scheme + 3;
+    uri::host_port(body, host..value.end).filter(|host| host.port.is_some())
 }
 
 /// `IN IP4 <address>` at the start of `span`: the address, if it is an IPv4 literal. A multicast
@@ -275,6 +359,21 @@ mod tests {
             video.port == 0 && video.foreign_connection && session.connection_of(video).is_none()
         );
         assert!(audio.udp && !tcp.udp);
+    }
+
+    #[test]
+    fn ice_candidates_and_msrp_paths_are_found() {
+        let text = "v=0\r\nm=audio 6000 RTP/AVP 0\r\n\
+                    a=candidate:1 1 UDP 2130706431 192.168.1.2 6000 typ host\r\n\
+                    a=candidate:2 1 UDP 2130706431 fe80::1 6000 typ host\r\n\
+                    a=candidate:3 1 UDP 1694498815 8.8.8.8 4000 typ srflx raddr 192.168.1.2 rport 6000\r\n\
+                    a=remote-candidates:1 10.1.1.1 7000 2 10.1.1.1 7001\r\n\
+                    m=message 2855 TCP/MSRP *\r\na=path:msrp://192.168.1.2:2855/s;tcp\r\n";
+        let session = parse(text);
+        let ports = |media: &Media| media.candidates.iter().map(|c| c.port).collect::<Vec<_>>();
+        assert_eq!(ports(&session.media[0]), [6000, 4000, 7000, 7001]);
+        let path = session.media[1].path.as_ref().unwrap();
+        assert_eq!(&text[path.span.clone()], "192.168.1.2:2855");
     }
 
     #[test]

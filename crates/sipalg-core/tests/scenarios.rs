@@ -173,7 +173,7 @@ fn an_outgoing_call_opens_a_pair_of_doors_before_its_bytes_and_closes_them_on_by
         world.doors(DoorKind::Media),
         ["192.168.122.3:6000", "192.168.122.3:6001"]
     );
-    assert_eq!(world.last_ops.len(), 2);
+    assert_eq!(world.last_ops.len(), 3, "and the contact's");
     assert!(
         world
             .last_ops
@@ -183,11 +183,7 @@ fn an_outgoing_call_opens_a_pair_of_doors_before_its_bytes_and_closes_them_on_by
 
     let ok = answer(200, "1 INVITE", &sdp("10.1.1.2", 8000));
     assert_eq!(world.say(flow, Outside, &ok), ok, "nothing in it is ours");
-    assert_eq!(
-        world.doors(DoorKind::Signalling),
-        ["192.168.122.3:5060"],
-        "the call's contact"
-    );
+    assert_eq!(world.doors(DoorKind::Signalling), ["192.168.122.3:5060"]);
     world.say(flow, Inside, &request("BYE", "2 BYE", ""));
     assert_eq!(
         world.doors(DoorKind::Media).len(),
@@ -285,7 +281,8 @@ fn inactivity_ends_an_answered_call_but_not_while_media_flows_or_is_held() {
     let hold = invite(&format!("{}a=sendonly\r\n", sdp("192.168.122.3", 6000)))
         .replace("1 INVITE", "2 INVITE");
     world.say(flow, Inside, &hold);
-    world.say(flow, Outside, &response(200, "2 INVITE"));
+    let held = format!("{}a=recvonly\r\n", sdp("10.1.1.2", 8000));
+    world.say(flow, Outside, &answer(200, "2 INVITE", &held));
     world.wait(idle * 5);
     assert_eq!(world.doors(DoorKind::Media).len(), 2, "held");
     world.say(
@@ -510,4 +507,193 @@ fn call_id_credentials_and_free_text_are_never_touched() {
                 User-Agent: x (192.168.122.3)\r\nSubject: sip:192.168.122.3\r\nReplaces: 1@192.168.122.3;to-tag=1\r\nl: 13\r\n\r\n192.168.122.3";
     assert_eq!(world.say(flow, Inside, text), text);
     assert_eq!(world.alg.counters().messages_changed, 0);
+}
+
+/// A dialog's contact is reachable from when it is named, and as long as the dialog lasts.
+#[test]
+fn the_contact_of_a_dialog_is_reachable_while_it_is_asked_for_and_lasts() {
+    let subscribe = |expires: u32| {
+        format!(
+            "SUBSCRIBE sip:x SIP/2.0\r\ni: s1\r\nCSeq: 1 SUBSCRIBE\r\nm: <sip:1001@192.168.122.3:5060>\r\nExpires: {expires}\r\nl: 0\r\n\r\n"
+        )
+    };
+    let answer = |status: u16| {
+        format!("SIP/2.0 {status} x\r\ni: s1\r\nCSeq: 1 SUBSCRIBE\r\nExpires: 60\r\nl: 0\r\n\r\n")
+    };
+    for (status, seconds, open) in [
+        (0, 31, true),
+        (0, 33, false),
+        (100, 179, true),
+        (100, 181, false),
+        (403, 0, false),
+        (202, 64, true),
+        (202, 66, false),
+    ] {
+        let mut world = World::new();
+        let flow = world.connect(PHONE, SERVER);
+        world.say(flow, Inside, &subscribe(600));
+        assert_eq!(world.doors(DoorKind::Signalling).len(), 1);
+        if status > 0 {
+            world.say(flow, Outside, &answer(status));
+        }
+        world.wait(Duration::from_secs(seconds));
+        assert_eq!(
+            world.doors(DoorKind::Signalling).len(),
+            usize::from(open),
+            "{status} {seconds}"
+        );
+    }
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    world.say(flow, Inside, &subscribe(600));
+    world.say(flow, Outside, &answer(200));
+    let notify = |state: &str| {
+        format!(
+            "NOTIFY sip:x SIP/2.0\r\ni: s1\r\nCSeq: 1 NOTIFY\r\nSubscription-State: {state}\r\nl: 0\r\n\r\n"
+        )
+    };
+    world.say(flow, Outside, &notify("active;expires=300"));
+    world.wait(Duration::from_secs(299));
+    assert_eq!(world.doors(DoorKind::Signalling).len(), 1);
+    world.say(flow, Outside, &notify("terminated;reason=timeout"));
+    assert!(world.doors(DoorKind::Signalling).is_empty());
+}
+
+#[test]
+fn a_forked_call_lasts_until_its_last_dialog_ends() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    world.say(flow, Inside, &invite(&sdp("192.168.122.3", 6000)));
+    let with = |text: String, tag: &str| {
+        text.replacen(
+            "Call-ID",
+            &format!("To: <sip:2002@10.1.1.2>;tag={tag}\r\nCall-ID"),
+            1,
+        )
+    };
+    for tag in ["a", "b"] {
+        world.say(flow, Outside, &with(response(200, "1 INVITE"), tag));
+    }
+    for (tag, doors) in [("x", 2), ("a", 2), ("b", 0)] {
+        world.say(flow, Inside, &with(request("BYE", "2 BYE", ""), tag));
+        world.say(flow, Outside, &with(response(200, "2 BYE"), tag));
+        assert_eq!(world.doors(DoorKind::Media).len(), doors, "{tag}");
+    }
+}
+
+#[test]
+fn ice_keeps_its_default_candidate_and_leaves_the_others() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let ice = |host: &str| {
+        format!(
+            "{}a=candidate:1 1 UDP 9 {host} 6000 typ host\r\na=candidate:1 2 UDP 9 {host} 6001 typ host\r\n\
+                 a=candidate:2 1 UDP 8 192.168.122.3 9999 typ host\r\n\
+                 a=candidate:3 1 UDP 7 8.8.8.8 7000 typ srflx raddr 192.168.122.3 rport 6000\r\n",
+            sdp(host, 6000)
+        )
+    };
+    let sent = world.say(flow, Inside, &invite(&ice("192.168.122.3")));
+    assert!(sent.ends_with(&ice("10.1.1.1")), "{sent}");
+}
+
+#[test]
+fn tcp_media_gets_a_door_that_takes_connections() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let msrp = |host: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {host}\r\nc=IN IP4 {host}\r\nm=message 2855 TCP/MSRP *\r\na=setup:passive\r\na=path:msrp://{host}:2855/s;tcp\r\nm=x 9 TCP/TLS *\r\na=setup:active\r\n"
+        )
+    };
+    let sent = world.say(flow, Inside, &invite(&msrp("192.168.122.3")));
+    assert!(sent.ends_with(&msrp("10.1.1.1")), "{sent}");
+    assert_eq!(
+        world.alg.signalling_target(at("10.1.1.1:2855")),
+        Some(at("192.168.122.3:2855"))
+    );
+}
+
+#[test]
+fn a_session_description_outside_of_offer_and_answer_opens_nothing_and_hides_the_inside() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let body = sdp("192.168.122.3", 6000);
+    let text = format!(
+        "SIP/2.0 200 OK\r\ni: o\r\nCSeq: 1 OPTIONS\r\nc: application/sdp\r\nl: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let sent = world.say(flow, Inside, &text);
+    assert!(sent.ends_with(&sdp("10.1.1.1", 6000)), "{sent}");
+    assert!(world.doors(DoorKind::Media).is_empty());
+}
+
+#[test]
+fn a_multipart_body_is_fixed_up_in_its_parts_with_true_lengths() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let body = |host: &str, session: &str| {
+        format!(
+            "--b\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{session}\r\n--b\r\nContent-Type: message/sipfrag\r\n\r\n\
+                 INVITE sip:x SIP/2.0\r\nFrom: <sip:a@{host}>\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n192.168.122.3\r\n--b--\r\n",
+            session.len()
+        )
+    };
+    let (inside, outside) = (
+        body("192.168.122.3", &sdp("192.168.122.3", 6000)),
+        body("10.1.1.1", &sdp("10.1.1.1", 6000)),
+    );
+    let mut request = invite(&inside);
+    let head = request.len() - inside.len();
+    let fields = request[..head].replace("application/sdp", "multipart/mixed;boundary=b");
+    request.replace_range(..head, &fields);
+    let sent = world.say(flow, Inside, &request);
+    assert!(
+        sent.ends_with(&format!(
+            "Content-Length: {}\r\n\r\n{outside}",
+            outside.len()
+        )),
+        "{sent}"
+    );
+    assert_eq!(world.doors(DoorKind::Media).len(), 2);
+}
+
+#[test]
+fn datagrams_go_through_the_same_translator_with_mappings_of_their_own() {
+    let mut world = World::new();
+    let tcp = world.connect(PHONE, SERVER);
+    world.say(tcp, Inside, REGISTER);
+    let opened = world
+        .alg
+        .open_datagrams(world.now, at("192.168.122.4:5060"), at(SERVER))
+        .unwrap();
+    assert_eq!(
+        opened.source,
+        at("10.1.1.1:5060"),
+        "the TCP mapping of that port is another's"
+    );
+    let register = REGISTER
+        .replace("192.168.122.3", "192.168.122.4")
+        .replace("TCP", "UDP")
+        .replace(";transport=tcp", "");
+    world.alg.datagram(
+        world.now,
+        opened.flow,
+        Inside,
+        register.as_bytes(),
+        &mut world.out,
+    );
+    let sent = String::from_utf8(std::mem::take(&mut world.out.bytes)).unwrap();
+    assert_eq!(
+        sent,
+        register.replace("192.168.122.4:5060", "10.1.1.1:5060")
+    );
+    world.alg.datagram(
+        world.now,
+        opened.flow,
+        Inside,
+        b"\0 not SIP 192.168.122.4",
+        &mut world.out,
+    );
+    assert_eq!(world.out.bytes, b"\0 not SIP 192.168.122.4");
 }

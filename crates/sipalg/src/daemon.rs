@@ -5,6 +5,7 @@
 
 use crate::carrier::{Carrier, Exit};
 use crate::console::Console;
+use crate::kernel::ports::Ports;
 use crate::kernel::{Kernel, KernelError, Plan, SourcePlan};
 use crate::listen::Listener;
 use crate::log;
@@ -119,6 +120,8 @@ fn serve(options: &Options) -> Result<(), Problem> {
     let poll = Poll::new().map_err(|error| host("poll", error))?;
     let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
 
+    let ports = Ports::open()?;
+
     let kernel = Kernel::install(&plan, &options.state_dir)?;
     let alg = Alg::new(plan::machine(&plan, options.fixup), seed);
     let carrier = Carrier::new(alg, kernel, exits(&plan));
@@ -127,6 +130,7 @@ fn serve(options: &Options) -> Result<(), Problem> {
         listener,
         console,
         signals,
+        ports,
         startup,
         poll,
     };

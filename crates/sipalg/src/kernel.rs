@@ -104,6 +104,11 @@ impl Kernel {
         }
     }
 
+    /// How this kernel lets set elements live longer.
+    pub fn elements(&self) -> Elements {
+        self.doors.elements()
+    }
+
     /// Works as on a kernel of the given kind, whichever was found; for tests.
     pub fn with_elements(mut self, plan: &Plan, elements: Elements) -> Self {
         self.doors = Doors::new(plan, elements);

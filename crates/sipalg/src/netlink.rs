@@ -5,11 +5,13 @@
 //!   route       rtnetlink: links, addresses, routes, policy rules
 //!   nft         nftables: tables, chains, sets, rules and their expressions
 //!   conntrack   ctnetlink: list and delete connections
+//!   diag        sock_diag: sockets that wait for whoever comes
 //! ```
 //!
 //! A [`Socket`] speaks to the network namespace of the thread that opened it.
 
 pub mod conntrack;
+pub mod diag;
 pub mod nft;
 pub mod route;
 

@@ -4,7 +4,8 @@ use crate::carrier::Carrier;
 use crate::commands::{self, Asked, Exit};
 use crate::conn::Readiness;
 use crate::console::Console;
-use crate::kernel::{Kernel, ports};
+use crate::kernel::Kernel;
+use crate::kernel::ports::Ports;
 use crate::listen::Listener;
 use crate::log;
 use crate::wake::Wake;
@@ -26,6 +27,9 @@ const MEDIA_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the gateway's own ports are looked up.
 const PORTS_EVERY: Duration = Duration::from_secs(5);
+
+/// When it is tried again after the kernel refused.
+const PORTS_REFUSED: Duration = Duration::from_secs(3600);
 
 /// How many connections are accepted before those that are open have their turn.
 const ACCEPTS: usize = 256;
@@ -49,6 +53,7 @@ pub struct Worker {
     accept_at: Option<Instant>,
     media_at: Instant,
     media_seen: HashMap<SocketAddrV4, u64>,
+    ports: Ports,
     ports_at: Instant,
 }
 
@@ -63,6 +68,8 @@ pub struct Parts {
     pub console: Console,
     /// Any signal that arrives here ends the loop.
     pub signals: SignalFd,
+    /// Where the gateway's own ports are looked up.
+    pub ports: Ports,
     /// What `show running-config` shows.
     pub startup: Startup,
     /// The poll that nothing is registered with yet.
@@ -78,7 +85,7 @@ impl Worker {
         if let Err(error) = register(&mut parts) {
             return Err((error, Box::new(parts)));
         }
-        Ok(Worker {
+        let mut worker = Worker {
             poll: parts.poll,
             clock: Clock::start(),
             carrier: parts.carrier,
@@ -90,8 +97,12 @@ impl Worker {
             accept_at: None,
             media_at: Instant::ZERO + MEDIA_EVERY,
             media_seen: HashMap::new(),
+            ports: parts.ports,
             ports_at: Instant::ZERO,
-        })
+        };
+        // Before anything is carried, so that no door is given a port of ours.
+        worker.look_up_ports(Instant::ZERO);
+        Ok(worker)
     }
 
     /// Carries connections until a signal comes.
@@ -159,12 +170,26 @@ impl Worker {
             self.carrier.handle_timeout(now);
         }
         if self.ports_at <= now {
-            self.ports_at = now + PORTS_EVERY;
-            self.carrier.alg().reserve(&ports::in_use());
+            self.look_up_ports(now);
         }
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
+        }
+    }
+
+    /// Tells the machine which ports the gateway itself uses.
+    fn look_up_ports(&mut self, now: Instant) {
+        match self.ports.in_use() {
+            Ok(ports) => {
+                self.carrier.alg().reserve(&ports);
+                self.ports_at = now + PORTS_EVERY;
+            }
+            // What was known stays known; it will hardly be allowed the next time.
+            Err(error) => {
+                log::line(format_args!("{error}"));
+                self.ports_at = now + PORTS_REFUSED;
+            }
         }
     }
 

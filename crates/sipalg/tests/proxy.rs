@@ -33,6 +33,8 @@ mod running;
 mod start;
 #[path = "proxy/tcp.rs"]
 mod tcp;
+#[path = "proxy/trouble.rs"]
+mod trouble;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
@@ -46,7 +48,10 @@ fn main() -> ExitCode {
     running::allow_many_descriptors();
     let mut failed = Vec::new();
     let mut held = 0;
-    for &(name, law) in [tcp::LAWS, console::LAWS, start::LAWS].concat().iter() {
+    for &(name, law) in [tcp::LAWS, trouble::LAWS, console::LAWS, start::LAWS]
+        .concat()
+        .iter()
+    {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }

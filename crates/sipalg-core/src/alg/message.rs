@@ -1,19 +1,20 @@
 //! One whole message: what it is, its fixup, and what it does to calls and registrations.
 
-use super::{Alg, context};
+use super::{Alg, Passage, context};
 use crate::addr::Leg;
-use crate::call::{CallId, Described};
+use crate::body::Part;
+use crate::call::{CallId, Calls, Described};
 use crate::event::{Event, MessageKind};
 use crate::fixup::edit::Text;
-use crate::fixup::{Fixup, Host};
+use crate::fixup::{Fixup, expires_of};
 use crate::frame::Message;
-use crate::nat::Context;
+use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
 use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
-use crate::time::Instant;
 use alloc::string::String;
 use core::ops::Range;
+use core::time::Duration;
 
 /// What the message is, read once.
 struct What<'a> {
@@ -22,12 +23,14 @@ struct What<'a> {
     method: &'a [u8],
     call_id: &'a [u8],
     cseq: u32,
+    /// The tag of the outside party, empty without one.
+    outside_tag: &'a [u8],
     /// Whether it has just opened the door of a registration.
     opened: bool,
 }
 
 impl<'a> What<'a> {
-    fn read(message: &Message<'a>) -> Option<Self> {
+    fn read(from: Leg, message: &Message<'a>) -> Option<Self> {
         let bytes = message.bytes;
         let start = StartLine::parse(bytes, message.index.start_line.clone())?;
         let (cseq, cseq_method) = message
@@ -39,7 +42,12 @@ impl<'a> What<'a> {
             StartLine::Request { method, .. } => method,
             StartLine::Response { .. } => cseq_method,
         };
+        // The outside is To in requests that go out and their answers, else From.
+        let to = (from == Leg::Inside) == matches!(start, StartLine::Request { .. });
+        let outside = if to { Name::To } else { Name::From };
+        let outside_tag = message.index.first(bytes, outside).map_or(&b""[..], tag_of);
         Some(What {
+            outside_tag,
             start,
             method,
             call_id: message.index.first(bytes, Name::CallId).unwrap_or_default(),
@@ -55,6 +63,12 @@ impl<'a> What<'a> {
         }
     }
 
+    /// Whether its success makes a dialog, whose requests come to the Contact (RFC 3261 section 12,
+    /// RFC 6665 section 4, RFC 3515).
+    fn makes_dialog(&self) -> bool {
+        matches!(self.method, b"INVITE" | b"SUBSCRIBE" | b"REFER")
+    }
+
     /// Whether a session description in it is an offer or answer of a call (RFC 3264; RFC 6337
     /// section 2.2).
     fn negotiates(&self) -> bool {
@@ -64,76 +78,59 @@ impl<'a> What<'a> {
 
 impl Alg {
     /// Fixes up one message and appends it to `out`.
-    pub(super) fn message(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn message(&mut self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         self.counters.messages += 1;
         self.counters.length_missing += u64::from(message.length_missing);
-        let Some(mut what) = What::read(message) else {
+        let Some(mut what) = What::read(at.from, message) else {
             out.bytes.extend_from_slice(message.bytes);
             return;
         };
         self.work.edits.clear();
         self.work.session.clear();
+        self.work
+            .parts
+            .find(message.bytes, message.index, message.header);
+        self.counters.bodies_opaque += u64::from(self.work.parts.opaque);
         self.work.doors.clear();
         self.work.contacts.clear();
+        self.work.routes.clear();
         // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
         // tell the truth.
-        what.opened = self.register_response(now, host, from, &what, message, out);
-        let call = self.call_of(now, host, from, &what, message);
-        self.headers(now, host, from, &what, message, out);
-        if call.is_some() || from == Leg::Outside || !what.negotiates() {
-            self.body(now, host, from, call, message, out);
+        what.opened = self.register_response(at, &what, message, out);
+        let call = self.call_of(at, &what);
+        self.headers(at, &what, message, out);
+        let owner = if what.negotiates() { call } else { None };
+        if owner.is_some() || at.from == Leg::Outside || !what.negotiates() {
+            self.body(at, owner, message, out);
         }
         self.content_length(message);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
-        self.register_request(now, host, from, &what, message);
+        self.register_request(at, &what, message);
         if let Some(call) = call {
-            self.call_effects(now, from, call, &what, out);
+            self.call_effects(at, call, &what, message, out);
         }
     }
 
     /// Between two inside hosts only the Request-URI is turned to the inside local: their own
     /// addresses are good for each other, and what they send each other need not pass here again.
-    pub(super) fn hairpin_message(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn hairpin_message(&mut self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         self.counters.messages += 1;
         self.work.edits.clear();
         let line = message.index.start_line.clone();
         if let (Leg::Outside, Some(StartLine::Request { uri, .. })) =
-            (from, StartLine::parse(message.bytes, line))
+            (at.from, StartLine::parse(message.bytes, line))
         {
-            self.fixup(now, host, from, message.bytes, out)
-                .request_uri(uri);
+            self.fixup(at, message.bytes, out).request_uri(uri);
         }
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
     }
 
-    fn headers(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        what: &What<'_>,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    fn headers(&mut self, at: Passage, what: &What<'_>, message: &Message<'_>, out: &mut Outbox) {
         let register = what.method == b"REGISTER";
-        let conversation = self.calls.conversation(what.call_id, host.local);
-        let mut fixup = self.fixup(now, host, from, message.bytes, out);
+        let conversation = self.calls.conversation(what.call_id, at.host.local);
+        let mut fixup = self.fixup(at, message.bytes, out);
         fixup.conversation = conversation;
         let session = fixup.session();
         fixup.out.event(|| Event::Processing {
@@ -149,7 +146,12 @@ impl Alg {
             fixup.request_uri(uri.clone());
             fixup.out.event(|| visited(false));
         }
+        // RFC 8224 section 4.1: the signature covers From and To, so that a change would break it.
+        let signed = message.index.all(Name::Identity).next().is_some();
         for field in &message.index.fields {
+            if signed && matches!(field.name, Name::From | Name::To) {
+                continue;
+            }
             let contact = field.name == Name::Contact;
             if contact {
                 fixup.out.event(|| Event::ContactFound);
@@ -160,41 +162,31 @@ impl Alg {
         }
     }
 
-    fn body(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        call: Option<CallId>,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
-        let Some(span) = session_body(message) else {
-            return;
-        };
+    fn body(&mut self, at: Passage, call: Option<CallId>, message: &Message<'_>, out: &mut Outbox) {
         let current = call.map_or_else(Default::default, |call| self.calls.current(call).to_vec());
-        let mut fixup = self.fixup(now, host, from, message.bytes, out);
-        fixup.has_call = call.is_some();
-        fixup.session_description(span, &current);
+        let parts = core::mem::take(&mut self.work.parts.list);
+        let mut fixup = self.fixup(at, message.bytes, out);
+        fixup.quoted = call.is_none();
+        for part in &parts {
+            match part {
+                Part::Session(span) => fixup.session_description(span.clone(), &current),
+                Part::Fragment(span) => fixup.fragment(span.clone()),
+            }
+        }
+        self.work.parts.list = parts;
     }
 
-    fn fixup<'a>(
-        &'a mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        message: &'a [u8],
-        out: &'a mut Outbox,
-    ) -> Fixup<'a> {
+    fn fixup<'a>(&'a mut self, at: Passage, message: &'a [u8], out: &'a mut Outbox) -> Fixup<'a> {
         Fixup {
-            cx: context!(self, now),
+            cx: context!(self, at.now),
             nat: &mut self.nat,
             config: &self.config,
-            host,
-            from,
+            host: at.host,
+            from: at.from,
+            protocol: at.protocol,
             spellings: &mut self.spellings,
             conversation: 0,
-            has_call: false,
+            quoted: false,
             message,
             work: &mut self.work,
             out,
@@ -203,31 +195,37 @@ impl Alg {
 
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
     fn content_length(&mut self, message: &Message<'_>) {
-        let growth = self.work.edits.growth(message.header);
-        if growth == 0 {
-            return;
+        for (place, counted) in core::mem::take(&mut self.work.parts.lengths) {
+            let growth = self.work.edits.growth(counted.clone());
+            self.length(message.bytes, place, counted.len(), growth);
         }
+        let body = message.header..message.bytes.len();
+        let growth = self.work.edits.growth(body.clone());
         let Some(field) = message.index.all(Name::ContentLength).next() else {
             return;
         };
-        let body = (message.bytes.len() - message.header) as i64 + growth;
-        let span = uri::trim(message.bytes, field.value.clone());
-        let text = Text::number(u64::try_from(body).unwrap_or(0));
-        self.work.edits.replace(message.bytes, span, text);
+        self.length(
+            message.bytes,
+            uri::trim(message.bytes, field.value.clone()),
+            body.len(),
+            growth,
+        );
+    }
+
+    /// Writes the length of what was `old` bytes and grew; one that was not true stays.
+    fn length(&mut self, message: &[u8], place: Range<usize>, old: usize, growth: i64) {
+        let told = message.get(place.clone()).and_then(parse_decimal);
+        if growth != 0 && told == Some(old as u64) {
+            let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
+            self.work.edits.replace(message, place, text);
+        }
     }
 }
 
 /// Registrations and calls.
 impl Alg {
-    fn register_request(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        what: &What<'_>,
-        message: &Message<'_>,
-    ) {
-        if from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
+    fn register_request(&mut self, at: Passage, what: &What<'_>, message: &Message<'_>) {
+        if at.from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
             return;
         }
         let first = |name| message.index.first(message.bytes, name);
@@ -236,19 +234,17 @@ impl Alg {
             cseq: what.cseq,
             to: first(Name::To).unwrap_or_default(),
             contacts: &self.work.contacts,
+            paths: &self.work.routes,
             all: first(Name::Contact) == Some(b"*"),
-            expires: first(Name::Expires).and_then(parse_decimal),
         };
-        let mut cx = context!(self, now);
+        let mut cx = context!(self, at.now);
         self.registrations
-            .request(&mut cx, &mut self.nat, host.local, &request);
+            .request(&mut cx, &mut self.nat, at.host.local, &request);
     }
 
     fn register_response(
         &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
+        at: Passage,
         what: &What<'_>,
         message: &Message<'_>,
         out: &mut Outbox,
@@ -256,7 +252,7 @@ impl Alg {
         let Some(status @ 200..) = what.status() else {
             return false;
         };
-        if from != Leg::Outside || what.method != b"REGISTER" {
+        if at.from != Leg::Outside || what.method != b"REGISTER" {
             return false;
         }
         let response = Response {
@@ -265,60 +261,51 @@ impl Alg {
             message: message.bytes,
             index: message.index,
         };
-        let mut cx = context!(self, now);
+        let mut cx = context!(self, at.now);
         self.registrations
-            .response(&mut cx, &mut self.nat, host.local, &response, out)
+            .response(&mut cx, &mut self.nat, at.host.local, &response, out)
     }
 
-    /// The call that the message belongs to. One begins when its inside host sends an INVITE, or
-    /// describes its media; what comes from outside begins none.
-    fn call_of(
-        &mut self,
-        now: Instant,
-        host: Host,
-        from: Leg,
-        what: &What<'_>,
-        message: &Message<'_>,
-    ) -> Option<CallId> {
+    /// The call that the message belongs to. One begins when its inside host sends or answers a
+    /// request that makes a dialog, or describes its media; what comes from outside begins none.
+    fn call_of(&mut self, at: Passage, what: &What<'_>) -> Option<CallId> {
         if what.call_id.is_empty() {
             return None;
         }
-        let ours = from == Leg::Inside
-            && match what.status() {
-                None => {
-                    what.method == b"INVITE"
-                        || (what.negotiates() && session_body(message).is_some())
-                }
-                Some(status) => {
-                    (101..300).contains(&status)
-                        && (what.method == b"INVITE"
-                            || (what.negotiates() && session_body(message).is_some()))
-                }
-            };
+        let asks = match what.status() {
+            None => true,
+            Some(status) => (101..300).contains(&status),
+        };
+        let described = || what.negotiates() && self.work.parts.describe();
+        let ours = at.from == Leg::Inside && asks && (what.makes_dialog() || described());
         if !ours {
-            return self.calls.find(what.call_id, host.local);
+            return self.calls.find(what.call_id, at.host.local);
         }
-        let mut cx = context!(self, now);
-        self.calls.find_or_make(&mut cx, what.call_id, host.local)
+        let mut cx = context!(self, at.now);
+        self.calls
+            .find_or_make(&mut cx, what.call_id, at.host.local)
     }
 
     fn call_effects(
         &mut self,
-        now: Instant,
-        from: Leg,
+        at: Passage,
         call: CallId,
         what: &What<'_>,
+        message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        let mut cx = context!(self, now);
+        let mut cx = context!(self, at.now);
         let (calls, nat) = (&mut self.calls, &mut self.nat);
         let session = &self.work.session;
         let described = !session.media.is_empty();
         if described && what.negotiates() {
-            calls.set_held(now, call, session.held());
-            // An answer in a 2xx, or in the ACK of a 2xx that offered, completes the exchange.
-            let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
-            match from {
+            // An answer in a response, or in the ACK of a 2xx that offered, completes the exchange. One
+            // in a provisional response does (RFC 3262 section 5), but another branch may still
+            // accept a stream that it refuses.
+            let answer = what.method == b"ACK" || what.status().is_some();
+            calls.set_held(at.now, call, what.cseq, session.held(), answer);
+            let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
+            match at.from {
                 Leg::Inside => {
                     let described = Described {
                         cseq: what.cseq,
@@ -327,7 +314,7 @@ impl Alg {
                     };
                     calls.session(&mut cx, nat, call, described, out);
                 }
-                Leg::Outside if answer => {
+                Leg::Outside if last => {
                     let ended = session
                         .media
                         .iter()
@@ -337,30 +324,47 @@ impl Alg {
                         calls.drop_line(&mut cx, nat, call, line, out);
                     }
                 }
+                Leg::Outside if answer => calls.commit(&mut cx, nat, call, what.cseq, out),
                 Leg::Outside => {}
             }
         }
-        if let (Leg::Inside, true, Some(contact)) =
-            (from, what.method == b"INVITE", self.work.contacts.first())
-        {
-            calls.set_contact(&mut cx, nat, call, contact.mapping, out);
+        // UPDATE moves the target of a dialog that is there (RFC 3311 section 5.1).
+        let target = what.makes_dialog() || (what.method == b"UPDATE" && calls.has_contact(call));
+        let named = !self.work.contacts.is_empty() || !self.work.routes.is_empty();
+        if at.from == Leg::Inside && target && named {
+            let contact = self.work.contacts.first();
+            let named = contact.into_iter().chain(&self.work.routes).copied();
+            calls.set_contacts(&mut cx, nat, call, named.collect(), out);
         }
         match (what.method, what.status()) {
-            (b"BYE", None) => calls.ending(&mut cx, call),
-            (b"CANCEL", None) if !calls.is_answered(call) => calls.ending(&mut cx, call),
+            (b"BYE", None) => calls.leaving(&mut cx, call, what.outside_tag),
+            (b"CANCEL", None) => calls.cancelled(&mut cx, call),
             // RFC 3261 section 22.2: a challenged BYE is sent again.
             (b"BYE", Some(401 | 407)) => {}
-            (b"BYE", Some(200..)) => calls.end(&mut cx, nat, call, out),
-            (b"INVITE", None | Some(100..200)) => calls.progress(&mut cx, call),
+            (b"BYE", Some(200..)) => calls.left(&mut cx, nat, call, what.outside_tag, out),
+            (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(100..200)) => calls.progress(&mut cx, call),
             (b"INVITE", Some(200..300)) => {
                 calls.commit(&mut cx, nat, call, what.cseq, out);
-                calls.answered(&mut cx, nat, call, out);
+                calls.answered(&mut cx, call, what.outside_tag);
             }
-            (b"INVITE", Some(_)) if !calls.is_answered(call) => calls.end(&mut cx, nat, call, out),
             (b"UPDATE" | b"PRACK", Some(200..300)) => {
-                calls.commit(&mut cx, nat, call, what.cseq, out)
+                calls.commit(&mut cx, nat, call, what.cseq, out);
             }
-            (b"INVITE" | b"UPDATE" | b"PRACK", Some(300..)) => {
+            (b"SUBSCRIBE" | b"REFER", Some(200..300)) => {
+                let granted = message.index.first(message.bytes, Name::Expires);
+                let granted = granted.and_then(parse_decimal);
+                lasts(&mut cx, calls, nat, call, granted, out);
+            }
+            (b"NOTIFY", None) => {
+                let state = message.index.first(message.bytes, Name::SubscriptionState);
+                if let Some(left) = state.and_then(subscription_left) {
+                    lasts(&mut cx, calls, nat, call, Some(left), out);
+                }
+            }
+            (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(300..)) => {
+                calls.refused(&mut cx, nat, call, what.cseq, out);
+            }
+            (b"UPDATE" | b"PRACK", Some(300..)) => {
                 calls.revert(&mut cx, nat, call, what.cseq, out);
             }
             _ => {}
@@ -368,15 +372,47 @@ impl Alg {
     }
 }
 
-/// The body, if it is one session description as it stands.
-fn session_body(message: &Message<'_>) -> Option<Range<usize>> {
-    let first = |name| message.index.first(message.bytes, name);
-    let encoded =
-        first(Name::ContentEncoding).is_some_and(|e| !e.eq_ignore_ascii_case(b"identity"));
-    let kind = first(Name::ContentType)?;
-    let kind = kind.split(|byte| *byte == b';').next()?.trim_ascii();
-    let span = message.header..message.bytes.len();
-    (kind.eq_ignore_ascii_case(b"application/sdp") && !encoded && !span.is_empty()).then_some(span)
+/// A subscription lasts for what its notifier grants, or ends with 0.
+fn lasts(
+    cx: &mut Context<'_>,
+    calls: &mut Calls,
+    nat: &mut Nat,
+    call: CallId,
+    seconds: Option<u64>,
+    out: &mut Outbox,
+) {
+    match seconds {
+        Some(0) => calls.unsubscribed(cx, nat, call, out),
+        Some(seconds) => {
+            let lifetime = Duration::from_secs(seconds.min(LONGEST_SUBSCRIPTION));
+            calls.subscribed(cx, call, lifetime + cx.lifetimes.registration_grace);
+        }
+        None => calls.subscribed(cx, call, cx.lifetimes.subscription),
+    }
+}
+
+/// Longer than any notifier grants, in seconds: keeps sums of time in bounds.
+const LONGEST_SUBSCRIPTION: u64 = 7 * 24 * 3600;
+
+/// How many seconds a Subscription-State (RFC 6665 section 8.2.3) leaves: 0 if it is terminated,
+/// `None` if it does not say.
+fn subscription_left(state: &[u8]) -> Option<u64> {
+    let word = state.split(|byte| *byte == b';').next()?.trim_ascii();
+    if word.eq_ignore_ascii_case(b"terminated") {
+        return Some(0);
+    }
+    expires_of(state, 0..state.len())
+}
+
+/// The `tag` parameter of a From or To value.
+fn tag_of(value: &[u8]) -> &[u8] {
+    uri::address(value, 0..value.len())
+        .and_then(|address| {
+            let mut parameters = uri::parameters(value, address.parameters);
+            let tag = parameters.find(|parameter| parameter.is(value, b"tag"))?;
+            value.get(tag.value)
+        })
+        .unwrap_or_default()
 }
 
 /// How debug lines name the message; the method is cut to a sane length.

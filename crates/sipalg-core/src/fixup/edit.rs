@@ -132,11 +132,11 @@ impl Edits {
         true
     }
 
-    /// By how many bytes the message grows between `from` and its end.
-    pub fn growth(&self, from: usize) -> i64 {
+    /// By how many bytes a part of the message grows.
+    pub fn growth(&self, part: Range<usize>) -> i64 {
         self.list
             .iter()
-            .filter(|edit| edit.range.start >= from)
+            .filter(|edit| part.contains(&edit.range.start))
             .map(|edit| i64::from(edit.text.length) - edit.range.len() as i64)
             .sum()
     }
@@ -172,7 +172,7 @@ mod tests {
         let mut out = Vec::new();
         edits.apply(message, &mut out);
         assert_eq!(out, b"1.20.255.0:65535 two 3");
-        assert_eq!(edits.growth(0), out.len() as i64 - message.len() as i64);
-        assert_eq!(edits.growth(4), -4);
+        assert_eq!(edits.growth(0..13), out.len() as i64 - message.len() as i64);
+        assert_eq!(edits.growth(4..13), -4);
     }
 }

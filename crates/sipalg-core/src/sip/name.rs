@@ -49,6 +49,10 @@ pub enum Name {
     CallId,
     /// `CSeq`: RFC 3261 section 20.16.
     CSeq,
+    /// `Identity`, `y`: RFC 8224 section 4.
+    Identity,
+    /// `Subscription-State`: RFC 6665 section 8.2.3.
+    SubscriptionState,
     /// `Expires`: RFC 3261 section 20.19.
     Expires,
     /// `Content-Length`, `l`: RFC 3261 section 20.14.
@@ -57,6 +61,8 @@ pub enum Name {
     ContentType,
     /// `Content-Encoding`, `e`: RFC 3261 section 20.12.
     ContentEncoding,
+    /// `Content-Transfer-Encoding`: RFC 2045 section 6.
+    ContentTransferEncoding,
     /// Anything else; its text is never looked into.
     Other,
 }
@@ -86,9 +92,16 @@ const NAMES: &[(Name, &str, Option<u8>)] = &[
     (Name::Warning, "warning", None),
     (Name::CallId, "call-id", Some(b'i')),
     (Name::CSeq, "cseq", None),
+    (Name::Identity, "identity", Some(b'y')),
+    (Name::SubscriptionState, "subscription-state", None),
     (Name::Expires, "expires", None),
     (Name::ContentLength, "content-length", Some(b'l')),
     (Name::ContentType, "content-type", Some(b'c')),
+    (
+        Name::ContentTransferEncoding,
+        "content-transfer-encoding",
+        None,
+    ),
     (Name::ContentEncoding, "content-encoding", Some(b'e')),
 ];
 

@@ -90,24 +90,55 @@ fn blanks(text: &[u8]) -> usize {
         .count()
 }
 
-/// A URI in which an IPv4 literal was found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UriHost {
-    /// The literal.
-    pub host: HostPort,
-    /// Whether a missing port means 5061 (`sips:` or `transport=tls`), not 5060.
-    pub secure: bool,
+/// What a URI or Via says about the transport (RFC 3261 section 19.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// `udp`.
+    Udp,
+    /// `tcp`.
+    Tcp,
+    /// `tls`, or a `sips:` URI.
+    Tls,
+    /// Nothing, or another one.
+    Unsaid,
 }
 
-impl UriHost {
+impl Transport {
+    fn parse(name: &[u8]) -> Transport {
+        if name.eq_ignore_ascii_case(b"udp") {
+            Transport::Udp
+        } else if name.eq_ignore_ascii_case(b"tcp") {
+            Transport::Tcp
+        } else if name.eq_ignore_ascii_case(b"tls") {
+            Transport::Tls
+        } else {
+            Transport::Unsaid
+        }
+    }
+}
+
+/// A place where SIP is spoken to: an IPv4 literal, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The literal.
+    pub host: HostPort,
+    /// The transport.
+    pub transport: Transport,
+}
+
+impl Target {
     /// The port a missing one stands for (RFC 3261 section 19.1.2).
     pub fn default_port(&self) -> u16 {
-        if self.secure { 5061 } else { 5060 }
+        if self.transport == Transport::Tls {
+            5061
+        } else {
+            5060
+        }
     }
 }
 
 /// The host of a `sip:` or `sips:` URI that fills `span`, if it is an IPv4 literal.
-pub fn uri_host(message: &[u8], span: Range<usize>) -> Option<UriHost> {
+pub fn uri_host(message: &[u8], span: Range<usize>) -> Option<Target> {
     let text = message.get(span.clone())?;
     let (scheme, secure) = match text {
         [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => (4, false),
@@ -117,10 +148,14 @@ pub fn uri_host(message: &[u8], span: Range<usize>) -> Option<UriHost> {
     // RFC 3261 section 25.1: an "@" that is not escaped ends the userinfo, and occurs nowhere else.
     let user = memchr::memchr(b'@', text).map_or(scheme, |at| at + 1);
     let host = host_port(message, span.start + user..span.end)?;
-    let secure = secure
-        || parameters(message, host.span.end..span.end)
-            .any(|p| p.is(message, b"transport") && p.value_is(message, b"tls"));
-    Some(UriHost { host, secure })
+    let named = parameters(message, host.span.end..span.end)
+        .find(|parameter| parameter.is(message, b"transport"))
+        .and_then(|parameter| message.get(parameter.value));
+    let transport = match named.map_or(Transport::Unsaid, Transport::parse) {
+        _ if secure => Transport::Tls,
+        named => named,
+    };
+    Some(Target { host, transport })
 }
 
 /// One value of a list of addresses (RFC 3261 section 20.10: name-addr or addr-spec).
@@ -223,8 +258,8 @@ pub fn parameters(message: &[u8], span: Range<usize>) -> impl Iterator<Item = Pa
 pub struct Via {
     /// The sent-by, where it is an IPv4 literal.
     pub sent_by: Option<HostPort>,
-    /// Whether a missing port means 5061: the transport is TLS.
-    pub secure: bool,
+    /// The transport it was sent by.
+    pub transport: Transport,
     /// The parameters, from the first `;`.
     pub parameters: Range<usize>,
 }
@@ -243,13 +278,11 @@ pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
         .get(transport.clone())?
         .iter()
         .position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
-    let secure = message
-        .get(transport.start..transport.start + length)?
-        .eq_ignore_ascii_case(b"TLS");
     let sent_by = trim(message, transport.start + length..head.end);
+    let transport = Transport::parse(message.get(transport.start..transport.start + length)?);
     Some(Via {
         sent_by: host_port(message, sent_by),
-        secure,
+        transport,
         parameters: parameters..value.end,
     })
 }

@@ -1,14 +1,17 @@
 //! Which media door leads where, and what an operation on a door means for the kernel's sets.
 
 use super::Plan;
-use super::ruleset::{MEDIA_DN, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE};
+use super::ruleset::{
+    MEDIA_DN, MEDIA_GLOBAL, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE,
+};
 use crate::netlink::Message;
 use crate::netlink::nft::{
     Set, SetKind, add_element, add_key, address_port, delete_element, destroy_element,
     interface_port,
 };
+use sipalg_core::Protocol;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::door::{DoorKind, DoorOp};
+use sipalg_core::door::DoorOp;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -72,13 +75,18 @@ impl Doors {
         }
     }
 
+    /// How elements live longer.
+    pub(super) fn elements(&self) -> Elements {
+        self.elements
+    }
+
     /// Carries out `ops` here and says what the kernel must do.
     pub(super) fn change(&mut self, ops: &[DoorOp]) -> Change {
         let mut change = Change::default();
         for op in ops {
-            match op.door().kind {
-                DoorKind::Signalling => self.signalling(op, &mut change),
-                DoorKind::Media => self.media(op, &mut change),
+            match op.door().protocol {
+                Protocol::Tcp => self.proxied(op, &mut change),
+                Protocol::Udp => self.media(op, &mut change),
             }
         }
         change
@@ -181,6 +189,7 @@ impl Doors {
         };
         let mut elements = vec![
             element(&MEDIA_DN, &global, Some(local)),
+            element(&MEDIA_GLOBAL, &global, None),
             element(&MEDIA_SN, &local, Some(global)),
             element(&MEDIA_IN, &local, None),
             element(&MEDIA_OUT, &local, None),
@@ -192,7 +201,7 @@ impl Doors {
         elements
     }
 
-    fn signalling(&self, op: &DoorOp, change: &mut Change) {
+    fn proxied(&self, op: &DoorOp, change: &mut Change) {
         let door = op.door();
         let element = Element {
             set: &SIGNAL_DOORS,
@@ -233,7 +242,7 @@ impl Element {
 mod tests {
     use super::*;
     use sipalg_core::Door;
-    use sipalg_core::addr::Protocol;
+    use sipalg_core::door::DoorKind;
 
     fn door(local: u16, global: u16) -> Door {
         Door {

@@ -93,6 +93,7 @@ fn missing(error: &Error) -> Option<(String, &'static str)> {
             let option = match name.as_str() {
                 "tproxy" => "CONFIG_NFT_TPROXY",
                 "fib" => "CONFIG_NFT_FIB_IPV4",
+                "socket" => "CONFIG_NFT_SOCKET",
                 "ct" => "CONFIG_NFT_CT",
                 "nat" => "CONFIG_NFT_NAT",
                 "masq" => "CONFIG_NFT_MASQ",

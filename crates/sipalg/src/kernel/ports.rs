@@ -1,46 +1,40 @@
 //! Ports that the gateway itself uses, so that no door shadows them.
 
+use super::KernelError;
+use crate::netlink::diag::Diag;
 use sipalg_core::Protocol;
-use std::fs;
 
-/// The ports of listening TCP sockets and of UDP sockets that hear anyone, in the network
-/// namespace of the calling thread, whichever address they are bound to; IPv6 sockets too, since
-/// they may hear IPv4. A file that cannot be read counts as empty.
-pub fn in_use() -> Vec<(Protocol, u16)> {
-    let mut found = Vec::new();
-    for (protocol, file) in [
-        (Protocol::Tcp, "tcp"),
-        (Protocol::Tcp, "tcp6"),
-        (Protocol::Udp, "udp"),
-        (Protocol::Udp, "udp6"),
-    ] {
-        let table = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-        found.extend(
-            table
-                .lines()
-                .filter_map(|line| waiting(protocol, line))
-                .map(|p| (protocol, p)),
-        );
+/// The gateway's own ports, asked for again and again.
+#[derive(Debug)]
+pub struct Ports(Diag);
+
+impl Ports {
+    /// For the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel cannot diagnose sockets, or refuses to.
+    pub fn open() -> Result<Self, KernelError> {
+        Diag::open().map(Ports).map_err(refused)
     }
-    found.sort_unstable();
-    found.dedup();
-    found
+
+    /// The ports of listening TCP sockets and of UDP sockets that hear anyone, whichever address
+    /// they are bound to.
+    ///
+    /// # Errors
+    /// The kernel cannot diagnose sockets, or refuses to.
+    pub fn in_use(&mut self) -> Result<Vec<(Protocol, u16)>, KernelError> {
+        let tcp = self.0.tcp_listeners().map_err(refused)?;
+        let udp = self.0.udp_unconnected().map_err(refused)?;
+        let mut found: Vec<_> = tcp.into_iter().map(|port| (Protocol::Tcp, port)).collect();
+        found.extend(udp.into_iter().map(|port| (Protocol::Udp, port)));
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
 }
 
-/// The local port of the socket in a line of `/proc/net/tcp` or `udp` (proc_net_tcp(5)), if it
-/// waits for whoever comes.
-fn waiting(protocol: Protocol, line: &str) -> Option<u16> {
-    // sl, local address:port, remote address:port, state, in hexadecimal.
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let (_, port) = fields.next()?.rsplit_once(':')?;
-    let state = fields.nth(1)?;
-    let wanted = match protocol {
-        Protocol::Tcp => "0A", // TCP_LISTEN
-        Protocol::Udp => "07", // TCP_CLOSE: not connected
-    };
-    (state == wanted)
-        .then(|| u16::from_str_radix(port, 16).ok())
-        .flatten()
+fn refused(error: crate::netlink::Error) -> KernelError {
+    KernelError::refused("to list this host's sockets", error)
 }
 
 #[cfg(test)]
@@ -54,7 +48,7 @@ mod tests {
         let hears_all = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let hears_one = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         hears_one.connect(hears_all.local_addr().unwrap()).unwrap();
-        let found = in_use();
+        let found = Ports::open().unwrap().in_use().unwrap();
         let port = |address: std::net::SocketAddr| address.port();
         assert!(found.contains(&(Protocol::Tcp, port(listener.local_addr().unwrap()))));
         assert!(found.contains(&(Protocol::Udp, port(hears_all.local_addr().unwrap()))));

@@ -28,6 +28,9 @@ pub const TABLE: &str = "sipalg";
 pub const MEDIA_DN: Set = set("media_dn", 1, KeyType::AddressPort, SetKind::Map);
 /// The same doors from inside: inside local to inside global.
 pub const MEDIA_SN: Set = set("media_sn", 2, KeyType::AddressPort, SetKind::Map);
+/// Inside global ends of media doors. A map would do, but before Linux 6.9 a map cannot be asked
+/// whether it has a key without taking the value, and a rule must know before it marks.
+pub const MEDIA_GLOBAL: Set = set("media_global", 10, KeyType::AddressPort, SetKind::Expiring);
 /// Inside local ends of media doors, with what came in for them.
 pub const MEDIA_IN: Set = set("media_in", 3, KeyType::AddressPort, SetKind::Counting);
 /// Inside local ends of media doors, with what went out from them.
@@ -43,8 +46,9 @@ pub const INSIDE_IF: Set = set("inside_if", 8, KeyType::Interface, SetKind::Plai
 /// `ip nat outside`.
 pub const OUTSIDE_IF: Set = set("outside_if", 9, KeyType::Interface, SetKind::Plain);
 
-const SETS: [Set; 9] = [
+const SETS: [Set; 10] = [
     MEDIA_DN,
+    MEDIA_GLOBAL,
     MEDIA_SN,
     MEDIA_IN,
     MEDIA_OUT,
@@ -187,26 +191,25 @@ fn dialled() -> Vec<Rule> {
 }
 
 fn nat_pre() -> Vec<Rule> {
-    vec![
+    let door = || {
         Rule::new()
             .protocol(libc::IPPROTO_UDP)
-            .address_port(End::Destination, &MEDIA_DN)
-            .mark_connection(CT_DOOR)
-            .dnat(&MEDIA_DN),
+            .address_port(End::Destination, &MEDIA_GLOBAL)
+    };
+    vec![
+        // A service of the gateway that began after the door is not shadowed by it.
+        door().local_socket(false).accept(),
+        door().local_socket(true).accept(),
+        door().mark_connection(CT_DOOR).dnat(&MEDIA_DN),
     ]
 }
 
 fn nat_post(plan: &Plan) -> Vec<Rule> {
-    let door = |rule: Rule| {
-        rule.address_port(End::Source, &MEDIA_SN)
-            .mark_connection(CT_DOOR)
-            .snat(&MEDIA_SN)
-    };
     let udp = || Rule::new().protocol(libc::IPPROTO_UDP);
     let mut rules = vec![
-        door(udp().interface(Direction::Out, &OUTSIDE_IF)),
+        udp().interface(Direction::Out, &OUTSIDE_IF).snat(&MEDIA_SN),
         // From inside to another inside host's door: each sees the other as the outside would.
-        door(udp().destination_translated()),
+        udp().destination_translated().snat(&MEDIA_SN),
     ];
     for (number, source) in plan.sources.iter().enumerate() {
         let inside = || Rule::new().interface(Direction::In, &INSIDE_IF);
@@ -237,6 +240,7 @@ fn guard() -> Vec<Rule> {
         udp()
             .interface(Direction::Out, &OUTSIDE_IF)
             .address_port(End::Source, &MEDIA_OUT)
+            .mark_connection(CT_DOOR)
             .accept(),
         // To another door: the first packet leaves by an inside interface.
         door().address_port(End::Source, &MEDIA_OUT).accept(),

@@ -2,7 +2,8 @@
 
 use crate::gateway::{Gateway, StateDir, global, media, open, plan, proxy};
 use crate::net::enter_new_net;
-use sipalg::kernel::{Kernel, KernelError, clean, ports};
+use sipalg::kernel::ports::Ports;
+use sipalg::kernel::{Kernel, KernelError, clean};
 use sipalg::netlink::conntrack::Conntrack;
 use sipalg::netlink::nft::Nft;
 use sipalg::netlink::route::{PolicyRule, Route, RouteEntry};
@@ -192,7 +193,7 @@ fn nft_can_read_the_rules_back() {
     for words in [
         "elements = { \"gout\" }",
         "tproxy to 127.0.0.1:15060 ct mark set ct mark | 0x01000000 meta mark set meta mark | 0x01000000 accept",
-        "ip daddr . udp dport @media_dn ct mark set ct mark | 0x02000000 dnat ip to ip daddr . udp dport map @media_dn",
+        "ip daddr . udp dport @media_global ct mark set ct mark | 0x02000000 dnat ip to ip daddr . udp dport map @media_dn",
         "fib daddr oifname \"gout\" jump source_1_out",
         "oifname . udp sport @media_ports jump source_1_renumber",
         "\"gout\" . 30000",
@@ -221,11 +222,11 @@ fn nft_can_read_the_rules_back() {
 fn the_gateways_own_ports_are_those_of_its_namespace() {
     enter_new_net();
     let _state = StateDir::new();
-    assert_eq!(ports::in_use(), []);
+    assert_eq!(Ports::open().unwrap().in_use().unwrap(), []);
     let _proxy = proxy();
     let _udp = std::net::UdpSocket::bind("0.0.0.0:5353").unwrap();
     assert_eq!(
-        ports::in_use(),
+        Ports::open().unwrap().in_use().unwrap(),
         [(Protocol::Tcp, 15060), (Protocol::Udp, 5353)]
     );
 }

@@ -328,7 +328,7 @@ pub(crate) fn hears(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 /// A SIP message without a body.
-fn hears_message(stream: &mut TcpStream) -> String {
+pub(crate) fn hears_message(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     while !heard.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -348,7 +348,7 @@ fn reset(stream: TcpStream) {
         .unwrap();
 }
 
-fn is_reset(stream: &mut TcpStream) {
+pub(crate) fn is_reset(stream: &mut TcpStream) {
     let error = stream
         .read(&mut [0; 16])
         .expect_err("RST, not FIN or bytes");

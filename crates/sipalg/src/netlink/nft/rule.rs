@@ -80,6 +80,17 @@ impl Rule {
             .any_bit(IPS_DST_NAT)
     }
 
+    /// `socket wildcard 0` or `1`: a socket of this host waits for the packet, bound to one address or
+    /// to all.
+    #[must_use]
+    pub fn local_socket(self, bound_to_all: bool) -> Self {
+        self.expression("socket", |m| {
+            m.put(NFTA_SOCKET_DREG, &REGISTER_1)
+                .put(NFTA_SOCKET_KEY, &NFT_SOCKET_WILDCARD.to_be_bytes())
+        })
+        .compare(NFT_CMP_EQ, &[u8::from(bound_to_all)])
+    }
+
     /// `ct mark & BITS != 0`
     #[must_use]
     pub fn connection_marked(self, bits: u32) -> Self {
@@ -438,6 +449,10 @@ const NFT_CT_STATUS: u32 = 2;
 const NFT_CT_MARK: u32 = 3;
 const CT_STATE_NEW: u32 = 8;
 const IPS_DST_NAT: u32 = 1 << 5;
+
+const NFTA_SOCKET_KEY: u16 = 1;
+const NFTA_SOCKET_DREG: u16 = 2;
+const NFT_SOCKET_WILDCARD: u32 = 2;
 
 const NFTA_PAYLOAD_DREG: u16 = 1;
 const NFTA_PAYLOAD_BASE: u16 = 2;

@@ -1,0 +1,317 @@
+//! Session descriptions: `m=` lines get doors, and all addresses in them follow.
+
+use super::Fixup;
+use super::edit::Text;
+use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::event::Event;
+use crate::nat::MappingId;
+use crate::nat::policy::LOWEST_PORT;
+use crate::sdp::{Media, Session};
+use core::ops::Range;
+
+/// The port that stands for none in TCP media.
+const DISCARD: u16 = 9;
+
+impl Fixup<'_> {
+    /// A session description at `span`. `current` are the doors that its sender has already: a held
+    /// stream keeps them. Leaves what it read in the work's session.
+    pub fn session_description(&mut self, span: Range<usize>, current: &[(u16, MappingId)]) {
+        let mut session = core::mem::take(&mut self.work.session);
+        let body = self.message.get(span.clone()).unwrap_or_default();
+        if session.parse(body) {
+            let number = self.session();
+            self.out.event(|| Event::BodyFound { session: number });
+            self.out.event(|| Event::MediaLines(session.media.len()));
+            match self.from {
+                Leg::Inside => self.offer_outward(&session, span.start, current),
+                Leg::Outside => self.offer_inward(&session, span.start),
+            }
+            let new = span.len() as i64 + self.work.edits.growth(span.clone());
+            self.out.event(|| Event::SdpLength {
+                old: span.len(),
+                new: usize::try_from(new).unwrap_or(0),
+            });
+        }
+        self.work.session = session;
+    }
+
+    fn offer_outward(&mut self, session: &Session, at: usize, current: &[(u16, MappingId)]) {
+        // Whether any line was translated, whether any was refused, and whether a translated one
+        // goes by the session's `c=`.
+        let (mut translated, mut refused, mut shared) = (false, false, false);
+        for (media, line) in session.media.iter().zip(0u16..) {
+            let Some(connection) = session.connection_of(media) else {
+                continue;
+            };
+            if connection.address.is_unspecified() {
+                // Held in the RFC 2543 way: the stream may come back to the same port.
+                let kept = current.iter().filter(|(old, _)| *old == line);
+                self.work.doors.extend(kept.copied());
+                continue;
+            }
+            let Some((_, rule)) = self.config.source_for(connection.address) else {
+                continue;
+            };
+            let global = rule.global;
+            if media.port != 0 && !self.media_outward(media, line, connection.address, global, at) {
+                refused = true;
+                continue;
+            }
+            translated = true;
+            match &media.connection {
+                Some(own) => self.replace_at(at, own.span.clone(), Text::address(global)),
+                None => shared = true,
+            }
+        }
+        // When all lines are mapped: an attribute may name the port of a later line.
+        for media in &session.media {
+            self.elsewhere(media, at);
+        }
+        // What was refused as a whole stays as a whole.
+        let origin = session.origin.iter().filter(|_| translated || !refused);
+        let connection = session.connection.iter().filter(|_| shared || !refused);
+        for literal in origin.chain(connection) {
+            if let Some((_, rule)) = self.config.source_for(literal.address) {
+                self.replace_at(at, literal.span.clone(), Text::address(rule.global));
+            }
+        }
+    }
+
+    /// One `m=` line with a port: maps it and its RTCP, and writes the numbers. False if it is
+    /// refused and stays as it is.
+    fn media_outward(
+        &mut self,
+        media: &Media,
+        line: u16,
+        address: Ipv4Addr,
+        global: Ipv4Addr,
+        at: usize,
+    ) -> bool {
+        let local = SocketAddrV4::new(address, media.port);
+        if self.quoted {
+            if let Some(new) = self.global_of(media.protocol(), local) {
+                self.replace_at(
+                    at,
+                    media.port_span.clone(),
+                    Text::number(u64::from(new.port())),
+                );
+            }
+            return true;
+        }
+        // RFC 4145 section 4.1: the active side of TCP media is not connected to, and writes 9.
+        if !media.udp && media.port == DISCARD {
+            return true;
+        }
+        let ports = match media.protocol() {
+            Protocol::Udp => media.count.saturating_mul(2).min(8),
+            Protocol::Tcp => 1,
+        };
+        // What is open already needs no more room: an offer that is sent again stays the same.
+        let is_new = |mapping: Option<MappingId>| {
+            mapping.is_none_or(|mapping| self.nat.door(mapping).is_none())
+        };
+        let asked = self.work.doors.iter().filter(|(_, m)| is_new(Some(*m)));
+        let wanted = (0..ports).filter_map(|offset| media.port.checked_add(offset));
+        let wanted = wanted.map(|port| SocketAddrV4::new(address, port));
+        let wanted = wanted.filter(|at| is_new(self.nat.find_local(media.protocol(), *at)));
+        let doors = self.nat.doors_of(address) + asked.count() + wanted.count();
+        let allowed = address == self.host.local
+            && media.port >= LOWEST_PORT
+            && usize::from(line) < self.cx.limits.media_lines
+            && doors <= self.cx.limits.doors_per_host;
+        if !allowed {
+            self.refused(local);
+            return false;
+        }
+        let Ok(first) = self
+            .nat
+            .map_run(&mut self.cx, media.protocol(), local, ports, global)
+        else {
+            self.out_of_ports(media.protocol(), local);
+            return false;
+        };
+        for offset in 0..ports {
+            let port = media.port.checked_add(offset);
+            let mapping = port.and_then(|port| {
+                self.nat
+                    .find_local(media.protocol(), SocketAddrV4::new(address, port))
+            });
+            self.work
+                .doors
+                .extend(mapping.map(|mapping| (line, mapping)));
+        }
+        if let Some(new) = self.nat.get(first).map(|mapping| mapping.global) {
+            self.replace_at(
+                at,
+                media.port_span.clone(),
+                Text::number(u64::from(new.port())),
+            );
+            self.out.event(|| Event::MediaTranslated {
+                from: local,
+                to: new,
+            });
+        }
+        self.rtcp_outward(media, line, address, global, at);
+        true
+    }
+
+    /// The same addresses in other attributes: the candidate that is the default destination, so that
+    /// no `ice-mismatch` comes of it (RFC 8839 section 4.2.5), and the path of MSRP. Other candidates
+    /// stay as they are.
+    fn elsewhere(&mut self, media: &Media, at: usize) {
+        for candidate in &media.candidates {
+            let old = SocketAddrV4::new(candidate.address.address, candidate.port);
+            if let Some(new) = self.other_side(Protocol::Udp, old) {
+                self.replace_at(at, candidate.address.span.clone(), Text::address(*new.ip()));
+                self.replace_at(
+                    at,
+                    candidate.port_span.clone(),
+                    Text::number(u64::from(new.port())),
+                );
+            }
+        }
+        if let Some(path) = &media.path {
+            let old = SocketAddrV4::new(path.address, path.port.unwrap_or(media.port));
+            if let Some(new) = self.other_side(Protocol::Tcp, old) {
+                self.replace_at(at, path.span.clone(), Text::endpoint(new));
+            }
+        }
+    }
+
+    /// What a mapped address is on the side that the message goes to.
+    fn other_side(&self, protocol: Protocol, address: SocketAddrV4) -> Option<SocketAddrV4> {
+        match self.from {
+            Leg::Inside => self.global_of(protocol, address),
+            Leg::Outside => self.local_of(protocol, address),
+        }
+    }
+
+    fn global_of(&self, protocol: Protocol, local: SocketAddrV4) -> Option<SocketAddrV4> {
+        let mapping = self.nat.find_local(protocol, local)?;
+        Some(self.nat.get(mapping)?.global)
+    }
+
+    /// `a=rtcp:` (RFC 3605): usually the odd port of the pair, which is mapped already.
+    fn rtcp_outward(
+        &mut self,
+        media: &Media,
+        line: u16,
+        address: Ipv4Addr,
+        global: Ipv4Addr,
+        at: usize,
+    ) {
+        let Some(rtcp) = &media.rtcp else {
+            return;
+        };
+        let host = rtcp
+            .address
+            .as_ref()
+            .map_or(address, |literal| literal.address);
+        if host != address || rtcp.port < LOWEST_PORT {
+            return;
+        }
+        let local = SocketAddrV4::new(host, rtcp.port);
+        let Ok(mapping) = self.nat.map(&mut self.cx, Protocol::Udp, local, global) else {
+            self.out_of_ports(Protocol::Udp, local);
+            return;
+        };
+        if !self.work.doors.contains(&(line, mapping)) {
+            self.work.doors.push((line, mapping));
+        }
+        if let Some(new) = self.nat.get(mapping).map(|mapping| mapping.global) {
+            self.replace_at(
+                at,
+                rtcp.port_span.clone(),
+                Text::number(u64::from(new.port())),
+            );
+            if let Some(literal) = &rtcp.address {
+                self.replace_at(at, literal.span.clone(), Text::address(*new.ip()));
+            }
+        }
+    }
+
+    /// On the way in only what is ours is turned back: an echo, or the offer of another inside host,
+    /// whose media then stays inside.
+    fn offer_inward(&mut self, session: &Session, at: usize) {
+        let mut shared: Option<Ipv4Addr> = None;
+        let mut mixed = false;
+        for media in session.media.iter().filter(|media| media.port != 0) {
+            let Some(connection) = session.connection_of(media) else {
+                continue;
+            };
+            let global = SocketAddrV4::new(connection.address, media.port);
+            let local = self.local_of(media.protocol(), global);
+            if media.connection.is_none() {
+                let address = local.map_or(connection.address, |local| *local.ip());
+                mixed |= *shared.get_or_insert(address) != address;
+            }
+        }
+        if mixed {
+            return;
+        }
+        for media in session.media.iter().filter(|media| media.port != 0) {
+            let Some(connection) = session.connection_of(media) else {
+                continue;
+            };
+            let global = SocketAddrV4::new(connection.address, media.port);
+            let Some(local) = self.local_of(media.protocol(), global) else {
+                continue;
+            };
+            self.replace_at(
+                at,
+                media.port_span.clone(),
+                Text::number(u64::from(local.port())),
+            );
+            if let Some(own) = &media.connection {
+                self.replace_at(at, own.span.clone(), Text::address(*local.ip()));
+            }
+            self.out.event(|| Event::MediaTranslated {
+                from: global,
+                to: local,
+            });
+            self.rtcp_inward(media, connection.address, at);
+            self.elsewhere(media, at);
+        }
+        // Only an inside local is written: what is the outside's own stays, however it is spelled.
+        let inside = shared.filter(|address| self.config.permits(*address));
+        if let (Some(address), Some(connection)) = (inside, &session.connection) {
+            self.replace_at(at, connection.span.clone(), Text::address(address));
+        }
+        if let Some(origin) = session
+            .origin
+            .as_ref()
+            .filter(|o| o.address == self.host.global)
+        {
+            let address = inside.unwrap_or(self.host.local);
+            self.replace_at(at, origin.span.clone(), Text::address(address));
+        }
+    }
+
+    fn rtcp_inward(&mut self, media: &Media, address: Ipv4Addr, at: usize) {
+        let Some(rtcp) = &media.rtcp else {
+            return;
+        };
+        let host = rtcp
+            .address
+            .as_ref()
+            .map_or(address, |literal| literal.address);
+        let global = SocketAddrV4::new(host, rtcp.port);
+        if let Some(local) = self.local_of(Protocol::Udp, global) {
+            self.replace_at(
+                at,
+                rtcp.port_span.clone(),
+                Text::number(u64::from(local.port())),
+            );
+            if let Some(literal) = &rtcp.address {
+                self.replace_at(at, literal.span.clone(), Text::address(*local.ip()));
+            }
+        }
+    }
+
+    /// Replaces a place of the body that begins at `at`.
+    fn replace_at(&mut self, at: usize, span: Range<usize>, text: Text) {
+        self.work
+            .edits
+            .replace(self.message, at + span.start..at + span.end, text);
+    }
+}

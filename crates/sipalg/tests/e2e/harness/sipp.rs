@@ -1,0 +1,120 @@
+//! SIPp, which makes many calls at once. The media of its calls are for [`Ear`](super::media::Ear)s.
+
+use super::Folder;
+use super::capture::Capture;
+use super::net::Host;
+use super::process::Process;
+use super::sip::{header, media_target, split_messages};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
+
+/// How many calls.
+pub const CALLS: usize = 200;
+
+/// A running SIPp that makes, or takes, all the calls.
+#[derive(Debug)]
+pub struct Sipp {
+    process: Process,
+    _folder: Folder,
+}
+
+/// The ends of a call's media as one side knows them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Media {
+    /// Where this side listens.
+    pub own: SocketAddrV4,
+    /// Where it was told to send to.
+    pub far: SocketAddrV4,
+}
+
+impl Sipp {
+    /// Makes all calls at once, each by a connection of its own, and lets them last 5 s.
+    pub fn call(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
+        Sipp::call_by(host, from, to, "tn")
+    }
+
+    /// Makes all calls at once by one connection, as a trunk does.
+    pub fn call_by_one_connection(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
+        Sipp::call_by(host, from, to, "t1")
+    }
+
+    fn call_by(host: &Host, from: Ipv4Addr, to: SocketAddrV4, transport: &str) -> Self {
+        let calls = CALLS.to_string();
+        let mut command = Command::new("sipp");
+        command.args(["-t", transport]);
+        command.args(["-l", &calls, "-r", &calls, &to.to_string()]);
+        Sipp::start(host, command, from, include_str!("sipp-caller.xml"))
+    }
+
+    /// Takes all calls at port 5060, from now on.
+    pub fn answer(host: &Host, at: Ipv4Addr) -> Self {
+        let mut command = Command::new("sipp");
+        command.args(["-t", "tn", "-p", "5060"]);
+        let sipp = Sipp::start(host, command, at, include_str!("sipp-callee.xml"));
+        host.wait_for_listener(5060);
+        sipp
+    }
+
+    fn start(host: &Host, mut command: Command, at: Ipv4Addr, scenario: &str) -> Self {
+        let folder = Folder::new();
+        command.current_dir(folder.itself());
+        command
+            .arg("-sf")
+            .arg(folder.write("scenario.xml", scenario));
+        command.args(["-nostdin", "-max_socket", "2000"]);
+        command.args(["-cid_str", "%u-%p"]);
+        command.args(["-i", &at.to_string(), "-mi", &at.to_string()]);
+        command.args([
+            "-m",
+            &CALLS.to_string(),
+            "-trace_err",
+            "-error_file",
+            "errors",
+        ]);
+        let process = Process::start(host, &mut command);
+        Sipp {
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// Waits for the end of all calls.
+    ///
+    /// # Panics
+    /// One of them failed.
+    pub fn finish(mut self) {
+        let status = self.process.wait();
+        assert!(status.success(), "{status}: {}", self.process.said());
+    }
+}
+
+/// The media of each call by its Call-ID, as soon as all calls are answered, from what went by at
+/// the host that has this address.
+pub fn media(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
+    super::until("all calls to be answered", || {
+        let calls = media_so_far(capture, host);
+        (calls.len() == CALLS).then_some(calls)
+    })
+}
+
+fn media_so_far(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
+    let (mut own, mut far) = (BTreeMap::new(), BTreeMap::new());
+    for ((from, _), stream) in capture.so_far().streams() {
+        let side = match *from.ip() == host {
+            true => &mut own,
+            false => &mut far,
+        };
+        for message in split_messages(&stream) {
+            if message.contains("\nm=audio ") {
+                let call = header(&message, "Call-ID").expect("a Call-ID");
+                side.insert(call.to_string(), media_target(&message));
+            }
+        }
+    }
+    let both = own.into_iter().filter_map(|(call, own)| {
+        let far = *far.get(&call)?;
+        Some((call, Media { own, far }))
+    });
+    both.collect()
+}

@@ -1,0 +1,78 @@
+#!/bin/bash
+# All that CI runs: format, lints, documentation, all tests. On a Debian 12 it installs what the end-to-end tests need.
+# Needs Rust, and root or sudo: the tests make network namespaces of their own and leave nothing behind.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# A program that the tests run, and the package that brings it.
+needs="
+baresip   baresip-core
+cc        gcc libc6-dev
+conntrack conntrack
+ip        iproute2
+iptables  iptables
+kamailio  kamailio
+kill      procps
+nft       nftables
+setpriv   util-linux
+sipp      sip-tester
+sysctl    procps
+tshark    tshark
+unshare   util-linux
+"
+
+main() {
+    export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        root=(sudo)
+        # What cargo builds as the user who is there, it runs as root.
+        local triple
+        triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+        export "CARGO_TARGET_${triple}_RUNNER=sudo env PATH=$PATH"
+    fi
+    install_missing
+
+    step cargo fmt --all --check
+    step cargo clippy --workspace --all-targets --quiet -- -D warnings
+    RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --quiet
+    step cargo test --workspace
+}
+
+install_missing() {
+    local program package missing=()
+    while read -r program package; do
+        if [ -n "$program" ] && ! command -v "$program" >/dev/null; then
+            missing+=("$package")
+        fi
+    done <<<"$needs"
+    if [ ${#missing[@]} = 0 ]; then
+        return
+    fi
+    echo "==> installing ${missing[*]}"
+    "${root[@]}" apt-get update -qq
+    without_services "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Debian starts the services that it installs, unless this file says no; kamailio would take port 5060.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
+    "${root[@]}" chmod 755 $policy
+    local status=0
+    "$@" || status=$?
+    "${root[@]}" rm $policy
+    return $status
+}
+
+step() {
+    echo "==> $*"
+    "$@"
+}
+
+main
