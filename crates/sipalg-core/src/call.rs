@@ -5,7 +5,7 @@
 //! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
 //! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
-use crate::addr::{Ipv4Addr, Protocol};
+use crate::addr::Ipv4Addr;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::nat::{Context, MappingId, Nat};
@@ -46,13 +46,16 @@ pub struct Call {
     current: MediaDoors,
     /// The doors of an offer that is not answered yet, and its CSeq.
     offered: Option<(u32, MediaDoors)>,
-    contact: Option<MappingId>,
+    /// Where requests of its dialogs come to: its contact, and its own Record-Route.
+    contacts: Vec<MappingId>,
     /// The dialogs that the INVITE has made, by the hash of the outside's tag: a fork makes several
     /// (RFC 3261 section 12.1), and the call lasts as long as one does.
     dialogs: Vec<u64>,
     /// Until when a subscription lasts.
     subscribed: Option<Instant>,
     held: bool,
+    /// Whether the offer with that CSeq would hold the media.
+    held_by_offer: Option<(u32, bool)>,
     /// Being ended: by a BYE that waits for its answer, or a CANCEL.
     ending: bool,
     last_media: Instant,
@@ -135,10 +138,11 @@ impl Calls {
             host,
             current: MediaDoors::new(),
             offered: None,
-            contact: None,
+            contacts: Vec::new(),
             dialogs: Vec::new(),
             subscribed: None,
             held: false,
+            held_by_offer: None,
             ending: false,
             last_media: cx.now,
             armed: None,
@@ -170,12 +174,7 @@ impl Calls {
             complete,
         } = described;
         for (_, mapping) in &doors {
-            // TCP media is connected to as signalling is: by a new connection, through the proxy.
-            let kind = match nat.get(*mapping).map(|mapping| mapping.protocol) {
-                Some(Protocol::Tcp) => DoorKind::Signalling,
-                _ => DoorKind::Media,
-            };
-            nat.open_door(cx, *mapping, kind, door_lifetime(cx), out);
+            nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
@@ -199,9 +198,14 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0)
-            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
-        {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        // Where the answer did not say whether it holds, the offer does.
+        if let Some((_, held)) = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq) {
+            entry.held = held;
+        }
+        if let Some((_, doors)) = entry.offered.take_if(|(offer, _)| *offer == cseq) {
             let before = core::mem::replace(&mut entry.current, doors);
             self.close_doors(cx, nat, before, out);
         }
@@ -244,31 +248,39 @@ impl Calls {
         self.close_doors(cx, nat, dropped, out);
     }
 
-    /// Either side's session description says whether the media is held.
-    pub fn set_held(&mut self, now: Instant, call: CallId, held: bool) {
+    /// Either side's session description says whether it holds the media; with the answer it does,
+    /// if either of the two says so.
+    pub fn set_held(&mut self, now: Instant, call: CallId, cseq: u32, held: bool, answer: bool) {
         if let Some(entry) = self.calls.get_mut(call.0) {
-            entry.held = held;
+            if answer {
+                let offered = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq);
+                entry.held = held || offered.is_some_and(|(_, held)| held);
+            } else {
+                entry.held_by_offer = Some((cseq, held));
+            }
             entry.last_media = now;
         }
     }
 
-    /// The inside host named the address at which requests of this call reach it: its door opens.
-    pub fn set_contact(
+    /// The inside host named the addresses at which requests of this call reach it: their doors open.
+    pub fn set_contacts(
         &mut self,
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        contact: MappingId,
+        contacts: Vec<MappingId>,
         out: &mut Outbox,
     ) {
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        if entry.contact == Some(contact) {
+        if entry.contacts == contacts {
             return;
         }
-        nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
-        if let Some(old) = entry.contact.replace(contact) {
+        for contact in &contacts {
+            nat.open_door(cx, *contact, DoorKind::Signalling, door_lifetime(cx), out);
+        }
+        for old in core::mem::replace(&mut entry.contacts, contacts) {
             nat.close_door(cx, old, out);
         }
     }
@@ -379,7 +391,7 @@ impl Calls {
     pub fn has_contact(&self, call: CallId) -> bool {
         self.calls
             .get(call.0)
-            .is_some_and(|call| call.contact.is_some())
+            .is_some_and(|call| !call.contacts.is_empty())
     }
 
     /// A request that would have made a dialog was refused.
@@ -424,7 +436,7 @@ impl Calls {
         if let Some((_, doors)) = entry.offered {
             self.close_doors(cx, nat, doors, out);
         }
-        if let Some(contact) = entry.contact {
+        for contact in entry.contacts {
             nat.close_door(cx, contact, out);
         }
     }
@@ -452,7 +464,7 @@ impl Calls {
             self.end(cx, nat, call, out);
             return;
         }
-        for mapping in entry.media().chain(entry.contact) {
+        for mapping in entry.media().chain(entry.contacts.iter().copied()) {
             if let Some(door) = nat.door(mapping) {
                 nat.refresh_door(mapping, door.lifetime, out);
             }

@@ -14,21 +14,23 @@ pub struct Sample {
     pub bytes: Vec<u8>,
 }
 
-/// Every sample, in the order of names. Says where they are from.
-pub fn all() -> Vec<Sample> {
+/// Where the corpus is, if it is.
+pub fn corpus() -> Option<PathBuf> {
     let root = std::env::var_os("SIPALG_CORPUS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus"),
         PathBuf::from,
     );
+    root.is_dir().then_some(root)
+}
+
+/// Every sample, in the order of names. Says where they are from.
+pub fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
-    if root.is_dir() {
+    if let Some(root) = corpus() {
         walk(&root, &root, &mut samples);
         println!("corpus: {}", root.display());
     } else {
-        println!(
-            "corpus: none at {}: the golden cases stand in",
-            root.display()
-        );
+        println!("corpus: none beside the repository; the golden cases stand in");
         samples = golden();
     }
     assert!(samples.len() > 300, "only {} samples", samples.len());

@@ -1,0 +1,86 @@
+//! Phones, a registrar and proxy, and the gateway between them, under a virtual clock: random call
+//! flows over connections that break, compared after every step with a small model of the doors that
+//! must exist.
+//!
+//! `SIPALG_SIM_SEEDS=FROM..TO` runs other seeds than the usual few hundred.
+
+mod actors;
+mod model;
+#[path = "../world/mod.rs"]
+mod world;
+
+use actors::Sim;
+
+/// A small generator, the same on every run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % sides
+    }
+
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.roll(of.len())]
+    }
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let told = std::env::var("SIPALG_SIM_SEEDS").ok();
+    let told = told.as_deref().and_then(|text| text.split_once(".."));
+    match told {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => 0..300,
+    }
+}
+
+#[test]
+fn at_every_moment_of_any_call_flow_the_doors_are_those_that_the_protocol_demands() {
+    let (mut steps, mut done) = (0, std::collections::BTreeMap::new());
+    for seed in seeds() {
+        let run = std::panic::catch_unwind(|| {
+            let mut sim = Sim::new(Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            for _ in 0..60 {
+                sim.step();
+            }
+            sim.end();
+            sim.done
+        });
+        let Ok(of_seed) = run else {
+            panic!("seed {seed} fails: SIPALG_SIM_SEEDS={seed}..{} shows it", seed + 1);
+        };
+        for (what, count) in of_seed {
+            *done.entry(what).or_insert(0usize) += count;
+            steps += count;
+        }
+    }
+    // A simulation in which something never happens shows nothing about it.
+    if seeds().end - seeds().start >= 300 {
+        for what in actors::ALL {
+            assert!(done.contains_key(what), "never happened: {what}");
+        }
+        assert!(steps > 5000);
+    }
+}
+
+#[test]
+fn the_model_notices_a_door_too_few_and_a_door_too_many() {
+    let late = std::panic::catch_unwind(|| {
+        let mut sim = Sim::new(Dice(1));
+        sim.register(0);
+        sim.model.forget_registrations();
+        sim.check("forgotten");
+    });
+    assert!(late.is_err(), "a door too many");
+    let early = std::panic::catch_unwind(|| {
+        let mut sim = Sim::new(Dice(1));
+        sim.register(0);
+        let contact = sim.world.alg.doors()[0];
+        sim.world.alg.door_failed(sim.world.now, &contact);
+        sim.check("taken away");
+    });
+    assert!(early.is_err(), "a door too few");
+}

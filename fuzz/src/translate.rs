@@ -1,0 +1,497 @@
+//! The whole machine: several hosts and connections, both legs, time, failures.
+//!
+//! The input is read as a list of steps (see [`Step`]); what each says is made of small choices, so
+//! that the explorer needs few bytes for a conversation. After every step the machine, the kernel and
+//! the bounds must agree; at the end, with all connections closed and all time passed, nothing is left.
+
+use crate::headers::unchanged_but_ours;
+use crate::world::{Kernel, config, is_global, is_inside};
+use arbitrary::{Arbitrary, Result, Unstructured};
+use sipalg_core::addr::SocketAddrV4;
+use sipalg_core::config::Limits;
+use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox, Protocol};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// See the module.
+pub fn check(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let mut world = World::new();
+    for _ in 0..200 {
+        if input.is_empty() {
+            break;
+        }
+        let Ok(step) = Step::read(&mut input) else {
+            break;
+        };
+        world.step(&step);
+        world.agree();
+    }
+    world.end();
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+enum Step {
+    /// A connection is made.
+    Open(SocketAddrV4, SocketAddrV4),
+    /// A message arrives on the nth connection, in parts of that size.
+    Message(usize, Leg, Vec<u8>, usize),
+    /// Any bytes arrive.
+    Bytes(usize, Leg, Vec<u8>),
+    /// One leg ends.
+    End(usize, Leg),
+    /// Both do.
+    Close(usize),
+    /// Time passes, in seconds.
+    Wait(u64),
+    /// The kernel could not make a door.
+    Fail(usize),
+    /// Packets were seen at a media port.
+    Media(SocketAddrV4),
+    /// The gateway uses these ports itself.
+    Reserve(Vec<(Protocol, u16)>),
+    /// The gateway uses the port that a connection was given.
+    Reopen(usize),
+}
+
+impl Step {
+    fn read(input: &mut Unstructured<'_>) -> Result<Step> {
+        Ok(match u8::arbitrary(input)? % 32 {
+            0..3 => Step::Open(endpoint(input)?, endpoint(input)?),
+            3 => Step::Bytes(number(input)?, leg(input)?, Vec::arbitrary(input)?),
+            4 => Step::End(number(input)?, leg(input)?),
+            5 => Step::Close(number(input)?),
+            6..9 => {
+                let seconds = [1, 5, 20, 33, 121, 241, 1000, 50_000];
+                Step::Wait(*input.choose(&seconds)?)
+            }
+            9 => Step::Fail(number(input)?),
+            10 => Step::Media(endpoint(input)?),
+            11 => {
+                let protocol = *input.choose(&[Protocol::Tcp, Protocol::Udp])?;
+                Step::Reserve(vec![(protocol, port(input)?)])
+            }
+            12 => Step::Reopen(number(input)?),
+            _ => {
+                let (flow, leg) = (number(input)?, leg(input)?);
+                let message = message(input)?;
+                Step::Message(
+                    flow,
+                    leg,
+                    message,
+                    *input.choose(&[4000, 4000, 4000, 7, 150])?,
+                )
+            }
+        })
+    }
+}
+
+fn number(input: &mut Unstructured<'_>) -> Result<usize> {
+    Ok(usize::from(u8::arbitrary(input)?))
+}
+
+fn leg(input: &mut Unstructured<'_>) -> Result<Leg> {
+    Ok(*input.choose(&[Leg::Inside, Leg::Outside])?)
+}
+
+fn port(input: &mut Unstructured<'_>) -> Result<u16> {
+    let ports = [
+        5060, 5061, 40001, 6000, 6001, 6002, 6003, 6004, 8000, 0, 9, 80, 1023, 1024, 65535, 5070,
+    ];
+    Ok(*input.choose(&ports)?)
+}
+
+fn host(input: &mut Unstructured<'_>) -> Result<[u8; 4]> {
+    let hosts = [
+        [192, 168, 122, 3],
+        [10, 1, 1, 1],
+        [192, 168, 122, 4],
+        [10, 1, 1, 2],
+        [192, 168, 5, 7],
+        [10, 1, 1, 9],
+        [10, 1, 1, 77],
+        [0, 0, 0, 0],
+    ];
+    Ok(*input.choose(&hosts)?)
+}
+
+fn endpoint(input: &mut Unstructured<'_>) -> Result<SocketAddrV4> {
+    Ok(SocketAddrV4::new(host(input)?.into(), port(input)?))
+}
+
+/// An endpoint as a URI has it: sometimes without its port.
+fn spelled(input: &mut Unstructured<'_>) -> Result<String> {
+    let at = endpoint(input)?;
+    Ok(match u8::arbitrary(input)? % 8 {
+        0 | 1 => at.ip().to_string(),
+        2 => format!("{} : {}", at.ip(), at.port()),
+        3 => "example.com".into(),
+        _ => at.to_string(),
+    })
+}
+
+/// One SIP message, well-formed but for what the endpoints say.
+fn message(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let methods = [
+        "INVITE",
+        "REGISTER",
+        "BYE",
+        "ACK",
+        "CANCEL",
+        "UPDATE",
+        "PRACK",
+        "SUBSCRIBE",
+        "REFER",
+        "NOTIFY",
+        "OPTIONS",
+        "MESSAGE",
+        "INFO",
+    ];
+    let method = input.choose(&methods)?;
+    let statuses = [
+        0, 0, 0, 200, 200, 180, 183, 100, 202, 302, 401, 486, 487, 500,
+    ];
+    let status: u16 = *input.choose(&statuses)?;
+    let mut text = match status {
+        0 => format!("{method} sip:b@{} SIP/2.0\r\n", spelled(input)?),
+        _ => format!("SIP/2.0 {status} x\r\n"),
+    };
+    text += &format!("Via: SIP/2.0/TCP {};branch=z9hG4bK1\r\n", spelled(input)?);
+    let tag =
+        |input: &mut Unstructured<'_>| Ok(*input.choose(&["", ";tag=1", ";tag=2", ";tag=3"])?);
+    text += &format!("From: <sip:a@{}>{}\r\n", spelled(input)?, tag(input)?);
+    text += &format!("To: <sip:b@{}>{}\r\n", spelled(input)?, tag(input)?);
+    text += &format!("Call-ID: c{}\r\n", u8::arbitrary(input)? % 8);
+    text += &format!("CSeq: {} {method}\r\n", 1 + u8::arbitrary(input)? % 3);
+    let lifetime = |input: &mut Unstructured<'_>| {
+        Ok(*input.choose(&["0", "30", "600", "", "4294967295", "99999999999999999999"])?)
+    };
+    match u8::arbitrary(input)? % 8 {
+        0 => {}
+        1 => text += "Contact: *\r\nExpires: 0\r\n",
+        contacts => {
+            for _ in 0..contacts / 2 {
+                text += &format!(
+                    "m: <sip:a@{}>;expires={}\r\n",
+                    spelled(input)?,
+                    lifetime(input)?
+                );
+            }
+        }
+    }
+    match u8::arbitrary(input)? % 8 {
+        0 => text += &format!("Expires: {}\r\n", lifetime(input)?),
+        1 => text += "Subscription-State: terminated\r\n",
+        2 => {
+            text += &format!(
+                "Subscription-State: active;expires={}\r\n",
+                lifetime(input)?
+            )
+        }
+        3 => text += &format!("Record-Route: <sip:{};lr>\r\n", spelled(input)?),
+        _ => {}
+    }
+    let body = match u8::arbitrary(input)? % 4 {
+        0 | 1 => session(input)?,
+        _ => String::new(),
+    };
+    if !body.is_empty() {
+        text += "Content-Type: application/sdp\r\n";
+    }
+    Ok(format!("{text}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+}
+
+fn session(input: &mut Unstructured<'_>) -> Result<String> {
+    let mut text = format!("v=0\r\no=- 1 1 IN IP4 {}\r\ns=-\r\n", endpoint(input)?.ip());
+    let own = bool::arbitrary(input)?;
+    text += &format!("c=IN IP4 {}\r\nt=0 0\r\n", endpoint(input)?.ip());
+    for _ in 0..1 + u8::arbitrary(input)? % 6 {
+        let kind = input.choose(&["RTP/AVP 0", "RTP/AVP 0", "RTP/AVP 0", "TCP/MSRP *"])?;
+        let count = input.choose(&["", "", "", "/2", "/9"])?;
+        text += &format!("m=audio {}{count} {kind}\r\n", port(input)?);
+        if own {
+            text += &format!("c=IN IP4 {}\r\n", endpoint(input)?.ip());
+        }
+        let attribute = match u8::arbitrary(input)? % 8 {
+            0 => "a=sendonly\r\n".into(),
+            1 => format!("a=rtcp:{}\r\n", port(input)?),
+            2 => {
+                let at = endpoint(input)?;
+                format!(
+                    "a=candidate:1 1 UDP 1 {} {} typ host\r\n",
+                    at.ip(),
+                    at.port()
+                )
+            }
+            3 => format!("a=path:msrp://{}/x;tcp\r\n", endpoint(input)?),
+            4 => {
+                let at = endpoint(input)?;
+                format!("a=rtcp:{} IN IP4 {}\r\n", at.port(), at.ip())
+            }
+            _ => String::new(),
+        };
+        text += &attribute;
+    }
+    Ok(text)
+}
+
+/// A connection as the world sees it.
+#[derive(Debug)]
+struct Connection {
+    flow: FlowId,
+    demoted: bool,
+    /// By leg that sends.
+    sides: [Side; 2],
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    /// Fed since the connection was demoted, so that nothing is held back.
+    settled: bool,
+    /// Something else than whole messages was sent.
+    spoilt: bool,
+}
+
+struct World {
+    alg: Alg,
+    limits: Limits,
+    kernel: Kernel,
+    now: Instant,
+    out: Outbox,
+    connections: Vec<Connection>,
+}
+
+impl World {
+    fn new() -> Self {
+        let config = config();
+        World {
+            limits: config.limits,
+            alg: Alg::new(config, 1),
+            kernel: Kernel::default(),
+            now: Instant::from_micros(1),
+            out: Outbox {
+                watch: true,
+                ..Outbox::default()
+            },
+            connections: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Open(peer, destination) => self.open(*peer, *destination),
+            Step::Message(nth, from, bytes, part) => {
+                self.message(*nth, *from, bytes, *part);
+            }
+            Step::Bytes(nth, from, bytes) => {
+                self.feed(*nth, *from, bytes);
+                if let Some(connection) = self.nth(*nth) {
+                    connection.sides[*from as usize].spoilt = true;
+                }
+            }
+            Step::End(nth, from) => {
+                if let Some(flow) = self.nth(*nth).map(|connection| connection.flow) {
+                    self.alg.end_of_stream(self.now, flow, *from, &mut self.out);
+                }
+            }
+            Step::Close(nth) if !self.connections.is_empty() => {
+                let gone = self.connections.remove(nth % self.connections.len());
+                self.alg.close(self.now, gone.flow);
+            }
+            Step::Close(_) => {}
+            Step::Wait(seconds) => self.wait(Duration::from_secs(*seconds)),
+            Step::Fail(nth) => {
+                if let Some(door) = self.kernel.fail(*nth) {
+                    self.alg.door_failed(self.now, &door);
+                }
+            }
+            Step::Media(at) => self.alg.media_seen(self.now, *at),
+            Step::Reserve(ports) => self.alg.reserve(ports),
+            Step::Reopen(nth) => {
+                if let Some(flow) = self.nth(*nth).map(|connection| connection.flow)
+                    && let Ok(source) = self.alg.reopen(self.now, flow)
+                {
+                    assert!(is_global(*source.ip()) && source.port() >= 1024);
+                }
+            }
+        }
+        self.kernel.obey(&self.out.doors);
+        self.out.clear();
+    }
+
+    fn nth(&mut self, nth: usize) -> Option<&mut Connection> {
+        let count = self.connections.len().max(1);
+        self.connections.get_mut(nth % count)
+    }
+
+    fn open(&mut self, peer: SocketAddrV4, destination: SocketAddrV4) {
+        if self.connections.len() >= 12 {
+            return;
+        }
+        let Ok(opened) = self.alg.open(self.now, peer, destination) else {
+            return;
+        };
+        if is_inside(*peer.ip()) {
+            assert!(
+                is_global(*opened.source.ip()),
+                "the outside sees no inside local"
+            );
+        } else {
+            assert_eq!(opened.source, peer, "transparent");
+            assert!(is_inside(*opened.target.ip()), "it leads to an inside host");
+        }
+        if self
+            .kernel
+            .doors()
+            .any(|d| d.protocol == Protocol::Tcp && d.inside_global == destination)
+        {
+            assert_eq!(opened.accepted, Leg::Outside);
+        }
+        self.connections.push(Connection {
+            flow: opened.flow,
+            demoted: false,
+            sides: Default::default(),
+        });
+    }
+
+    /// A message alone on its stream changes only in what is ours.
+    fn message(&mut self, nth: usize, from: Leg, bytes: &[u8], part: usize) {
+        let mut sent = Vec::new();
+        let alone = self
+            .nth(nth)
+            .is_some_and(|c| !std::mem::replace(&mut c.sides[from as usize].spoilt, false));
+        for part in bytes.chunks(part) {
+            sent.extend(self.feed(nth, from, part));
+        }
+        if alone {
+            unchanged_but_ours(bytes, &sent, from);
+        }
+        if let Some(connection) = self.nth(nth) {
+            connection.sides[from as usize].spoilt = !alone;
+        }
+    }
+
+    fn feed(&mut self, nth: usize, from: Leg, bytes: &[u8]) -> Vec<u8> {
+        let Some(connection) = self.nth(nth) else {
+            return Vec::new();
+        };
+        let (flow, demoted) = (connection.flow, connection.demoted);
+        let side = &mut connection.sides[from as usize];
+        let settled = std::mem::replace(&mut side.settled, demoted);
+        let before = self.out.bytes.len();
+        self.alg.stream(self.now, flow, from, bytes, &mut self.out);
+        let sent = &self.out.bytes[before..];
+        if demoted {
+            assert!(sent.ends_with(bytes), "a demoted stream passes unchanged");
+            assert!(
+                !settled || sent.len() == bytes.len(),
+                "and nothing is held back of it"
+            );
+        }
+        let sent = sent.to_vec();
+        let now_demoted = self
+            .out
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Demoted(_)));
+        self.kernel.obey(&self.out.doors);
+        self.out.clear();
+        if let Some(connection) = self.nth(nth).filter(|_| now_demoted) {
+            assert!(!demoted, "demoted twice");
+            connection.demoted = true;
+            connection.sides[from as usize].settled = true;
+        }
+        sent
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        for _ in 0..100_000 {
+            let Some(next) = self.alg.next_timeout().filter(|next| *next <= until) else {
+                self.now = until;
+                return;
+            };
+            self.now = self.now.max(next);
+            self.alg.handle_timeout(self.now, &mut self.out);
+            self.kernel.obey(&self.out.doors);
+            self.out.clear();
+            let again = self.alg.next_timeout();
+            assert!(
+                again.is_none_or(|again| again > self.now),
+                "what was due is done"
+            );
+        }
+        panic!("time does not pass");
+    }
+
+    /// What must hold at every moment.
+    fn agree(&self) {
+        let doors = self.alg.doors();
+        let told: BTreeSet<_> = self
+            .kernel
+            .doors()
+            .map(|d| (d.protocol, d.inside_local, d.inside_global))
+            .collect();
+        let known: BTreeSet<_> = doors
+            .iter()
+            .map(|d| (d.protocol, d.inside_local, d.inside_global))
+            .collect();
+        assert_eq!(known, told, "the kernel has the doors that the machine has");
+
+        let mappings = self.alg.mappings(self.now);
+        let locals: BTreeSet<_> = mappings
+            .iter()
+            .map(|m| (m.protocol, m.inside_local))
+            .collect();
+        let globals: BTreeSet<_> = mappings
+            .iter()
+            .map(|m| (m.protocol, m.inside_global))
+            .collect();
+        assert_eq!(
+            (locals.len(), globals.len()),
+            (mappings.len(), mappings.len()),
+            "one to one"
+        );
+        for mapping in &mappings {
+            assert!(
+                is_inside(*mapping.inside_local.ip()) && is_global(*mapping.inside_global.ip())
+            );
+            assert!(mapping.inside_global.port() >= 1024);
+        }
+        let (calls, registrations, spellings) = self.alg.sizes();
+        assert!(
+            mappings.len() <= self.limits.mappings,
+            "mappings are bounded"
+        );
+        assert!(calls <= self.limits.calls, "calls are bounded");
+        assert!(
+            registrations <= self.limits.registrations,
+            "registrations are bounded"
+        );
+        assert!(spellings <= self.limits.calls, "spellings are bounded");
+        for door in &doors {
+            let host = door.inside_local.ip();
+            let of_host = doors
+                .iter()
+                .filter(|other| other.inside_local.ip() == host)
+                .count();
+            assert!(of_host <= self.limits.doors_per_host, "doors are bounded");
+        }
+    }
+
+    /// All connections close and all time passes.
+    fn end(&mut self) {
+        for connection in std::mem::take(&mut self.connections) {
+            self.alg.close(self.now, connection.flow);
+        }
+        self.wait(Duration::from_secs(15 * 24 * 3600));
+        self.agree();
+        assert_eq!(self.alg.doors(), []);
+        assert_eq!(self.alg.mappings(self.now), []);
+        assert_eq!(self.alg.sizes(), (0, 0, 0), "nothing is left");
+        assert_eq!(self.alg.next_timeout(), None);
+        let counters = self.alg.counters();
+        assert_eq!(counters.doors_opened, counters.doors_closed);
+    }
+}
