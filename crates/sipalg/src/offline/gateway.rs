@@ -8,6 +8,7 @@ use super::report::{LeftOut, Place, Report};
 use super::signalling::{Machine, Pair, Stream};
 use super::tcp::{Relay, Segment, Sent};
 use etherparse::{IpNumber, TcpHeader};
+use sipalg_core::sip::uri;
 use sipalg_core::{DoorKind, Leg, Protocol};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
@@ -105,6 +106,8 @@ impl<'a> Gateway<'a> {
             Ok(Leaves::Packets(packets)) => {
                 for packet in packets {
                     self.machine.report.counts.written += 1;
+                    let names = self.names_inside(&packet.payload);
+                    self.machine.report.counts.named += u64::from(names);
                     let data = [link, &packet.write()].concat();
                     write(&data, data.len() + packet.missing)?;
                 }
@@ -133,6 +136,20 @@ impl<'a> Gateway<'a> {
     fn leave_out(&mut self, why: LeftOut) -> io::Result<()> {
         self.machine.report.left_out(why);
         Ok(())
+    }
+
+    /// Whether text in it names an inside host.
+    fn names_inside(&self, data: &[u8]) -> bool {
+        let config = self.machine.alg.config();
+        let begins = |at: &usize| {
+            let before = at.checked_sub(1).and_then(|before| data.get(before));
+            let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.';
+            data[*at].is_ascii_digit() && !before.is_some_and(inner)
+        };
+        let mut literals = (0..data.len())
+            .filter(begins)
+            .filter_map(|at| uri::ipv4(&data[at..]));
+        literals.any(|(address, _)| config.permits(address))
     }
 
     /// Decides whether a packet crosses, and which way.

@@ -164,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_waits_once_however_often_it_comes() {
+        let mut stream = Reassembly::default();
+        for start in 1..100 {
+            stream.push(start, &[b'a'; 100]);
+        }
+        assert_eq!(stream.waiting(), 199 - 1);
+        assert!(!stream.push(50, &[b'b'; 100]));
+    }
+
+    #[test]
     fn what_the_receiver_has_but_the_capture_lacks_is_lost() {
         let mut stream = Reassembly::default();
         stream.push(5, b"fg");

@@ -106,6 +106,8 @@ pub struct Counts {
     pub outside: u64,
     /// Packets through media doors, out of the inside and into it.
     pub media: [u64; 2],
+    /// Packets whose data still names an inside address.
+    pub named: u64,
     /// Packets with ordinary source NAT.
     pub ordinary: u64,
     /// Packets that were not captured as a whole, and got new ends all the same.
@@ -248,6 +250,10 @@ impl<'a> Report<'a> {
             (
                 counts.doorless,
                 "SIP connections or datagrams inward without a door (from before the capture?)",
+            ),
+            (
+                counts.named,
+                "packets whose data still names an inside address (such as a Call-ID)",
             ),
             (counts.lost, "bytes of SIP connections not in the capture"),
             (

@@ -325,11 +325,15 @@ impl<'a> Machine<'a> {
         let Some(message) = frame::datagram(captured, &limits, &mut scan) else {
             return captured.to_vec();
         };
-        inverse::as_sent(&message, over.protocol, &mut |protocol, local| {
+        let mut sent = inverse::as_sent(&message, over.protocol, &mut |protocol, local| {
             let inside = self.alg.config().permits(*local.ip());
             let global = inside.then(|| self.global_of(protocol, local, over.outside));
             global.and_then(Result::ok)
-        })
+        });
+        // A datagram may be longer than its message.
+        let rest = captured.get(message.bytes.len()..);
+        sent.extend_from_slice(rest.unwrap_or_default());
+        sent
     }
 
     /// The inside global of an inside local, also of one that has not sent anything yet.
