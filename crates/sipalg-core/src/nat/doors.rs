@@ -1,0 +1,127 @@
+//! Doors on mappings: who wants them open, and what the kernel is told.
+
+use super::{Context, MappingId, Nat, Wanted};
+use crate::addr::Ipv4Addr;
+use crate::door::{Door, DoorKind, DoorOp};
+use crate::event::Event;
+use crate::outbox::Outbox;
+use core::time::Duration;
+
+impl Nat {
+    /// How many doors a host has open.
+    pub fn doors_of(&self, host: Ipv4Addr) -> usize {
+        self.doors_of_host.get(&host).copied().unwrap_or(0)
+    }
+
+    /// The door of a mapping, if it is open.
+    pub fn door(&self, id: MappingId) -> Option<Door> {
+        let mapping = self.get(id)?;
+        let door = mapping.door.as_ref().filter(|door| door.open)?;
+        Some(Door {
+            kind: door.kind,
+            protocol: mapping.protocol,
+            inside_local: mapping.local,
+            inside_global: mapping.global,
+            lifetime: door.lifetime,
+        })
+    }
+
+    /// Opens the door of a mapping for one more owner; the kernel keeps it for `lifetime` unless
+    /// refreshed. True if it was closed before; it stays so if its host has too many.
+    pub fn open_door(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: MappingId,
+        kind: DoorKind,
+        lifetime: Duration,
+        out: &mut Outbox,
+    ) -> bool {
+        self.hold(cx, id);
+        let Some(mapping) = self.mappings.get_mut(id.0) else {
+            return false;
+        };
+        let (local, door) = (
+            mapping.local,
+            mapping.door.get_or_insert(Wanted {
+                kind,
+                owners: 0,
+                lifetime,
+                open: false,
+            }),
+        );
+        door.owners += 1;
+        if door.open {
+            if lifetime > door.lifetime {
+                self.refresh_door(id, lifetime, out);
+            }
+            return false;
+        }
+        let count = self.doors_of_host.entry(*local.ip()).or_insert(0);
+        if *count >= cx.limits.doors_per_host {
+            cx.counters.doors_refused += 1;
+            out.event(|| Event::DoorRefused {
+                inside_local: local,
+            });
+            return false;
+        }
+        *count += 1;
+        (door.kind, door.lifetime, door.open) = (kind, lifetime, true);
+        if let Some(door) = self.door(id) {
+            cx.counters.doors_opened += 1;
+            out.doors.push(DoorOp::Open(door));
+            out.event(|| Event::DoorOpened(door));
+        }
+        true
+    }
+
+    /// Starts the door's lifetime in the kernel anew.
+    pub fn refresh_door(&mut self, id: MappingId, lifetime: Duration, out: &mut Outbox) {
+        if let Some(door) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) {
+            door.lifetime = lifetime;
+            out.doors.extend(self.door(id).map(DoorOp::Refresh));
+        }
+    }
+
+    /// One owner less; the last closes the door and bars its port for other hosts.
+    pub fn close_door(&mut self, cx: &mut Context<'_>, id: MappingId, out: &mut Outbox) {
+        let Some(door) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) else {
+            return;
+        };
+        door.owners -= 1;
+        if door.owners == 0 {
+            self.shut(cx, id, out);
+            if let Some(mapping) = self.mappings.get_mut(id.0) {
+                mapping.door = None;
+            }
+        }
+        self.release(cx, id);
+    }
+
+    /// The kernel does not have this door, whatever its owners think.
+    pub fn door_failed(&mut self, cx: &mut Context<'_>, door: &Door) {
+        cx.counters.doors_failed += 1;
+        if let Some(id) = self.find_local(door.protocol, door.inside_local) {
+            self.shut(cx, id, &mut Outbox::default());
+        }
+    }
+
+    fn shut(&mut self, cx: &mut Context<'_>, id: MappingId, out: &mut Outbox) {
+        let Some(door) = self.door(id) else {
+            return;
+        };
+        if let Some(wanted) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) {
+            wanted.open = false;
+        }
+        let host = *door.inside_local.ip();
+        if let Some(count) = self.doors_of_host.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.doors_of_host.remove(&host);
+            }
+        }
+        cx.counters.doors_closed += 1;
+        self.bar(cx, door.protocol, door.inside_global, host);
+        out.doors.push(DoorOp::Close(door));
+        out.event(|| Event::DoorClosed(door));
+    }
+}
