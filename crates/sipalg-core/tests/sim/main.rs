@@ -50,7 +50,10 @@ fn at_every_moment_of_any_call_flow_the_doors_are_those_that_the_protocol_demand
             sim.done
         });
         let Ok(of_seed) = run else {
-            panic!("seed {seed} fails: SIPALG_SIM_SEEDS={seed}..{} shows it", seed + 1);
+            panic!(
+                "seed {seed} fails: SIPALG_SIM_SEEDS={seed}..{} shows it",
+                seed + 1
+            );
         };
         for (what, count) in of_seed {
             *done.entry(what).or_insert(0usize) += count;

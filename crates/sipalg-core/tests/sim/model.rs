@@ -92,8 +92,12 @@ impl Expected {
     /// What is wrong with these doors, if anything.
     pub fn differs(&self, open: &BTreeSet<String>) -> Option<String> {
         let missing: Vec<_> = self.must.difference(open).collect();
-        let extra: Vec<_> = open.iter().filter(|d| !self.must.contains(*d) && !self.may.contains(*d)).collect();
-        (!missing.is_empty() || !extra.is_empty()).then(|| format!("missing {missing:?}, too many {extra:?}"))
+        let extra: Vec<_> = open
+            .iter()
+            .filter(|d| !self.must.contains(*d) && !self.may.contains(*d))
+            .collect();
+        (!missing.is_empty() || !extra.is_empty())
+            .then(|| format!("missing {missing:?}, too many {extra:?}"))
     }
 }
 
