@@ -191,11 +191,15 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
         );
     }
     let changed: u64 = table.values().map(|row| row.changed_out).sum();
-    assert!(changed > 100, "the fixup changed only {changed} messages");
+    let doors: u64 = table.values().map(|row| row.doors).sum();
+    assert!(
+        changed > 100 && doors > 100,
+        "the fixup changed only {changed} messages and opened {doors} doors"
+    );
 }
 
-/// RFC 4475 sections 3.1.2.2 and 3.1.2.3: a length that is negative, or more than there is. (Without
-/// the corpus: messages of that kind behind a good one.)
+/// RFC 4475 sections 3.1.2.2 and 3.1.2.3: a length that is negative, or more than there is. (Of the
+/// golden cases: messages of that kind behind a good one.)
 #[test]
 fn messages_that_cannot_be_framed_pass_unchanged() {
     let samples = samples::all();
@@ -221,5 +225,6 @@ fn messages_that_cannot_be_framed_pass_unchanged() {
         assert_eq!(outcome.counters.messages, u64::from(good.is_some()));
         seen += 1;
     }
-    assert!(seen >= 2, "no such message in the corpus");
+    let expected = if samples::corpus().is_some() { 4 } else { 2 };
+    assert!(seen >= expected, "only {seen} such messages");
 }

@@ -291,6 +291,16 @@ const EXPLAINED: &[Explanation] = &[
         why: "ends a quoted name at an escaped quote (RFC 3261 section 25.1 quoted-pair), and refuses the rest",
     },
     Explanation {
+        by: Oracle::Ezk,
+        of: |it| {
+            let mut pairs = it.ours.iter().zip(it.theirs);
+            let unlike = pairs.find(|(ours, theirs)| ours != theirs);
+            it.text.contains(" :")
+                && unlike.is_some_and(|(ours, theirs)| ours.0 == theirs.0 && theirs.1.is_none())
+        },
+        why: "does not see a port behind a blank and a colon (COLON allows it)",
+    },
+    Explanation {
         by: Oracle::Rsip,
         of: |it| it.kind == Kind::Via && !it.text.starts_with("SIP/2.0/"),
         why: "refuses a Via that does not begin with SIP/2.0/ without blanks (SLASH allows them)",
