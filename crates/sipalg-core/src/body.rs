@@ -107,6 +107,10 @@ impl Parts {
             }
             at = line.end;
         }
+        // Cut off before its last boundary: what is there is read all the same.
+        if let Some(start) = part_start {
+            self.entity(message, start..body.end, depth + 1);
+        }
     }
 
     /// One part: header fields, an empty line, content.
@@ -229,14 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn a_multipart_without_end_or_of_many_layers_ends() {
-        assert!(
-            parts(
-                "multipart/mixed;boundary=b",
-                "--b\r\nContent-Type: application/sdp\r\n\r\nv=0"
-            )
-            .is_empty()
-        );
+    fn a_multipart_without_end_is_read_and_one_of_many_layers_ends() {
+        let cut_off = "--b\r\nContent-Type: application/sdp\r\n\r\nv=0";
+        assert_eq!(parts("multipart/mixed;boundary=b", cut_off), ["sdp v=0"]);
         let mut body = "--b\r\nc: application/sdp\r\n\r\nv=0\r\n--b--".to_string();
         for _ in 0..100 {
             body = format!("--b\r\nc: multipart/mixed;boundary=b\r\n\r\n{body}\r\n--b--");

@@ -58,7 +58,7 @@ fn every_case_goes_in_and_comes_out_as_written() {
 
 #[test]
 fn every_note_is_one_sentence_that_names_its_source() {
-    for case in cases("data").iter().chain(&cases("data-pending")) {
+    for case in &cases("data") {
         let note = case.note.trim_end();
         assert!(
             !note.is_empty() && note.ends_with('.') && !note.contains('\n'),
@@ -71,19 +71,6 @@ fn every_note_is_one_sentence_that_names_its_source() {
             "{}: {note}",
             case.name
         );
-    }
-}
-
-/// What is expected of parts that are still being built. Run it with `--ignored` to see which cases
-/// can move to `data`.
-#[test]
-#[ignore = "lists cases that wait for the program"]
-fn pending_cases_by_outcome() {
-    for case in cases("data-pending") {
-        match outcome(&case) {
-            Ok(()) => println!("passes now: {}", case.name),
-            Err(error) => println!("---- {}: {}case.txt {error}\n", case.name, case.note),
-        }
     }
 }
 

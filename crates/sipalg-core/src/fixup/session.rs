@@ -102,10 +102,12 @@ impl Fixup<'_> {
         if !media.udp && media.port == DISCARD {
             return true;
         }
+        // The last port has none for RTCP behind it.
         let ports = match media.protocol() {
             Protocol::Udp => media.count.saturating_mul(2).min(8),
             Protocol::Tcp => 1,
-        };
+        }
+        .min((u16::MAX - media.port).saturating_add(1));
         // What is open already needs no more room: an offer that is sent again stays the same.
         let is_new = |mapping: Option<MappingId>| {
             mapping.is_none_or(|mapping| self.nat.door(mapping).is_none())
