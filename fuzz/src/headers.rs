@@ -16,11 +16,7 @@ pub fn check(data: &[u8]) {
     let mut gateway = Gateway::new();
     if leg & 1 == 0 {
         // The first passage makes the mappings.
-        unchanged_but_ours(
-            message,
-            &gateway.pass(Leg::Inside, message),
-            Leg::Inside,
-        );
+        unchanged_but_ours(message, &gateway.pass(Leg::Inside, message), Leg::Inside);
         let out = gateway.pass(Leg::Inside, message);
         unchanged_but_ours(message, &out, Leg::Inside);
         same(&gateway.pass(Leg::Inside, message), &out, "sent again");

@@ -10,11 +10,38 @@ use std::time::Duration;
 
 /// Everything that a few hundred seeds must have seen.
 pub const ALL: &[&str] = &[
-    "register", "unregister", "star", "no answer to register", "two contacts", "call out", "call in",
-    "progress", "early media", "early change", "answer", "fork", "reject", "challenge", "cancel",
-    "answer in spite of cancel", "retransmit", "hold", "change", "change refused", "change by peer",
-    "late offer", "update", "transfer", "transferred", "bye", "bye by peer", "bye without answer",
-    "half a message", "new connection", "crash", "wait",
+    "register",
+    "unregister",
+    "star",
+    "no answer to register",
+    "two contacts",
+    "call out",
+    "call in",
+    "progress",
+    "early media",
+    "early change",
+    "answer",
+    "fork",
+    "reject",
+    "challenge",
+    "cancel",
+    "answer in spite of cancel",
+    "retransmit",
+    "hold",
+    "change",
+    "change refused",
+    "change by peer",
+    "late offer",
+    "update",
+    "transfer",
+    "transferred",
+    "bye",
+    "bye by peer",
+    "bye without answer",
+    "half a message",
+    "new connection",
+    "crash",
+    "wait",
 ];
 
 struct Phone {
@@ -41,6 +68,8 @@ struct Talk {
     contact: String,
     port: u16,
     held: bool,
+    /// Whether the INVITE got any answer: then it is not sent again (RFC 3261 section 17.1.1.2).
+    rung: bool,
     /// The INVITE as it was sent and as it was seen on the other side.
     invite: (String, String),
 }
@@ -53,6 +82,8 @@ pub struct Sim {
     phones: Vec<Phone>,
     talks: Vec<Talk>,
     calls_made: usize,
+    /// What was said, for the one who looks into a failure.
+    log: Vec<String>,
 }
 
 impl Sim {
@@ -69,9 +100,14 @@ impl Sim {
             model: Model::default(),
             done: BTreeMap::new(),
             dice,
-            phones: vec![phone("192.168.122.3"), phone("192.168.122.4"), phone("192.168.122.5")],
+            phones: vec![
+                phone("192.168.122.3"),
+                phone("192.168.122.4"),
+                phone("192.168.122.5"),
+            ],
             talks: Vec::new(),
             calls_made: 0,
+            log: Vec::new(),
         }
     }
 
@@ -115,9 +151,13 @@ impl Sim {
         };
         let (signalling, media) = self.model.expected(self.world.now);
         for (expected, kind) in [(signalling, DoorKind::Signalling), (media, DoorKind::Media)] {
-            assert_eq!(of(kind), self.world.doors(kind).into_iter().collect(), "kernel and machine");
+            assert_eq!(
+                of(kind),
+                self.world.doors(kind).into_iter().collect(),
+                "kernel and machine"
+            );
             if let Some(wrong) = expected.differs(&of(kind)) {
-                panic!("{when}: {kind:?} doors: {wrong}\ndone {:?}", self.done);
+                panic!("{when}: {kind:?} doors: {wrong}\n{}", self.log.join("\n"));
             }
         }
     }
@@ -134,7 +174,10 @@ impl Sim {
         self.phones[phone].cseq += 1;
         let (ip, two) = (self.phones[phone].ip, self.dice.roll(4) == 0);
         let ports: &[u16] = if two { &[5060, 5064] } else { &[5060] };
-        let contacts: Vec<_> = ports.iter().map(|port| format!("<sip:u@{ip}:{port}>;expires=600")).collect();
+        let contacts: Vec<_> = ports
+            .iter()
+            .map(|port| format!("<sip:u@{ip}:{port}>;expires=600"))
+            .collect();
         let saw = self.phone_sends(phone, &self.register_text(phone, &contacts.join(", ")));
         if self.dice.roll(8) == 0 {
             return self.did("no answer to register");
@@ -148,10 +191,17 @@ impl Sim {
         let heard = self.peer_sends(phone, &answer, false);
         for (port, seconds) in ports.iter().zip(seconds) {
             let contact = format!("{ip}:{port}");
-            assert!(heard.contains(&format!("<sip:u@{contact}>;expires={seconds}")), "{heard}");
+            assert!(
+                heard.contains(&format!("<sip:u@{contact}>;expires={seconds}")),
+                "{heard}"
+            );
             let until = self.world.now + Duration::from_secs(seconds as u64);
-            self.model.registrations.retain(|registration| registration.contact != contact);
-            self.model.registrations.push(Registration { contact, until });
+            self.model
+                .registrations
+                .retain(|registration| registration.contact != contact);
+            self.model
+                .registrations
+                .push(Registration { contact, until });
         }
         self.did(if two { "two contacts" } else { "register" });
     }
@@ -165,8 +215,12 @@ impl Sim {
         };
         let saw = self.phone_sends(phone, &text);
         self.peer_sends(phone, &respond(&saw, 200, "r", "", ""), false);
-        let gone = |r: &Registration| r.contact == format!("{ip}:5060") || star && r.contact.starts_with(&format!("{ip}:"));
-        self.model.registrations.retain(|registration| !gone(registration));
+        let gone = |r: &Registration| {
+            r.contact == format!("{ip}:5060") || star && r.contact.starts_with(&format!("{ip}:"))
+        };
+        self.model
+            .registrations
+            .retain(|registration| !gone(registration));
         self.did(if star { "star" } else { "unregister" });
     }
 
@@ -187,7 +241,9 @@ impl Sim {
             self.check("after a while");
             for talk in &self.talks {
                 let call = &mut self.model.calls[talk.call];
-                if let (State::Up, false, Some(port)) = (&call.state, talk.held, call.current.first()) {
+                if let (State::Up, false, Some(port)) =
+                    (&call.state, talk.held, call.current.first())
+                {
                     self.world.alg.media_seen(self.world.now, at(port));
                     call.heard = self.world.now;
                 }
@@ -221,7 +277,11 @@ impl Sim {
 impl Sim {
     fn call_out(&mut self, phone: usize) {
         self.calls_made += 1;
-        let contact = format!("{}:{}", self.phones[phone].ip, self.dice.pick(&[5060, 5060, 5062]));
+        let contact = format!(
+            "{}:{}",
+            self.phones[phone].ip,
+            self.dice.pick(&[5060, 5060, 5062])
+        );
         self.model.calls.push(Call::new(self.world.now));
         let talk = Talk {
             phone,
@@ -234,6 +294,7 @@ impl Sim {
             contact,
             port: 0,
             held: false,
+            rung: false,
             invite: Default::default(),
         };
         self.talks.push(talk);
@@ -244,11 +305,20 @@ impl Sim {
 
     fn call_in(&mut self, phone: usize) {
         let contact = format!("{}:5060", self.phones[phone].ip);
-        let known = self.model.registrations.iter().any(|r| r.contact == contact && self.world.now < r.until);
+        let known = self
+            .model
+            .registrations
+            .iter()
+            .any(|r| r.contact == contact && self.world.now < r.until);
         if !known {
             return;
         }
-        let door = self.world.alg.doors().into_iter().find(|d| d.inside_local.to_string() == contact);
+        let door = self
+            .world
+            .alg
+            .doors()
+            .into_iter()
+            .find(|d| d.inside_local.to_string() == contact);
         let global = door.expect("a registered contact has a door").inside_global;
         self.calls_made += 1;
         self.model.calls.push(Call::new(self.world.now));
@@ -263,6 +333,7 @@ impl Sim {
             contact,
             port: 0,
             held: false,
+            rung: false,
             invite: Default::default(),
         });
         let last = self.talks.len() - 1;
@@ -311,10 +382,11 @@ impl Sim {
                 self.call(nth).state = State::Gone;
                 self.model.calls.push(Call::new(self.world.now));
                 self.talks[nth].call = self.model.calls.len() - 1;
+                self.talks[nth].rung = false;
                 self.invite(nth);
                 self.did("challenge");
             }
-            4 => {
+            4 if !self.talks[nth].rung => {
                 let (sent, saw) = self.talks[nth].invite.clone();
                 let phone = self.talks[nth].phone;
                 assert_eq!(self.phone_sends(phone, &sent), saw, "sent again");
@@ -326,7 +398,11 @@ impl Sim {
                 let saw = self.phone_sends(self.talks[nth].phone, &text);
                 let now = self.world.now;
                 self.call(nth).ending(now);
-                self.peer_sends(self.talks[nth].phone, &respond(&saw, 200, "a", "", ""), false);
+                self.peer_sends(
+                    self.talks[nth].phone,
+                    &respond(&saw, 200, "a", "", ""),
+                    false,
+                );
                 self.did("cancel");
             }
             _ => self.answered(nth),
@@ -356,9 +432,7 @@ impl Sim {
         for tag in tags {
             self.answer(nth, 200, tag, &sdp("10.1.1.2", 8000));
             self.talks[nth].tags.push(tag.into());
-            if !self.call(nth).offered.is_empty() {
-                self.call(nth).agree();
-            }
+            self.call(nth).agree();
             self.call(nth).state = State::Up;
             let ack = self.request(nth, "ACK", "", "");
             self.phone_sends(self.talks[nth].phone, &ack);
@@ -459,12 +533,14 @@ impl Sim {
             let status = self.dice.pick(&[488, 491, 504]);
             self.peer_sends(phone, &respond(&saw, status, "a", "", ""), false);
             self.call(nth).offered.clear();
-            // Whether the call counts as held after a refused hold is left open: it talks on.
-            self.talks[nth].held = before || hold;
+            self.talks[nth].held = before;
             self.did("change refused");
         } else {
-            let answer = respond(&saw, 200, "a", PEER_CONTACT, &sdp("10.1.1.2", 8000));
-            self.peer_sends(phone, &answer, false);
+            let mut body = sdp("10.1.1.2", 8000);
+            if hold {
+                body += "a=recvonly\r\n";
+            }
+            self.peer_sends(phone, &respond(&saw, 200, "a", PEER_CONTACT, &body), false);
             self.call(nth).agree();
             self.did(match (method, hold) {
                 (_, true) => "hold",
@@ -484,7 +560,11 @@ impl Sim {
         let phone = self.talks[nth].phone;
         let text = self.request(nth, "INVITE", &self.contact_field(nth), "");
         let saw = self.phone_sends(phone, &text);
-        self.peer_sends(phone, &respond(&saw, 200, "a", PEER_CONTACT, &sdp("10.1.1.2", 8000)), false);
+        self.peer_sends(
+            phone,
+            &respond(&saw, 200, "a", PEER_CONTACT, &sdp("10.1.1.2", 8000)),
+            false,
+        );
         let port = self.new_port(nth);
         self.offer(nth, port);
         let ack = self.request(nth, "ACK", "", &sdp(self.phones[phone].ip, port));
@@ -497,7 +577,11 @@ impl Sim {
     /// The phone transfers its peer (RFC 3515).
     fn transfer(&mut self, nth: usize) {
         let phone = self.talks[nth].phone;
-        let more = format!("{}Refer-To: <sip:c@{}>\r\n", self.contact_field(nth), self.phones[phone].ip);
+        let more = format!(
+            "{}Refer-To: <sip:c@{}>\r\n",
+            self.contact_field(nth),
+            self.phones[phone].ip
+        );
         let text = self.request(nth, "REFER", &more, "");
         let saw = self.phone_sends(phone, &text);
         self.peer_sends(phone, &respond(&saw, 202, "a", PEER_CONTACT, ""), false);
@@ -563,7 +647,10 @@ const PEER_CONTACT: &str = "Contact: <sip:peer@10.1.1.2:5060;transport=tcp>\r\n"
 /// Messages.
 impl Sim {
     fn contact_field(&self, nth: usize) -> String {
-        format!("Contact: <sip:u@{};transport=tcp>\r\n", self.talks[nth].contact)
+        format!(
+            "Contact: <sip:u@{};transport=tcp>\r\n",
+            self.talks[nth].contact
+        )
     }
 
     fn invite(&mut self, nth: usize) {
@@ -571,7 +658,12 @@ impl Sim {
         let port = self.new_port(nth);
         self.offer(nth, port);
         self.call(nth).contact = Some(self.talks[nth].contact.clone());
-        let text = self.request(nth, "INVITE", &self.contact_field(nth), &sdp(self.phones[phone].ip, port));
+        let text = self.request(
+            nth,
+            "INVITE",
+            &self.contact_field(nth),
+            &sdp(self.phones[phone].ip, port),
+        );
         let saw = self.phone_sends(phone, &text);
         self.talks[nth].invite = (text, saw);
     }
@@ -581,7 +673,10 @@ impl Sim {
         let talk = &mut self.talks[nth];
         talk.cseq += u32::from(!matches!(method, "ACK" | "CANCEL"));
         let ip = self.phones[talk.phone].ip;
-        let tag = talk.tags.last().map_or(String::new(), |tag| format!(";tag={tag}"));
+        let tag = talk
+            .tags
+            .last()
+            .map_or(String::new(), |tag| format!(";tag={tag}"));
         message(
             &format!("{method} sip:peer@10.1.1.2:5060 SIP/2.0"),
             &format!(
@@ -596,6 +691,7 @@ impl Sim {
     /// The peer answers the INVITE that it saw.
     fn answer(&mut self, nth: usize, status: u16, tag: &str, body: &str) {
         let (sent, saw) = self.talks[nth].invite.clone();
+        self.talks[nth].rung = true;
         let contact = if status < 300 { PEER_CONTACT } else { "" };
         let text = respond(&saw, status, tag, contact, body);
         let heard = self.peer_sends(self.talks[nth].phone, &text, false);
@@ -612,10 +708,11 @@ impl Sim {
     fn invite_by_peer(&mut self, nth: usize, contact: &str, body: &str) {
         let talk = &mut self.talks[nth];
         talk.peer_cseq += 1;
+        let tag = talk.tags.last().map_or("peer", String::as_str);
         let text = message(
             &format!("INVITE sip:u@{contact};transport=tcp SIP/2.0"),
             &format!(
-                "Via: SIP/2.0/TCP 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag=peer\r\nTo: <sip:u@10.1.1.1>\r\n\
+                "Via: SIP/2.0/TCP 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag={tag}\r\nTo: <sip:u@10.1.1.1>\r\n\
                  Call-ID: {}\r\nCSeq: {} INVITE\r\n{PEER_CONTACT}",
                 talk.peer_cseq, talk.id, talk.peer_cseq
             ),
@@ -623,8 +720,14 @@ impl Sim {
         );
         let phone = talk.phone;
         let heard = self.peer_sends(phone, &text, true);
-        let own = format!("INVITE sip:u@{};transport=tcp SIP/2.0\r\n", self.talks[nth].contact);
-        assert!(heard.starts_with(&own), "the phone knows its contact: {heard}");
+        let own = format!(
+            "INVITE sip:u@{};transport=tcp SIP/2.0\r\n",
+            self.talks[nth].contact
+        );
+        assert!(
+            heard.starts_with(&own),
+            "the phone knows its contact: {heard}"
+        );
         assert!(heard.ends_with(body), "the peer's media is not ours");
         self.talks[nth].invite = (text, heard);
     }
@@ -648,11 +751,18 @@ impl Sim {
     /// The phone answers the INVITE that it heard.
     fn phone_answers(&mut self, nth: usize, status: u16, body: &str) {
         let (text, heard) = self.talks[nth].invite.clone();
-        let contact = if status < 300 { self.contact_field(nth) } else { String::new() };
+        let contact = if status < 300 {
+            self.contact_field(nth)
+        } else {
+            String::new()
+        };
         if status < 300 {
             self.call(nth).contact = Some(self.talks[nth].contact.clone());
         }
-        let saw = self.phone_sends(self.talks[nth].phone, &respond(&heard, status, "me", &contact, body));
+        let saw = self.phone_sends(
+            self.talks[nth].phone,
+            &respond(&heard, status, "me", &contact, body),
+        );
         for name in ["Via", "From"] {
             assert_eq!(field(&saw, name), field(&text, name), "its own again");
         }
@@ -675,8 +785,15 @@ impl Sim {
     /// How the outside knows the contact of a call.
     fn seen_contact(&self, nth: usize) -> String {
         let contact = &self.talks[nth].contact;
-        let door = self.world.alg.doors().into_iter().find(|d| d.inside_local.to_string() == *contact);
-        door.expect("a dialog's contact has a door").inside_global.to_string()
+        let door = self
+            .world
+            .alg
+            .doors()
+            .into_iter()
+            .find(|d| d.inside_local.to_string() == *contact);
+        door.expect("a dialog's contact has a door")
+            .inside_global
+            .to_string()
     }
 }
 
@@ -689,14 +806,26 @@ impl Sim {
         if self.dice.roll(10) == 0 {
             let half = &text[..self.dice.roll(text.len())];
             let before = self.world.alg.doors();
-            assert_eq!(self.world.say(flow, Leg::Inside, half), "", "half a message says nothing");
-            assert_eq!(self.world.alg.doors(), before, "half a message opens nothing");
+            assert_eq!(
+                self.world.say(flow, Leg::Inside, half),
+                "",
+                "half a message says nothing"
+            );
+            assert_eq!(
+                self.world.alg.doors(),
+                before,
+                "half a message opens nothing"
+            );
             self.hang_up_connection(phone);
             self.did("half a message");
         }
         let flow = self.connection(phone);
+        self.note(phone, "says", text);
         let saw = self.world.say(flow, Leg::Inside, text);
-        assert!(!saw.contains("192.168."), "the outside sees no inside local: {saw}");
+        assert!(
+            !saw.contains("192.168."),
+            "the outside sees no inside local: {saw}"
+        );
         true_length(&saw);
         self.doors_are_open(&saw);
         saw
@@ -705,8 +834,13 @@ impl Sim {
     /// The peer sends; what the phone hears. By the phone's own connection, or by a new one to the door
     /// that the message is for.
     fn peer_sends(&mut self, phone: usize, text: &str, request: bool) -> String {
-        let target = text.split(['@', ';']).nth(1).and_then(|target| target.parse().ok());
-        let door = target.filter(|target| request && self.world.alg.signalling_target(*target).is_some());
+        self.note(phone, "is told", text);
+        let target = text
+            .split(['@', ';'])
+            .nth(1)
+            .and_then(|target| target.parse().ok());
+        let door =
+            target.filter(|target| request && self.world.alg.signalling_target(*target).is_some());
         let heard = match door.filter(|_| self.dice.roll(2) == 0) {
             Some(door) => {
                 let peer = format!("10.1.1.2:{}", 30_000 + self.dice.roll(1000));
@@ -721,9 +855,27 @@ impl Sim {
                 self.world.say(flow, Leg::Outside, text)
             }
         };
-        assert!(!heard.contains("10.1.1.1:"), "nothing of ours is left: {heard}");
+        assert!(
+            !heard.contains("10.1.1.1:"),
+            "nothing of ours is left: {heard}"
+        );
         true_length(&heard);
         heard
+    }
+
+    fn note(&mut self, phone: usize, how: &str, text: &str) {
+        let media = text
+            .lines()
+            .find(|line| line.starts_with("m="))
+            .unwrap_or_default();
+        let call = field(text, "Call-ID");
+        let time = self.world.now.as_micros() / 1_000_000;
+        let start = text.lines().next().unwrap_or_default();
+        let cseq = field(text, "CSeq");
+        self.log.push(format!(
+            "{time} s: {} {how} {start} ({call}, {cseq}) {media}",
+            self.phones[phone].ip
+        ));
     }
 
     fn connection(&mut self, phone: usize) -> FlowId {
@@ -732,7 +884,9 @@ impl Sim {
             return flow;
         }
         entry.source += 1;
-        let flow = self.world.connect(&format!("{}:{}", entry.ip, entry.source), SERVER);
+        let flow = self
+            .world
+            .connect(&format!("{}:{}", entry.ip, entry.source), SERVER);
         entry.flow = Some(flow);
         flow
     }
@@ -752,13 +906,23 @@ impl Sim {
         let port = port.split(' ').next().unwrap();
         let global = at(&format!("10.1.1.1:{port}"));
         let doors = self.world.alg.doors();
-        assert!(doors.iter().any(|door| door.inside_global == global), "no door for {saw}");
+        assert!(
+            doors.iter().any(|door| door.inside_global == global),
+            "no door for {saw}"
+        );
     }
 }
 
 fn message(start: &str, fields: &str, body: &str) -> String {
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-    format!("{start}\r\n{fields}{kind}Content-Length: {}\r\n\r\n{body}", body.len())
+    let kind = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "{start}\r\n{fields}{kind}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// The answer to a request as it was seen.
@@ -771,15 +935,25 @@ fn respond(request: &str, status: u16, tag: &str, more: &str, body: &str) -> Str
         }
         fields += &format!("{name}: {value}\r\n");
     }
-    message(&format!("SIP/2.0 {status} x"), &format!("{fields}{more}"), body)
+    message(
+        &format!("SIP/2.0 {status} x"),
+        &format!("{fields}{more}"),
+        body,
+    )
 }
 
 fn field(message: &str, name: &str) -> String {
-    let line = message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    line.unwrap_or_else(|| panic!("no {name} in {message}")).to_string()
+    let line = message
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    line.unwrap_or_else(|| panic!("no {name} in {message}"))
+        .to_string()
 }
 
 fn true_length(message: &str) {
     let (head, body) = message.split_once("\r\n\r\n").expect("a whole message");
-    assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{message}");
+    assert!(
+        head.ends_with(&format!("\r\nContent-Length: {}", body.len())),
+        "{message}"
+    );
 }

@@ -15,6 +15,7 @@ use actors::Sim;
 pub struct Dice(u64);
 
 impl Dice {
+    /// A number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
@@ -23,6 +24,7 @@ impl Dice {
         (self.0 >> 33) as usize % sides
     }
 
+    /// One of them.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.roll(of.len())]
     }
@@ -50,7 +52,10 @@ fn at_every_moment_of_any_call_flow_the_doors_are_those_that_the_protocol_demand
             sim.done
         });
         let Ok(of_seed) = run else {
-            panic!("seed {seed} fails: SIPALG_SIM_SEEDS={seed}..{} shows it", seed + 1);
+            panic!(
+                "seed {seed} fails: SIPALG_SIM_SEEDS={seed}..{} shows it",
+                seed + 1
+            );
         };
         for (what, count) in of_seed {
             *done.entry(what).or_insert(0usize) += count;

@@ -54,9 +54,12 @@ impl Call {
         self.state = State::Ending(now + Timers::default().transaction);
     }
 
-    /// Offer and answer are complete (RFC 3264): what was offered is in use.
+    /// Offer and answer are complete (RFC 3264): what was offered is in use. A further answer to the
+    /// same offer changes nothing.
     pub fn agree(&mut self) {
-        self.current = std::mem::take(&mut self.offered);
+        if !self.offered.is_empty() {
+            self.current = std::mem::take(&mut self.offered);
+        }
     }
 }
 
@@ -92,8 +95,12 @@ impl Expected {
     /// What is wrong with these doors, if anything.
     pub fn differs(&self, open: &BTreeSet<String>) -> Option<String> {
         let missing: Vec<_> = self.must.difference(open).collect();
-        let extra: Vec<_> = open.iter().filter(|d| !self.must.contains(*d) && !self.may.contains(*d)).collect();
-        (!missing.is_empty() || !extra.is_empty()).then(|| format!("missing {missing:?}, too many {extra:?}"))
+        let extra: Vec<_> = open
+            .iter()
+            .filter(|d| !self.must.contains(*d) && !self.may.contains(*d))
+            .collect();
+        (!missing.is_empty() || !extra.is_empty())
+            .then(|| format!("missing {missing:?}, too many {extra:?}"))
     }
 }
 
