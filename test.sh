@@ -4,9 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# A program that the tests run, and the package that brings it.
+# A program that is needed, and the packages that bring it.
 needs="
 baresip   baresip-core
+cc        gcc libc6-dev
 cc        gcc libc6-dev
 conntrack conntrack
 ip        iproute2
@@ -17,6 +18,7 @@ nft       nftables
 setpriv   util-linux
 sipp      sip-tester
 sysctl    procps
+tshark    tshark
 unshare   util-linux
 "
 
@@ -39,10 +41,11 @@ main() {
 }
 
 install_missing() {
-    local program package missing=()
-    while read -r program package; do
+    local program packages missing=()
+    while read -r program packages; do
         if [ -n "$program" ] && ! command -v "$program" >/dev/null; then
-            missing+=("$package")
+            # shellcheck disable=SC2206 # Words are packages.
+            missing+=($packages)
         fi
     done <<<"$needs"
     if [ ${#missing[@]} = 0 ]; then
@@ -55,19 +58,15 @@ install_missing() {
 }
 
 # Debian starts the services that it installs, unless this file says no; kamailio would take port 5060.
-without_services() {
-    local policy=/usr/sbin/policy-rc.d
-    if [ -e $policy ]; then
-        "$@"
-        return
+without_services() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap '"${root[@]}" rm $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
+        "${root[@]}" chmod 755 $policy
     fi
-    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
-    "${root[@]}" chmod 755 $policy
-    local status=0
-    "$@" || status=$?
-    "${root[@]}" rm $policy
-    return $status
-}
+    "$@"
+)
 
 step() {
     echo "==> $*"

@@ -6,7 +6,7 @@ use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::call::{CallId, Calls};
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::door::{Door, DoorKind};
+use crate::door::Door;
 use crate::event::Event;
 use crate::fixup::{Host, Work};
 use crate::frame::{Framer, Piece, Scan};
@@ -468,7 +468,7 @@ impl Alg {
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
-            self.calls.media_seen(now, mapping);
+            self.nat.touch(now, mapping);
         }
     }
 
@@ -517,8 +517,7 @@ impl Alg {
 
     fn target(&self, over: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
         let mapping = self.nat.find_global(over, global)?;
-        let door = self.nat.door(mapping)?;
-        (door.kind == DoorKind::Signalling).then_some(door.inside_local)
+        self.nat.door(mapping).map(|door| door.inside_local)
     }
 
     /// Every mapping, in the order of inside local addresses.

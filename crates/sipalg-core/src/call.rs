@@ -5,7 +5,7 @@
 //! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
 //! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
-use crate::addr::{Ipv4Addr, Protocol};
+use crate::addr::Ipv4Addr;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::nat::{Context, MappingId, Nat};
@@ -46,13 +46,16 @@ pub struct Call {
     current: MediaDoors,
     /// The doors of an offer that is not answered yet, and its CSeq.
     offered: Option<(u32, MediaDoors)>,
-    contact: Option<MappingId>,
+    /// Where requests of its dialogs come to: its contact, and its own Record-Route.
+    contacts: Vec<MappingId>,
     /// The dialogs that the INVITE has made, by the hash of the outside's tag: a fork makes several
     /// (RFC 3261 section 12.1), and the call lasts as long as one does.
     dialogs: Vec<u64>,
     /// Until when a subscription lasts.
     subscribed: Option<Instant>,
     held: bool,
+    /// Whether the offer with that CSeq would hold the media.
+    held_by_offer: Option<(u32, bool)>,
     /// Being ended: by a BYE that waits for its answer, or a CANCEL.
     ending: bool,
     last_media: Instant,
@@ -67,9 +70,16 @@ const MOST_DIALOGS: usize = 16;
 pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
-    /// Which calls a media mapping belongs to, to find them when packets are seen.
-    by_door: HashMap<MappingId, CallId, FixedState>,
     state: FixedState,
+}
+
+impl Call {
+    /// The mappings of its media, in use or offered.
+    fn media(&self) -> impl Iterator<Item = MappingId> {
+        let offered = self.offered.iter().flat_map(|(_, doors)| doors);
+        let all = self.current.iter().chain(offered);
+        all.map(|(_, mapping)| *mapping)
+    }
 }
 
 impl Calls {
@@ -79,7 +89,6 @@ impl Calls {
         Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
-            by_door: HashMap::with_hasher(state.clone()),
             state,
         }
     }
@@ -129,10 +138,11 @@ impl Calls {
             host,
             current: MediaDoors::new(),
             offered: None,
-            contact: None,
+            contacts: Vec::new(),
             dialogs: Vec::new(),
             subscribed: None,
             held: false,
+            held_by_offer: None,
             ending: false,
             last_media: cx.now,
             armed: None,
@@ -164,13 +174,7 @@ impl Calls {
             complete,
         } = described;
         for (_, mapping) in &doors {
-            // TCP media is connected to as signalling is: by a new connection, through the proxy.
-            let kind = match nat.get(*mapping).map(|mapping| mapping.protocol) {
-                Some(Protocol::Tcp) => DoorKind::Signalling,
-                _ => DoorKind::Media,
-            };
-            nat.open_door(cx, *mapping, kind, door_lifetime(cx), out);
-            self.by_door.insert(*mapping, call);
+            nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
@@ -194,9 +198,14 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0)
-            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
-        {
+        let Some(entry) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        // Where the answer did not say whether it holds, the offer does.
+        if let Some((_, held)) = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq) {
+            entry.held = held;
+        }
+        if let Some((_, doors)) = entry.offered.take_if(|(offer, _)| *offer == cseq) {
             let before = core::mem::replace(&mut entry.current, doors);
             self.close_doors(cx, nat, before, out);
         }
@@ -239,31 +248,39 @@ impl Calls {
         self.close_doors(cx, nat, dropped, out);
     }
 
-    /// Either side's session description says whether the media is held.
-    pub fn set_held(&mut self, now: Instant, call: CallId, held: bool) {
+    /// Either side's session description says whether it holds the media; with the answer it does,
+    /// if either of the two says so.
+    pub fn set_held(&mut self, now: Instant, call: CallId, cseq: u32, held: bool, answer: bool) {
         if let Some(entry) = self.calls.get_mut(call.0) {
-            entry.held = held;
+            if answer {
+                let offered = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq);
+                entry.held = held || offered.is_some_and(|(_, held)| held);
+            } else {
+                entry.held_by_offer = Some((cseq, held));
+            }
             entry.last_media = now;
         }
     }
 
-    /// The inside host named the address at which requests of this call reach it: its door opens.
-    pub fn set_contact(
+    /// The inside host named the addresses at which requests of this call reach it: their doors open.
+    pub fn set_contacts(
         &mut self,
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        contact: MappingId,
+        contacts: Vec<MappingId>,
         out: &mut Outbox,
     ) {
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        if entry.contact == Some(contact) {
+        if entry.contacts == contacts {
             return;
         }
-        nat.open_door(cx, contact, DoorKind::Signalling, door_lifetime(cx), out);
-        if let Some(old) = entry.contact.replace(contact) {
+        for contact in &contacts {
+            nat.open_door(cx, *contact, DoorKind::Signalling, door_lifetime(cx), out);
+        }
+        for old in core::mem::replace(&mut entry.contacts, contacts) {
             nat.close_door(cx, old, out);
         }
     }
@@ -347,10 +364,34 @@ impl Calls {
         if let Some(entry) = self.calls.get_mut(call.0) {
             let before = entry.dialogs.len();
             entry.dialogs.retain(|dialog| *dialog != tag);
-            if entry.dialogs.is_empty() && before > 0 {
-                self.end(cx, nat, call, out);
+            if !entry.dialogs.is_empty() || before == 0 {
+                return;
             }
+            // RFC 5057 section 4.2: a dialog lasts as long as its last usage, such as the
+            // subscription that a REFER made.
+            let Some(until) = entry.subscribed.filter(|until| *until > cx.now) else {
+                self.end(cx, nat, call, out);
+                return;
+            };
+            entry.ending = false;
+            let mut media = core::mem::take(&mut entry.current);
+            media.extend(
+                entry
+                    .offered
+                    .take()
+                    .into_iter()
+                    .flat_map(|(_, doors)| doors),
+            );
+            self.close_doors(cx, nat, media, out);
+            self.arm(cx, call, until.since(cx.now).min(check_interval(cx)));
         }
+    }
+
+    /// Whether the inside host has named an address for requests of it.
+    pub fn has_contact(&self, call: CallId) -> bool {
+        self.calls
+            .get(call.0)
+            .is_some_and(|call| !call.contacts.is_empty())
     }
 
     /// A request that would have made a dialog was refused.
@@ -395,17 +436,8 @@ impl Calls {
         if let Some((_, doors)) = entry.offered {
             self.close_doors(cx, nat, doors, out);
         }
-        if let Some(contact) = entry.contact {
+        for contact in entry.contacts {
             nat.close_door(cx, contact, out);
-        }
-    }
-
-    /// The kernel saw packets on a media mapping.
-    pub fn media_seen(&mut self, now: Instant, mapping: MappingId) {
-        if let Some(call) = self.by_door.get(&mapping)
-            && let Some(entry) = self.calls.get_mut(call.0)
-        {
-            entry.last_media = now;
         }
     }
 
@@ -420,19 +452,19 @@ impl Calls {
         } else {
             cx.lifetimes.media_inactivity
         };
-        let talks = !entry.dialogs.is_empty() && cx.now.since(entry.last_media) < silence;
+        let used = entry
+            .current
+            .iter()
+            .filter_map(|(_, mapping)| nat.get(*mapping));
+        let heard = used.map(|mapping| mapping.used).max();
+        let last = heard.map_or(entry.last_media, |heard| heard.max(entry.last_media));
+        let talks = !entry.dialogs.is_empty() && cx.now.since(last) < silence;
         let subscribed = entry.subscribed.filter(|until| *until > cx.now);
         if entry.ending || (!talks && subscribed.is_none()) {
             self.end(cx, nat, call, out);
             return;
         }
-        let offered = entry.offered.iter().flat_map(|(_, doors)| doors);
-        let media = entry
-            .current
-            .iter()
-            .chain(offered)
-            .map(|(_, mapping)| *mapping);
-        for mapping in media.chain(entry.contact) {
+        for mapping in entry.media().chain(entry.contacts.iter().copied()) {
             if let Some(door) = nat.door(mapping) {
                 nat.refresh_door(mapping, door.lifetime, out);
             }
@@ -453,9 +485,6 @@ impl Calls {
     ) {
         for (_, mapping) in doors {
             nat.close_door(cx, mapping, out);
-            if nat.door(mapping).is_none() {
-                self.by_door.remove(&mapping);
-            }
         }
     }
 

@@ -6,9 +6,10 @@ use core::time::Duration;
 /// What a door is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum DoorKind {
-    /// New TCP connections to a registered contact, to the contact of a dialog, or to TCP media.
+    /// New TCP connections to a registered contact or to the contact of a dialog.
     Signalling,
-    /// RTP or RTCP.
+    /// RTP or RTCP; or new TCP connections to media over TCP, which go through the proxy as
+    /// signalling does.
     Media,
 }
 
@@ -18,7 +19,7 @@ pub enum DoorKind {
 pub struct Door {
     /// What it is for.
     pub kind: DoorKind,
-    /// TCP for signalling, UDP for media.
+    /// UDP goes through the kernel alone, TCP through the proxy.
     pub protocol: Protocol,
     /// Where it leads.
     pub inside_local: SocketAddrV4,

@@ -31,15 +31,6 @@ pub struct Host {
     pub global: Ipv4Addr,
 }
 
-/// A contact of the inside host that was translated on its way out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OutContact {
-    /// Its mapping.
-    pub mapping: MappingId,
-    /// Its `expires` parameter.
-    pub expires: Option<u64>,
-}
-
 /// What a session description asks for: each media line's ports.
 pub type MediaDoors = Vec<(u16, MappingId)>;
 
@@ -53,7 +44,9 @@ pub struct Work {
     /// The media ports that it asks for, by the number of their `m=` line.
     pub doors: MediaDoors,
     /// The host's own contacts.
-    pub contacts: Vec<OutContact>,
+    pub contacts: Vec<MappingId>,
+    /// The host's own addresses on the way to others' contacts: Record-Route and Path.
+    pub routes: Vec<MappingId>,
     /// The parts of the body that are looked into.
     pub parts: Parts,
 }
@@ -124,8 +117,8 @@ impl Fixup<'_> {
                         continue;
                     };
                     let mapping = self.uri(address.uri, row.reach, Family::of(row.name));
-                    if let (Name::Contact, Some(mapping)) = (row.name, mapping) {
-                        self.contact(mapping, address.parameters);
+                    if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
+                        self.door(row.name, mapping);
                     }
                 }
             }
@@ -146,7 +139,8 @@ impl Fixup<'_> {
         }
     }
 
-    fn contact(&mut self, mapping: MappingId, parameters: Range<usize>) {
+    /// The host names an address of its own at which it wants to be reached.
+    fn door(&mut self, name: Name, mapping: MappingId) {
         let own = self
             .nat
             .get(mapping)
@@ -154,12 +148,16 @@ impl Fixup<'_> {
         if self.from != Leg::Inside || !own || self.quoted {
             return;
         }
-        if self.work.contacts.len() >= self.cx.limits.contacts {
+        let asked = self.work.contacts.len() + self.work.routes.len();
+        if asked >= self.cx.limits.contacts {
             self.cx.counters.doors_refused += 1;
             return;
         }
-        let expires = expires_of(self.message, parameters);
-        self.work.contacts.push(OutContact { mapping, expires });
+        if name == Name::Contact {
+            self.work.contacts.push(mapping);
+        } else {
+            self.work.routes.push(mapping);
+        }
     }
 
     /// A SIP fragment in a body (RFC 3420): the same fields, but it makes no mapping.
@@ -331,7 +329,16 @@ impl Fixup<'_> {
         let (_, rule) = self.config.source_for(*local.ip())?;
         let global = rule.global;
         let known = self.nat.find_local(protocol, local);
+        // An identity that names a port of its own host gets the mapping that a contact later in the
+        // message would give it, so that it is the same when sent again.
+        let own_port = with_port && *local.ip() == self.host.local && !self.quoted;
         let mapping = match (reach, known) {
+            (Reach::Identity, None) if own_port => {
+                match self.nat.map(&mut self.cx, protocol, local, global) {
+                    Ok(mapping) => mapping,
+                    Err(_) => return Some((Becomes::Address(global), None)),
+                }
+            }
             (Reach::Identity, None) => return Some((Becomes::Address(global), None)),
             (Reach::Identity, Some(_)) if !with_port => {
                 return Some((Becomes::Address(global), None));
@@ -454,6 +461,11 @@ fn spelled(message: &[u8], host: &HostPort, becomes: &Becomes, default: u16) -> 
         }
         Becomes::Endpoint(new) if host.port.is_none() && new.port() == default => {
             Some(Text::address(*new.ip()))
+        }
+        // The same port stays as it is spelled.
+        Becomes::Endpoint(new) if host.port == Some(new.port()) => {
+            let port = message.get(host.host_span.end..host.span.end)?;
+            Text::address(*new.ip()).and(port)
         }
         Becomes::Endpoint(new) => Some(Text::endpoint(*new)),
     }

@@ -274,7 +274,11 @@ impl Scan {
     /// Indexes line after line; true once the empty line was found.
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
         if !self.start.done {
-            self.start.check(message)?;
+            // No further than the limit: that it is passed is known at the same byte, however the
+            // stream was cut.
+            let judged = message.len().min(limits.header_bytes);
+            self.start
+                .check(message.get(..judged).unwrap_or_default())?;
         }
         while let Some(found) = message
             .get(self.scanned..)

@@ -27,6 +27,7 @@ pub mod door;
 pub mod event;
 mod fixup;
 pub mod frame;
+pub mod model;
 mod nat;
 pub mod outbox;
 mod registration;

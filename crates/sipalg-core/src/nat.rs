@@ -39,7 +39,7 @@ pub struct Mapping {
     pub used: Instant,
     /// Flows, calls and registrations that need it.
     holders: u32,
-    door: Option<OpenDoor>,
+    door: Option<Wanted>,
     armed: Armed,
 }
 
@@ -50,12 +50,15 @@ impl Mapping {
     }
 }
 
+/// A door that somebody wants.
 #[derive(Debug)]
-struct OpenDoor {
+struct Wanted {
     kind: DoorKind,
     /// Calls and registrations that want it open.
     owners: u32,
     lifetime: Duration,
+    /// Whether it is: not if it was refused or failed, until one more owner asks for it.
+    open: bool,
 }
 
 /// Why nothing was mapped.
@@ -211,6 +214,13 @@ impl Nat {
         self.find_local(protocol, local).ok_or(MapError::NoPort)
     }
 
+    /// The mapping was used.
+    pub fn touch(&mut self, now: Instant, id: MappingId) {
+        if let Some(mapping) = self.mappings.get_mut(id.0) {
+            mapping.used = now;
+        }
+    }
+
     /// Keeps a mapping for one more flow, call or registration.
     pub fn hold(&mut self, cx: &mut Context<'_>, id: MappingId) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
@@ -353,7 +363,7 @@ impl Nat {
     /// The door of a mapping, if it is open.
     pub fn door(&self, id: MappingId) -> Option<Door> {
         let mapping = self.get(id)?;
-        let door = mapping.door.as_ref()?;
+        let door = mapping.door.as_ref().filter(|door| door.open)?;
         Some(Door {
             kind: door.kind,
             protocol: mapping.protocol,
@@ -364,7 +374,7 @@ impl Nat {
     }
 
     /// Opens the door of a mapping for one more owner; the kernel keeps it for `lifetime` unless
-    /// refreshed. True if it was closed before.
+    /// refreshed. True if it was closed before; it stays so if its host has too many.
     pub fn open_door(
         &mut self,
         cx: &mut Context<'_>,
@@ -377,21 +387,32 @@ impl Nat {
         let Some(mapping) = self.mappings.get_mut(id.0) else {
             return false;
         };
-        if let Some(door) = &mut mapping.door {
-            door.owners += 1;
-            let longer = lifetime > door.lifetime;
-            if longer {
+        let (local, door) = (
+            mapping.local,
+            mapping.door.get_or_insert(Wanted {
+                kind,
+                owners: 0,
+                lifetime,
+                open: false,
+            }),
+        );
+        door.owners += 1;
+        if door.open {
+            if lifetime > door.lifetime {
                 self.refresh_door(id, lifetime, out);
             }
             return false;
         }
-        mapping.door = Some(OpenDoor {
-            kind,
-            owners: 1,
-            lifetime,
-        });
-        let host = *mapping.local.ip();
-        *self.doors_of_host.entry(host).or_insert(0) += 1;
+        let count = self.doors_of_host.entry(*local.ip()).or_insert(0);
+        if *count >= cx.limits.doors_per_host {
+            cx.counters.doors_refused += 1;
+            out.event(|| Event::DoorRefused {
+                inside_local: local,
+            });
+            return false;
+        }
+        *count += 1;
+        (door.kind, door.lifetime, door.open) = (kind, lifetime, true);
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
             out.doors.push(DoorOp::Open(door));
@@ -410,19 +431,15 @@ impl Nat {
 
     /// One owner less; the last closes the door and bars its port for other hosts.
     pub fn close_door(&mut self, cx: &mut Context<'_>, id: MappingId, out: &mut Outbox) {
-        let Some(mapping) = self.mappings.get_mut(id.0) else {
+        let Some(door) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) else {
             return;
         };
-        let last = match &mut mapping.door {
-            Some(door) if door.owners > 1 => {
-                door.owners -= 1;
-                false
-            }
-            Some(_) => true,
-            None => false,
-        };
-        if last {
+        door.owners -= 1;
+        if door.owners == 0 {
             self.shut(cx, id, out);
+            if let Some(mapping) = self.mappings.get_mut(id.0) {
+                mapping.door = None;
+            }
         }
         self.release(cx, id);
     }
@@ -439,8 +456,8 @@ impl Nat {
         let Some(door) = self.door(id) else {
             return;
         };
-        if let Some(mapping) = self.mappings.get_mut(id.0) {
-            mapping.door = None;
+        if let Some(wanted) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) {
+            wanted.open = false;
         }
         let host = *door.inside_local.ip();
         if let Some(count) = self.doors_of_host.get_mut(&host) {

@@ -5,7 +5,7 @@
 
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::door::DoorKind;
-use crate::fixup::{OutContact, expires_of};
+use crate::fixup::expires_of;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sip::{Index, Name, parse_decimal, uri};
@@ -23,11 +23,11 @@ struct Pending {
     cseq: u32,
     /// The hash of its address-of-record.
     aor: u64,
-    contacts: Vec<OutContact>,
+    contacts: Vec<MappingId>,
+    /// The host's own addresses in its Path (RFC 3327): its registrations come that way.
+    paths: Vec<MappingId>,
     /// `Contact: *`: all contacts are taken back.
     all: bool,
-    /// Its Expires field.
-    expires: Option<u64>,
     armed: Armed,
 }
 
@@ -49,11 +49,11 @@ pub struct Request<'a> {
     /// Its To, the address-of-record.
     pub to: &'a [u8],
     /// The host's own contacts in it.
-    pub contacts: &'a [OutContact],
+    pub contacts: &'a [MappingId],
+    /// The host's own addresses in its Path.
+    pub paths: &'a [MappingId],
     /// Whether its Contact is `*`.
     pub all: bool,
-    /// Its Expires field.
-    pub expires: Option<u64>,
 }
 
 /// A final response to a REGISTER, as it came from outside.
@@ -107,15 +107,15 @@ impl Registrations {
             cx.counters.registrations_full += 1;
             return;
         }
-        for contact in request.contacts {
-            nat.hold(cx, contact.mapping);
+        for mapping in request.contacts.iter().chain(request.paths) {
+            nat.hold(cx, *mapping);
         }
         let pending = Pending {
             cseq: request.cseq,
             aor: self.hash(aor_of(request.to), host),
             contacts: request.contacts.to_vec(),
+            paths: request.paths.to_vec(),
             all: request.all,
-            expires: request.expires,
             armed: None,
         };
         if let Some(before) = self.pending.insert(key, pending) {
@@ -154,12 +154,21 @@ impl Registrations {
             if pending.all {
                 self.unregister_all(cx, nat, host, pending.aor, out);
             }
+            // RFC 3261 section 10.2.4: what was asked for is no grant.
+            let default = cx.lifetimes.registration.as_secs();
             for contact in &pending.contacts {
-                let asked = contact.expires.or(pending.expires);
-                let default = asked.unwrap_or(cx.lifetimes.registration.as_secs());
-                let granted = granted(nat, contact.mapping, default, message, index);
-                let name = (contact.mapping, pending.aor);
+                let global = nat.get(*contact).map(|mapping| mapping.global);
+                let granted = granted(message, index, default)
+                    .find(|(contact, _)| *contact == global)
+                    .map_or(0, |(_, seconds)| seconds);
+                let name = (*contact, pending.aor);
                 opened |= self.confirm(cx, nat, host, name, granted, out);
+            }
+            // Whoever's contacts they are, they are reached by the path.
+            let longest = granted(message, index, default).map(|(_, seconds)| seconds);
+            let longest = longest.max().unwrap_or(0);
+            for path in &pending.paths {
+                opened |= self.confirm(cx, nat, host, (*path, pending.aor), longest, out);
             }
         }
         self.forget(cx, nat, key, pending);
@@ -214,6 +223,9 @@ impl Registrations {
         let mut opened = false;
         if self.confirmed.contains_key(&name) {
             nat.refresh_door(mapping, kept, out);
+        } else if self.confirmed.len() >= cx.limits.registrations {
+            cx.counters.registrations_full += 1;
+            return false;
         } else {
             opened = nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
             cx.counters.registrations += 1;
@@ -254,8 +266,8 @@ impl Registrations {
 
     fn forget(&mut self, cx: &mut Context<'_>, nat: &mut Nat, key: u64, mut pending: Pending) {
         cx.timers.disarm(&mut pending.armed, Key::Pending(key));
-        for contact in pending.contacts {
-            nat.release(cx, contact.mapping);
+        for mapping in pending.contacts.into_iter().chain(pending.paths) {
+            nat.release(cx, mapping);
         }
     }
 
@@ -270,31 +282,26 @@ impl Registrations {
 /// Longer than any registrar grants: keeps sums of time in bounds.
 const LONGEST: u64 = 7 * 24 * 3600;
 
-/// What the response grants to a contact: its own `expires`, else the Expires field, else the default:
-/// what was asked for. A contact that the response does not list has been taken back.
-fn granted(nat: &Nat, mapping: MappingId, default: u64, message: &[u8], index: &Index) -> u64 {
-    let Some(global) = nat.get(mapping).map(|mapping| mapping.global) else {
-        return 0;
-    };
-    let listed = index
+/// What the response grants to each contact: its own `expires`, else the Expires field, else the
+/// default. A contact that the response does not list has been taken back.
+fn granted<'a>(
+    message: &'a [u8],
+    index: &'a Index,
+    default: u64,
+) -> impl Iterator<Item = (Option<SocketAddrV4>, u64)> + use<'a> {
+    let field = index.first(message, Name::Expires).and_then(parse_decimal);
+    index
         .all(Name::Contact)
         .flat_map(|field| uri::values(message, field.value.clone()))
         .filter_map(|value| uri::address(message, value))
-        .find(|address| names(message, address.uri.clone(), global));
-    let Some(address) = listed else {
-        return 0;
-    };
-    let field = index.first(message, Name::Expires).and_then(parse_decimal);
-    expires_of(message, address.parameters)
-        .or(field)
-        .unwrap_or(default)
-}
-
-fn names(message: &[u8], uri_span: core::ops::Range<usize>, global: SocketAddrV4) -> bool {
-    uri::uri_host(message, uri_span).is_some_and(|found| {
-        let port = found.host.port.unwrap_or(found.default_port());
-        SocketAddrV4::new(found.host.address, port) == global
-    })
+        .map(move |address| {
+            let at = uri::uri_host(message, address.uri).map(|target| {
+                let port = target.host.port.unwrap_or(target.default_port());
+                SocketAddrV4::new(target.host.address, port)
+            });
+            let seconds = expires_of(message, address.parameters).or(field);
+            (at, seconds.unwrap_or(default))
+        })
 }
 
 /// The URI of a To value: the address-of-record without its display name and tag.

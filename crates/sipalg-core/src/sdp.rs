@@ -44,7 +44,7 @@ pub struct Media {
     pub foreign_connection: bool,
     /// `a=rtcp:` (RFC 3605).
     pub rtcp: Option<Rtcp>,
-    /// The addresses of `a=candidate` and `a=remote-candidates` (RFC 8839).
+    /// The addresses of `a=candidate` and `a=remote-candidates` (RFC 8839), and of `a=altc`.
     pub candidates: Vec<Candidate>,
     /// The host and port of `a=path:msrp://host:port/` (RFC 4975).
     pub path: Option<HostPort>,
@@ -203,6 +203,12 @@ impl Session {
                     media.candidates.extend(candidate(body, rest));
                 }
                 [b'p', b'a', b't', b'h', b':', ..] => media.path = path(body, value),
+                _ if text.starts_with(b"altc:") => {
+                    // RFC 6947 section 4: number, address type, address, port.
+                    media
+                        .candidates
+                        .extend(candidate(body, nth_word(body, value, 2)));
+                }
                 _ if text.starts_with(b"remote-candidates:") => {
                     // Triples of component, address and port.
                     let mut rest = nth_word(body, value, 1);

@@ -59,24 +59,30 @@ fn feed(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8], cut: usize) ->
 }
 
 /// Runs `judge` over all samples on two threads, and collects what it says.
-fn over<T: Send>(samples: &[Sample], judge: impl Fn(&Sample) -> T + Sync) -> Vec<T> {
-    let half = samples.len().div_ceil(2).max(1);
-    let all = |part: &[Sample]| part.iter().map(&judge).collect::<Vec<T>>();
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = samples
-            .chunks(half)
-            .map(|part| scope.spawn(move || all(part)))
-            .collect();
-        let results = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap());
-        results.collect()
-    })
+fn over<T: Send>(samples: &[Sample], judge: impl Fn(usize, &Sample) -> T + Sync) -> Vec<T> {
+    let every_second = |first: usize| {
+        let own = samples.iter().enumerate().skip(first).step_by(2);
+        own.map(|(nth, sample)| (nth, judge(nth, sample)))
+            .collect::<Vec<_>>()
+    };
+    let mut results = std::thread::scope(|scope| {
+        let other = scope.spawn(|| every_second(1));
+        let mut results = every_second(0);
+        results.extend(other.join().unwrap());
+        results
+    });
+    results.sort_by_key(|(nth, _)| *nth);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// One byte at a time, but in no more than some hundred pieces of a long sample.
-fn fine_cut(sample: &Sample) -> usize {
-    1 + sample.bytes.len() / 1500
+/// One byte at a time. The PROTOS cases are thousands of the same message with one field changed:
+/// one in sixteen of the shorter ones goes by bytes, the others in some dozens of pieces.
+fn fine_cut(nth: usize, sample: &Sample) -> usize {
+    let length = sample.bytes.len();
+    match sample.source.starts_with("protos") {
+        true if !nth.is_multiple_of(16) || length > 4096 => 1 + length / 32,
+        _ => 1 + length / 8192,
+    }
 }
 
 #[test]
@@ -85,7 +91,7 @@ fn where_nothing_is_ours_every_byte_passes_and_no_door_moves() {
     // A host and its inside global that no message knows.
     let host = Ipv4Addr::new(100, 127, 254, 3);
     let config = config(host, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(100, 127, 253, 1));
-    over(&samples, |sample| {
+    over(&samples, |_, sample| {
         for from in [Leg::Inside, Leg::Outside] {
             let outcome = feed(&config, host, from, &sample.bytes, usize::MAX);
             assert!(outcome.bytes == sample.bytes, "{} {from:?}", sample.name);
@@ -111,10 +117,14 @@ struct Row {
 fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
     let samples = samples::all();
     let everyone = Ipv4Addr::new(255, 255, 255, 255);
-    let rows = over(&samples, |sample| {
-        // The first address of the message is the phone's going out, and the gateway's coming in.
-        let first =
-            skeleton::first_address(&sample.bytes).unwrap_or(Ipv4Addr::new(192, 168, 122, 3));
+    let rows = over(&samples, |nth, sample| {
+        // The last address is usually that of the session description: the phone's going out. The
+        // first is the gateway's coming in.
+        let some = Ipv4Addr::new(192, 168, 122, 3);
+        let last = skeleton::addresses(&sample.bytes)
+            .next_back()
+            .unwrap_or(some);
+        let first = skeleton::addresses(&sample.bytes).next().unwrap_or(some);
         let mut row = Row {
             samples: 1,
             bytes: sample.bytes.len(),
@@ -122,14 +132,14 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
         };
         for from in [Leg::Inside, Leg::Outside] {
             let (host, global) = match from {
-                Leg::Inside => (first, Ipv4Addr::new(100, 127, 253, 1)),
+                Leg::Inside => (last, Ipv4Addr::new(100, 127, 253, 1)),
                 Leg::Outside => (Ipv4Addr::new(100, 127, 254, 3), first),
             };
             let config = config(host, everyone, global);
             let whole = feed(&config, host, from, &sample.bytes, usize::MAX);
             skeleton::same(&sample.bytes, &whole.bytes)
                 .unwrap_or_else(|line| panic!("{} {from:?}: {line}", sample.name));
-            let cut = feed(&config, host, from, &sample.bytes, fine_cut(sample));
+            let cut = feed(&config, host, from, &sample.bytes, fine_cut(nth, sample));
             assert!(cut.bytes == whole.bytes, "{} {from:?} cut", sample.name);
             assert_eq!(cut.doors, whole.doors, "{} {from:?} cut", sample.name);
             let again = feed(&config, host, from, &whole.bytes, usize::MAX);
@@ -184,34 +194,31 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
     assert!(changed > 100, "the fixup changed only {changed} messages");
 }
 
-/// RFC 4475 sections 3.1.2.2 and 3.1.2.3: a length that is negative or more than there is.
+/// RFC 4475 sections 3.1.2.2 and 3.1.2.3: a length that is negative, or more than there is. (Without
+/// the corpus: messages of that kind behind a good one.)
 #[test]
-fn torture_messages_that_cannot_be_framed_pass_unchanged() {
+fn messages_that_cannot_be_framed_pass_unchanged() {
     let samples = samples::all();
     let everyone = Ipv4Addr::new(255, 255, 255, 255);
     let unframed = samples.iter().filter(|sample| {
         let name = sample.name.rsplit('/').next().unwrap_or_default();
-        matches!(name, "ncl.dat" | "clerr.dat") || name.starts_with("framing-length-")
+        matches!(
+            name,
+            "ncl.dat" | "clerr.dat" | "framing-length-negative 0" | "framing-length-overflow-32 0"
+        )
     });
     let mut seen = 0;
     for sample in unframed {
-        let host =
-            skeleton::first_address(&sample.bytes).unwrap_or(Ipv4Addr::new(192, 168, 122, 3));
+        let bytes = &sample.bytes;
+        let host = skeleton::addresses(bytes).next().unwrap();
         let config = config(host, everyone, Ipv4Addr::new(100, 127, 253, 1));
-        let last = sample
-            .bytes
-            .windows(8)
-            .rposition(|window| window == b" SIP/2.0");
-        let outcome = feed(&config, host, Leg::Inside, &sample.bytes, usize::MAX);
-        if sample.source == "golden" {
-            assert!(
-                outcome.counters.demoted == 1 || last.is_some(),
-                "{}",
-                sample.name
-            );
-        } else {
-            assert!(outcome.bytes == sample.bytes, "{}", sample.name);
-        }
+        let outcome = feed(&config, host, Leg::Inside, bytes, usize::MAX);
+        let end = b"\r\n\r\n";
+        let good = bytes.windows(4).position(|window| window == end);
+        let good = good.filter(|_| sample.source == "golden");
+        let doubtful = &bytes[good.map_or(0, |at| at + end.len())..];
+        assert!(outcome.bytes.ends_with(doubtful), "{}", sample.name);
+        assert_eq!(outcome.counters.messages, u64::from(good.is_some()));
         seen += 1;
     }
     assert!(seen >= 2, "no such message in the corpus");

@@ -281,7 +281,8 @@ fn inactivity_ends_an_answered_call_but_not_while_media_flows_or_is_held() {
     let hold = invite(&format!("{}a=sendonly\r\n", sdp("192.168.122.3", 6000)))
         .replace("1 INVITE", "2 INVITE");
     world.say(flow, Inside, &hold);
-    world.say(flow, Outside, &response(200, "2 INVITE"));
+    let held = format!("{}a=recvonly\r\n", sdp("10.1.1.2", 8000));
+    world.say(flow, Outside, &answer(200, "2 INVITE", &held));
     world.wait(idle * 5);
     assert_eq!(world.doors(DoorKind::Media).len(), 2, "held");
     world.say(

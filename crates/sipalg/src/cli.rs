@@ -1,6 +1,7 @@
 //! The command line.
 
-use crate::{client, daemon, kernel, lab, log};
+use crate::offline::configuration::{self, Global, Prefix};
+use crate::{client, daemon, kernel, lab, log, offline};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Console(Console),
     /// Play calls through the gateway on an embedded network, and judge them
     Lab(Lab),
+    /// Show what the gateway would make of a capture
+    Pcap(Pcap),
     /// Put the host's settings back after a crash
     Clean(Clean),
 }
@@ -74,6 +77,33 @@ struct Lab {
 }
 
 #[derive(Args, Debug)]
+struct Pcap {
+    /// The capture to read: pcap or pcapng
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The capture to write, as the other side would see it: pcapng
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// A startup configuration that says who is translated
+    #[arg(long, value_name = "FILE", conflicts_with = "inside")]
+    config: Option<PathBuf>,
+    /// Who is inside, without a configuration; may be given several times
+    #[arg(long, value_name = "PREFIX", required_unless_present = "config")]
+    inside: Vec<Prefix>,
+    /// The address that inside hosts get; INTERFACE=ADDRESS says it for one interface of the
+    /// configuration
+    #[arg(long = "global", value_name = "ADDRESS")]
+    globals: Vec<Global>,
+    /// A TCP and UDP port on which SIP is looked into, instead of 5060 or besides those of the
+    /// configuration; may be given several times
+    #[arg(long = "sip-port", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    sip_ports: Vec<u16>,
+    /// Show every message as a whole
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Args, Debug)]
 struct Clean {
     /// Where the host's original settings are kept
     #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
@@ -95,6 +125,17 @@ pub fn main() -> ExitCode {
             shell: options.shell,
             no_fixup: options.no_fixup,
             verbose: options.verbose,
+        }),
+        Command::Pcap(pcap) => offline::run(&offline::Options {
+            input: pcap.input,
+            output: pcap.output,
+            configuration: configuration::Asked {
+                file: pcap.config,
+                inside: pcap.inside,
+                globals: pcap.globals,
+            },
+            sip_ports: pcap.sip_ports.into_iter().collect(),
+            verbose: pcap.verbose,
         }),
         Command::Clean(clean) => match kernel::clean(&clean.state_dir) {
             Ok(()) => ExitCode::SUCCESS,

@@ -5,14 +5,13 @@
 //!   gateway    the real gateway as a child process on the middle host, and a console to it
 //!   script     the messages, written once for both sides
 //!   endpoint   SIP over TCP          media   RTP and RTCP
-//!   report     what is printed       diff    before and after
+//!   report     what is printed
 //!   table      what the gateway shows    shell   `--shell`
 //! ```
 //!
 //! One thread plays both the phone and the outside: every step sends on one side and waits on the
 //! other, so the story below reads from top to bottom.
 
-pub mod diff;
 pub mod endpoint;
 pub mod gateway;
 pub mod media;

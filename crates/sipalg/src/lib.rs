@@ -6,7 +6,9 @@
 //!         |           |-- carrier    connections: tcp, listen, conn; the machine; the kernel's doors
 //!         |           `-- console    the Unix socket of `sipalg console`; commands, observe
 //!         |-- client     `sipalg console`
-//!         `-- lab        an embedded network that runs the real gateway and judges it
+//!         |-- lab        an embedded network that runs the real gateway and judges it
+//!         `-- offline    `sipalg pcap`: a capture through the machine, without a kernel
+//!   diff                 a message before and after, for the lab and offline
 //!   kernel, netlink      nftables doors, conntrack, host settings
 //! ```
 
@@ -17,12 +19,14 @@ pub mod commands;
 pub mod conn;
 pub mod console;
 pub mod daemon;
+pub mod diff;
 pub mod kernel;
 pub mod lab;
 pub mod listen;
 pub mod log;
 pub mod netlink;
 pub mod observe;
+pub mod offline;
 pub mod plan;
 pub mod tcp;
 pub mod wake;

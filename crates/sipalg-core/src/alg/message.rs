@@ -93,6 +93,7 @@ impl Alg {
         self.counters.bodies_opaque += u64::from(self.work.parts.opaque);
         self.work.doors.clear();
         self.work.contacts.clear();
+        self.work.routes.clear();
         // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
         // tell the truth.
         what.opened = self.register_response(at, &what, message, out);
@@ -145,7 +146,12 @@ impl Alg {
             fixup.request_uri(uri.clone());
             fixup.out.event(|| visited(false));
         }
+        // RFC 8224 section 4.1: the signature covers From and To, so that a change would break it.
+        let signed = message.index.all(Name::Identity).next().is_some();
         for field in &message.index.fields {
+            if signed && matches!(field.name, Name::From | Name::To) {
+                continue;
+            }
             let contact = field.name == Name::Contact;
             if contact {
                 fixup.out.event(|| Event::ContactFound);
@@ -206,9 +212,10 @@ impl Alg {
         );
     }
 
-    /// Writes the length of what was `old` bytes and grew.
+    /// Writes the length of what was `old` bytes and grew; one that was not true stays.
     fn length(&mut self, message: &[u8], place: Range<usize>, old: usize, growth: i64) {
-        if growth != 0 {
+        let told = message.get(place.clone()).and_then(parse_decimal);
+        if growth != 0 && told == Some(old as u64) {
             let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
             self.work.edits.replace(message, place, text);
         }
@@ -227,8 +234,8 @@ impl Alg {
             cseq: what.cseq,
             to: first(Name::To).unwrap_or_default(),
             contacts: &self.work.contacts,
+            paths: &self.work.routes,
             all: first(Name::Contact) == Some(b"*"),
-            expires: first(Name::Expires).and_then(parse_decimal),
         };
         let mut cx = context!(self, at.now);
         self.registrations
@@ -292,9 +299,12 @@ impl Alg {
         let session = &self.work.session;
         let described = !session.media.is_empty();
         if described && what.negotiates() {
-            calls.set_held(at.now, call, session.held());
-            // An answer in a 2xx, or in the ACK of a 2xx that offered, completes the exchange.
-            let answer = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
+            // An answer in a response, or in the ACK of a 2xx that offered, completes the exchange. One
+            // in a provisional response does (RFC 3262 section 5), but another branch may still
+            // accept a stream that it refuses.
+            let answer = what.method == b"ACK" || what.status().is_some();
+            calls.set_held(at.now, call, what.cseq, session.held(), answer);
+            let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {
                     let described = Described {
@@ -304,7 +314,7 @@ impl Alg {
                     };
                     calls.session(&mut cx, nat, call, described, out);
                 }
-                Leg::Outside if answer => {
+                Leg::Outside if last => {
                     let ended = session
                         .media
                         .iter()
@@ -314,13 +324,17 @@ impl Alg {
                         calls.drop_line(&mut cx, nat, call, line, out);
                     }
                 }
+                Leg::Outside if answer => calls.commit(&mut cx, nat, call, what.cseq, out),
                 Leg::Outside => {}
             }
         }
-        // UPDATE may move the target of a dialog too (RFC 3311 section 5.1).
-        let target = what.makes_dialog() || what.method == b"UPDATE";
-        if let (Leg::Inside, true, Some(contact)) = (at.from, target, self.work.contacts.first()) {
-            calls.set_contact(&mut cx, nat, call, contact.mapping, out);
+        // UPDATE moves the target of a dialog that is there (RFC 3311 section 5.1).
+        let target = what.makes_dialog() || (what.method == b"UPDATE" && calls.has_contact(call));
+        let named = !self.work.contacts.is_empty() || !self.work.routes.is_empty();
+        if at.from == Leg::Inside && target && named {
+            let contact = self.work.contacts.first();
+            let named = contact.into_iter().chain(&self.work.routes).copied();
+            calls.set_contacts(&mut cx, nat, call, named.collect(), out);
         }
         match (what.method, what.status()) {
             (b"BYE", None) => calls.leaving(&mut cx, call, what.outside_tag),

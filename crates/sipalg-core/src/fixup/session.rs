@@ -63,6 +63,10 @@ impl Fixup<'_> {
                 None => shared = true,
             }
         }
+        // When all lines are mapped: an attribute may name the port of a later line.
+        for media in &session.media {
+            self.elsewhere(media, at);
+        }
         // What was refused as a whole stays as a whole.
         let origin = session.origin.iter().filter(|_| translated || !refused);
         let connection = session.connection.iter().filter(|_| shared || !refused);
@@ -102,11 +106,19 @@ impl Fixup<'_> {
             Protocol::Udp => media.count.saturating_mul(2).min(8),
             Protocol::Tcp => 1,
         };
-        let open = self.nat.doors_of(address) + self.work.doors.len();
+        // What is open already needs no more room: an offer that is sent again stays the same.
+        let is_new = |mapping: Option<MappingId>| {
+            mapping.is_none_or(|mapping| self.nat.door(mapping).is_none())
+        };
+        let asked = self.work.doors.iter().filter(|(_, m)| is_new(Some(*m)));
+        let wanted = (0..ports).filter_map(|offset| media.port.checked_add(offset));
+        let wanted = wanted.map(|port| SocketAddrV4::new(address, port));
+        let wanted = wanted.filter(|at| is_new(self.nat.find_local(media.protocol(), *at)));
+        let doors = self.nat.doors_of(address) + asked.count() + wanted.count();
         let allowed = address == self.host.local
             && media.port >= LOWEST_PORT
             && usize::from(line) < self.cx.limits.media_lines
-            && open + usize::from(ports) <= self.cx.limits.doors_per_host;
+            && doors <= self.cx.limits.doors_per_host;
         if !allowed {
             self.refused(local);
             return false;
@@ -140,7 +152,6 @@ impl Fixup<'_> {
             });
         }
         self.rtcp_outward(media, line, address, global, at);
-        self.elsewhere(media, at);
         true
     }
 
@@ -261,7 +272,9 @@ impl Fixup<'_> {
             self.rtcp_inward(media, connection.address, at);
             self.elsewhere(media, at);
         }
-        if let (Some(address), Some(connection)) = (shared, &session.connection) {
+        // Only an inside local is written: what is the outside's own stays, however it is spelled.
+        let inside = shared.filter(|address| self.config.permits(*address));
+        if let (Some(address), Some(connection)) = (inside, &session.connection) {
             self.replace_at(at, connection.span.clone(), Text::address(address));
         }
         if let Some(origin) = session
@@ -269,9 +282,7 @@ impl Fixup<'_> {
             .as_ref()
             .filter(|o| o.address == self.host.global)
         {
-            let address = shared
-                .filter(|a| *a != origin.address)
-                .unwrap_or(self.host.local);
+            let address = inside.unwrap_or(self.host.local);
             self.replace_at(at, origin.span.clone(), Text::address(address));
         }
     }

@@ -52,9 +52,9 @@ pub const TABLE: &[Row] = &[
     row(Name::From, Place::Addresses, Reach::Identity), // RFC 3261 section 20.20
     row(Name::To, Place::Addresses, Reach::Identity), // RFC 3261 section 20.39
     row(Name::Contact, Place::Addresses, Reach::Door), // RFC 3261 section 20.10
-    row(Name::RecordRoute, Place::Addresses, Reach::Mapping), // RFC 3261 section 20.30
+    row(Name::RecordRoute, Place::Addresses, Reach::Door), // RFC 3261 section 20.30
     row(Name::Route, Place::Addresses, Reach::Identity), // RFC 3261 section 20.34
-    row(Name::Path, Place::Addresses, Reach::Mapping), // RFC 3327 section 4
+    row(Name::Path, Place::Addresses, Reach::Door), // RFC 3327 section 4
     row(Name::ServiceRoute, Place::Addresses, Reach::Identity), // RFC 3608 section 5
     row(Name::ReferTo, Place::Addresses, Reach::Identity), // RFC 3515 section 2.1
     row(Name::ReferredBy, Place::Addresses, Reach::Identity), // RFC 3892 section 3

@@ -49,6 +49,8 @@ pub enum Name {
     CallId,
     /// `CSeq`: RFC 3261 section 20.16.
     CSeq,
+    /// `Identity`, `y`: RFC 8224 section 4.
+    Identity,
     /// `Subscription-State`: RFC 6665 section 8.2.3.
     SubscriptionState,
     /// `Expires`: RFC 3261 section 20.19.
@@ -90,6 +92,7 @@ const NAMES: &[(Name, &str, Option<u8>)] = &[
     (Name::Warning, "warning", None),
     (Name::CallId, "call-id", Some(b'i')),
     (Name::CSeq, "cseq", None),
+    (Name::Identity, "identity", Some(b'y')),
     (Name::SubscriptionState, "subscription-state", None),
     (Name::Expires, "expires", None),
     (Name::ContentLength, "content-length", Some(b'l')),

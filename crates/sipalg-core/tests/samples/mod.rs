@@ -14,21 +14,23 @@ pub struct Sample {
     pub bytes: Vec<u8>,
 }
 
-/// Every sample, in the order of names. Says where they are from.
-pub fn all() -> Vec<Sample> {
+/// Where the corpus is, if it is.
+pub fn corpus() -> Option<PathBuf> {
     let root = std::env::var_os("SIPALG_CORPUS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus"),
         PathBuf::from,
     );
+    root.is_dir().then_some(root)
+}
+
+/// Every sample, in the order of names. Says where they are from.
+pub fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
-    if root.is_dir() {
+    if let Some(root) = corpus() {
         walk(&root, &root, &mut samples);
         println!("corpus: {}", root.display());
     } else {
-        println!(
-            "corpus: none at {}: the golden cases stand in",
-            root.display()
-        );
+        println!("corpus: none beside the repository; the golden cases stand in");
         samples = golden();
     }
     assert!(samples.len() > 300, "only {} samples", samples.len());
@@ -101,24 +103,30 @@ fn protos(archive: &[u8], add: &mut dyn FnMut(String, Vec<u8>)) {
     }
 }
 
-/// A message of PROTOS with its placeholders filled in.
+/// A message of PROTOS with its placeholders filled in; the length last, when the body is known.
 fn filled(message: &[u8]) -> Vec<u8> {
-    let body = message.windows(4).position(|window| window == b"\r\n\r\n");
-    let body = body.map_or(0, |at| message.len() - at - 4).to_string();
-    let mut filled = Vec::with_capacity(message.len() + 64);
-    let mut rest = message;
-    let values: [(&[u8], &[u8]); 10] = [
-        (b"<From-Address>", b"192.168.122.3"),
-        (b"<From-IP>", b"192.168.122.3"),
-        (b"<Local-Port>", b"5060"),
-        (b"<From>", b"alice@192.168.122.3"),
-        (b"<To>", b"bob@10.1.1.2"),
-        (b"<Branch-ID>", b"1"),
-        (b"<Call-ID>", b"protos"),
-        (b"<CSeq>", b"1"),
-        (b"<Content-Length>", body.as_bytes()),
-        (b"<Teardown-Method>", b"CANCEL"),
-    ];
+    let message = replaced(
+        message,
+        &[
+            (b"<From-Address>", b"192.168.122.3"),
+            (b"<From-IP>", b"192.168.122.3"),
+            (b"<Local-Port>", b"5060"),
+            (b"<From>", b"alice@192.168.122.3"),
+            (b"<To>", b"bob@10.1.1.2"),
+            (b"<Branch-ID>", b"1"),
+            (b"<Call-ID>", b"protos"),
+            (b"<CSeq>", b"1"),
+            (b"<Teardown-Method>", b"CANCEL"),
+        ],
+    );
+    let header = message.windows(4).position(|window| window == b"\r\n\r\n");
+    let body = header.map_or(0, |at| message.len() - at - 4).to_string();
+    replaced(&message, &[(b"<Content-Length>", body.as_bytes())])
+}
+
+fn replaced(text: &[u8], values: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut filled = Vec::with_capacity(text.len() + 64);
+    let mut rest = text;
     while let [first, ..] = rest {
         match values.iter().find(|(name, _)| rest.starts_with(name)) {
             Some((name, value)) => {

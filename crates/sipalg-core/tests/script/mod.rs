@@ -111,7 +111,7 @@ impl Script {
     /// The bytes of every step that sends, with 6000 for a port that only the run would know.
     pub fn inputs(&self) -> Vec<Vec<u8>> {
         let say = |step: &Step| match &step.action {
-            Action::Say { input, .. } => Some(input.iter().flat_map(|t| run::bytes(t)).collect()),
+            Action::Say { input, .. } => Some(input.iter().flat_map(run::bytes).collect()),
             _ => None,
         };
         self.steps.iter().filter_map(say).collect()

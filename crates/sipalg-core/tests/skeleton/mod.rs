@@ -29,8 +29,8 @@ fn skeleton(line: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut at = 0;
     while let Some(byte) = line.get(at) {
-        let inside_word = at > 0 && (line[at - 1].is_ascii_alphanumeric() || line[at - 1] == b'.');
-        match literal(&line[at..]).filter(|_| !inside_word) {
+        let begins = byte.is_ascii_digit() && begins_a_word(line, at);
+        match begins.then(|| literal(&line[at..])).flatten() {
             Some((_, length)) => {
                 text.push(b'A');
                 at += length;
@@ -102,13 +102,15 @@ fn literal(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     Some((Ipv4Addr::from(octets), length))
 }
 
-/// The first IPv4 literal of a text.
-pub fn first_address(text: &[u8]) -> Option<Ipv4Addr> {
+/// The IPv4 literals of a text, in order.
+pub fn addresses(text: &[u8]) -> impl DoubleEndedIterator<Item = Ipv4Addr> {
     (0..text.len())
-        .filter(|at| {
-            text[*at].is_ascii_digit()
-                && (*at == 0 || !text[at - 1].is_ascii_alphanumeric() && text[at - 1] != b'.')
-        })
-        .find_map(|at| literal(&text[at..]))
+        .filter(|at| text[*at].is_ascii_digit() && begins_a_word(text, *at))
+        .filter_map(|at| literal(&text[at..]))
         .map(|(address, _)| address)
+}
+
+fn begins_a_word(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).map(|before| text[before]);
+    before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'.')
 }

@@ -9,8 +9,9 @@ use crate::netlink::nft::{
     Set, SetKind, add_element, add_key, address_port, delete_element, destroy_element,
     interface_port,
 };
+use sipalg_core::Protocol;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::door::{DoorKind, DoorOp};
+use sipalg_core::door::DoorOp;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -83,9 +84,9 @@ impl Doors {
     pub(super) fn change(&mut self, ops: &[DoorOp]) -> Change {
         let mut change = Change::default();
         for op in ops {
-            match op.door().kind {
-                DoorKind::Signalling => self.signalling(op, &mut change),
-                DoorKind::Media => self.media(op, &mut change),
+            match op.door().protocol {
+                Protocol::Tcp => self.proxied(op, &mut change),
+                Protocol::Udp => self.media(op, &mut change),
             }
         }
         change
@@ -200,7 +201,7 @@ impl Doors {
         elements
     }
 
-    fn signalling(&self, op: &DoorOp, change: &mut Change) {
+    fn proxied(&self, op: &DoorOp, change: &mut Change) {
         let door = op.door();
         let element = Element {
             set: &SIGNAL_DOORS,
@@ -241,7 +242,7 @@ impl Element {
 mod tests {
     use super::*;
     use sipalg_core::Door;
-    use sipalg_core::addr::Protocol;
+    use sipalg_core::door::DoorKind;
 
     fn door(local: u16, global: u16) -> Door {
         Door {

@@ -1,6 +1,6 @@
 //! What the lab prints: chapters, messages, tables, the list of checks and the verdict.
 
-use super::diff::{self, Marks};
+use crate::diff::{self, Marks};
 use std::io::{IsTerminal, Write};
 
 /// Collects the checks and prints the story as it goes.

@@ -25,11 +25,7 @@ impl Kamailio {
         command.arg("-P").arg(folder.path("pid"));
         command.arg("-Y").arg(folder.itself());
         let process = Process::start(host, &mut command);
-        super::until("kamailio to listen", || {
-            let target = std::net::SocketAddrV4::new(address, 5060).into();
-            let patience = std::time::Duration::from_secs(1);
-            host.run(|| std::net::TcpStream::connect_timeout(&target, patience).ok())
-        });
+        host.wait_for_listener(5060);
         Kamailio {
             _process: process,
             _folder: folder,

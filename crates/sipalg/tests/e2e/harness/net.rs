@@ -117,6 +117,19 @@ impl Host {
         child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
     }
 
+    /// Waits until somebody on this host listens at a TCP port.
+    pub fn wait_for_listener(&self, port: u16) {
+        // Local address, remote address, and 0A for LISTEN.
+        let listening = format!(":{port:04X} 00000000:0000 0A ");
+        super::until("a listener", || {
+            let table = self.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
+            table
+                .expect("TCP sockets")
+                .contains(&listening)
+                .then_some(())
+        });
+    }
+
     /// Runs a program on this host to its end, with `input` if any, and gives what it printed.
     ///
     /// # Panics
@@ -142,12 +155,13 @@ impl Host {
             .unwrap_or_else(|error| panic!("cannot write {path}: {error}"));
     }
 
-    /// Loses that many in 100 of the frames that this wire carries, both ways.
-    pub fn lose(&self, percent: u8) {
-        self.nft(&format!(
-            "table bridge loss {{\n chain carry {{\n type filter hook forward priority 0\n \
-             numgen random mod 100 < {percent} counter drop\n }}\n }}"
-        ));
+    /// Loses each 20th of the frames that this wire carries, 5 %, both ways together. In turn, so
+    /// that a short test loses some, too.
+    pub fn lose(&self) {
+        self.nft(
+            "table bridge loss {\n chain carry {\n type filter hook forward priority 0\n \
+             numgen inc mod 20 0 counter drop\n }\n }",
+        );
     }
 
     /// How many frames this wire has lost.

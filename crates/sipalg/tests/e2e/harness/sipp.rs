@@ -31,17 +31,29 @@ pub struct Media {
 impl Sipp {
     /// Makes all calls at once, each by a connection of its own, and lets them last 5 s.
     pub fn call(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
+        Sipp::call_by(host, from, to, "tn")
+    }
+
+    /// Makes all calls at once by one connection, as a trunk does.
+    pub fn call_by_one_connection(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
+        Sipp::call_by(host, from, to, "t1")
+    }
+
+    fn call_by(host: &Host, from: Ipv4Addr, to: SocketAddrV4, transport: &str) -> Self {
         let calls = CALLS.to_string();
         let mut command = Command::new("sipp");
+        command.args(["-t", transport]);
         command.args(["-l", &calls, "-r", &calls, &to.to_string()]);
         Sipp::start(host, command, from, include_str!("sipp-caller.xml"))
     }
 
-    /// Takes all calls at port 5060.
+    /// Takes all calls at port 5060, from now on.
     pub fn answer(host: &Host, at: Ipv4Addr) -> Self {
         let mut command = Command::new("sipp");
-        command.args(["-p", "5060"]);
-        Sipp::start(host, command, at, include_str!("sipp-callee.xml"))
+        command.args(["-t", "tn", "-p", "5060"]);
+        let sipp = Sipp::start(host, command, at, include_str!("sipp-callee.xml"));
+        host.wait_for_listener(5060);
+        sipp
     }
 
     fn start(host: &Host, mut command: Command, at: Ipv4Addr, scenario: &str) -> Self {
@@ -50,7 +62,7 @@ impl Sipp {
         command
             .arg("-sf")
             .arg(folder.write("scenario.xml", scenario));
-        command.args(["-t", "tn", "-nostdin", "-max_socket", "2000"]);
+        command.args(["-nostdin", "-max_socket", "2000"]);
         command.args(["-cid_str", "%u-%p"]);
         command.args(["-i", &at.to_string(), "-mi", &at.to_string()]);
         command.args([

@@ -15,6 +15,9 @@ pub enum Marks {
 /// Unchanged lines that are left around a gap, on either side.
 const CONTEXT: usize = 2;
 
+/// How many comparisons are made to find what two texts have in common, before memory gets scarce.
+const MOST_COMPARED: usize = 4 * 1024 * 1024;
+
 /// Draws the difference: unchanged lines once, changed lines as `-` and `+` with the changed bytes
 /// marked. Line ends are left out, and bytes that cannot be printed are escaped. Without `whole`,
 /// long runs of unchanged lines are left out.
@@ -141,6 +144,9 @@ fn span(words: &[&str], range: Range<usize>) -> Option<Range<usize>> {
 /// Cuts both sequences into regions that are alternately equal and different, by their longest
 /// common subsequence.
 fn regions<T: PartialEq>(old: &[T], new: &[T]) -> Vec<(Range<usize>, Range<usize>)> {
+    if old.len().saturating_mul(new.len()) > MOST_COMPARED {
+        return pairs(old, new);
+    }
     let width = new.len() + 1;
     // longest[i * width + j]: length of the common subsequence of old[i..] and new[j..].
     let mut longest = vec![0_usize; (old.len() + 1) * width];
@@ -178,7 +184,26 @@ fn regions<T: PartialEq>(old: &[T], new: &[T]) -> Vec<(Range<usize>, Range<usize
     regions
 }
 
-fn printable(line: &[u8]) -> String {
+/// The same place by place, without looking for what has moved.
+fn pairs<T: PartialEq>(old: &[T], new: &[T]) -> Vec<(Range<usize>, Range<usize>)> {
+    let both = old.len().min(new.len());
+    let mut regions = Vec::new();
+    let mut at = 0;
+    while at < both {
+        let same = old[at] == new[at];
+        let run = (at..both).take_while(|index| (old[*index] == new[*index]) == same);
+        let end = at + run.count();
+        regions.push((at..end, at..end));
+        at = end;
+    }
+    if old.len() != new.len() {
+        regions.push((both..old.len(), both..new.len()));
+    }
+    regions
+}
+
+/// A line without its end, with what cannot be printed escaped.
+pub fn printable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut text = String::new();
@@ -290,6 +315,16 @@ mod tests {
         assert!(text.starts_with(start), "{text}");
         let text = render(before.as_bytes(), after.as_bytes(), Marks::Carets, true);
         assert!(!text.contains("..."), "{text}");
+    }
+
+    #[test]
+    fn very_long_messages_are_compared_line_by_line() {
+        let before = b"\n".repeat(100_000);
+        let mut after = before.clone();
+        after.insert(50_000, b'a');
+        assert_eq!(changed_lines(&before, &after), 1);
+        after.extend(b"more\n");
+        assert_eq!(changed_lines(&before, &after), 2);
     }
 
     #[test]
