@@ -68,6 +68,8 @@ struct Talk {
     contact: String,
     port: u16,
     held: bool,
+    /// Whether the INVITE got any answer: then it is not sent again (RFC 3261 section 17.1.1.2).
+    rung: bool,
     /// The INVITE as it was sent and as it was seen on the other side.
     invite: (String, String),
 }
@@ -80,6 +82,8 @@ pub struct Sim {
     phones: Vec<Phone>,
     talks: Vec<Talk>,
     calls_made: usize,
+    /// What was said, for the one who looks into a failure.
+    log: Vec<String>,
 }
 
 impl Sim {
@@ -103,6 +107,7 @@ impl Sim {
             ],
             talks: Vec::new(),
             calls_made: 0,
+            log: Vec::new(),
         }
     }
 
@@ -152,7 +157,7 @@ impl Sim {
                 "kernel and machine"
             );
             if let Some(wrong) = expected.differs(&of(kind)) {
-                panic!("{when}: {kind:?} doors: {wrong}\ndone {:?}", self.done);
+                panic!("{when}: {kind:?} doors: {wrong}\n{}", self.log.join("\n"));
             }
         }
     }
@@ -289,6 +294,7 @@ impl Sim {
             contact,
             port: 0,
             held: false,
+            rung: false,
             invite: Default::default(),
         };
         self.talks.push(talk);
@@ -327,6 +333,7 @@ impl Sim {
             contact,
             port: 0,
             held: false,
+            rung: false,
             invite: Default::default(),
         });
         let last = self.talks.len() - 1;
@@ -375,10 +382,11 @@ impl Sim {
                 self.call(nth).state = State::Gone;
                 self.model.calls.push(Call::new(self.world.now));
                 self.talks[nth].call = self.model.calls.len() - 1;
+                self.talks[nth].rung = false;
                 self.invite(nth);
                 self.did("challenge");
             }
-            4 => {
+            4 if !self.talks[nth].rung => {
                 let (sent, saw) = self.talks[nth].invite.clone();
                 let phone = self.talks[nth].phone;
                 assert_eq!(self.phone_sends(phone, &sent), saw, "sent again");
@@ -424,9 +432,7 @@ impl Sim {
         for tag in tags {
             self.answer(nth, 200, tag, &sdp("10.1.1.2", 8000));
             self.talks[nth].tags.push(tag.into());
-            if !self.call(nth).offered.is_empty() {
-                self.call(nth).agree();
-            }
+            self.call(nth).agree();
             self.call(nth).state = State::Up;
             let ack = self.request(nth, "ACK", "", "");
             self.phone_sends(self.talks[nth].phone, &ack);
@@ -527,12 +533,14 @@ impl Sim {
             let status = self.dice.pick(&[488, 491, 504]);
             self.peer_sends(phone, &respond(&saw, status, "a", "", ""), false);
             self.call(nth).offered.clear();
-            // Whether the call counts as held after a refused hold is left open: it talks on.
-            self.talks[nth].held = before || hold;
+            self.talks[nth].held = before;
             self.did("change refused");
         } else {
-            let answer = respond(&saw, 200, "a", PEER_CONTACT, &sdp("10.1.1.2", 8000));
-            self.peer_sends(phone, &answer, false);
+            let mut body = sdp("10.1.1.2", 8000);
+            if hold {
+                body += "a=recvonly\r\n";
+            }
+            self.peer_sends(phone, &respond(&saw, 200, "a", PEER_CONTACT, &body), false);
             self.call(nth).agree();
             self.did(match (method, hold) {
                 (_, true) => "hold",
@@ -683,6 +691,7 @@ impl Sim {
     /// The peer answers the INVITE that it saw.
     fn answer(&mut self, nth: usize, status: u16, tag: &str, body: &str) {
         let (sent, saw) = self.talks[nth].invite.clone();
+        self.talks[nth].rung = true;
         let contact = if status < 300 { PEER_CONTACT } else { "" };
         let text = respond(&saw, status, tag, contact, body);
         let heard = self.peer_sends(self.talks[nth].phone, &text, false);
@@ -699,10 +708,11 @@ impl Sim {
     fn invite_by_peer(&mut self, nth: usize, contact: &str, body: &str) {
         let talk = &mut self.talks[nth];
         talk.peer_cseq += 1;
+        let tag = talk.tags.last().map_or("peer", String::as_str);
         let text = message(
             &format!("INVITE sip:u@{contact};transport=tcp SIP/2.0"),
             &format!(
-                "Via: SIP/2.0/TCP 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag=peer\r\nTo: <sip:u@10.1.1.1>\r\n\
+                "Via: SIP/2.0/TCP 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag={tag}\r\nTo: <sip:u@10.1.1.1>\r\n\
                  Call-ID: {}\r\nCSeq: {} INVITE\r\n{PEER_CONTACT}",
                 talk.peer_cseq, talk.id, talk.peer_cseq
             ),
@@ -810,6 +820,7 @@ impl Sim {
             self.did("half a message");
         }
         let flow = self.connection(phone);
+        self.note(phone, "says", text);
         let saw = self.world.say(flow, Leg::Inside, text);
         assert!(
             !saw.contains("192.168."),
@@ -823,6 +834,7 @@ impl Sim {
     /// The peer sends; what the phone hears. By the phone's own connection, or by a new one to the door
     /// that the message is for.
     fn peer_sends(&mut self, phone: usize, text: &str, request: bool) -> String {
+        self.note(phone, "is told", text);
         let target = text
             .split(['@', ';'])
             .nth(1)
@@ -849,6 +861,21 @@ impl Sim {
         );
         true_length(&heard);
         heard
+    }
+
+    fn note(&mut self, phone: usize, how: &str, text: &str) {
+        let media = text
+            .lines()
+            .find(|line| line.starts_with("m="))
+            .unwrap_or_default();
+        let call = field(text, "Call-ID");
+        let time = self.world.now.as_micros() / 1_000_000;
+        let start = text.lines().next().unwrap_or_default();
+        let cseq = field(text, "CSeq");
+        self.log.push(format!(
+            "{time} s: {} {how} {start} ({call}, {cseq}) {media}",
+            self.phones[phone].ip
+        ));
     }
 
     fn connection(&mut self, phone: usize) -> FlowId {

@@ -15,6 +15,7 @@ use actors::Sim;
 pub struct Dice(u64);
 
 impl Dice {
+    /// A number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
@@ -23,6 +24,7 @@ impl Dice {
         (self.0 >> 33) as usize % sides
     }
 
+    /// One of them.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.roll(of.len())]
     }

@@ -54,9 +54,12 @@ impl Call {
         self.state = State::Ending(now + Timers::default().transaction);
     }
 
-    /// Offer and answer are complete (RFC 3264): what was offered is in use.
+    /// Offer and answer are complete (RFC 3264): what was offered is in use. A further answer to the
+    /// same offer changes nothing.
     pub fn agree(&mut self) {
-        self.current = std::mem::take(&mut self.offered);
+        if !self.offered.is_empty() {
+            self.current = std::mem::take(&mut self.offered);
+        }
     }
 }
 
