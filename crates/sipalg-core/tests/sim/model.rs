@@ -115,13 +115,17 @@ impl Model {
                 signalling.add([registration.contact.clone()], now < registration.until);
             }
         }
+        // Dead calls that share a port end one after the other.
+        let dead = self.calls.iter().filter(|call| call.state == State::Silent);
+        let dead = u32::try_from(dead.count()).unwrap();
         for call in &self.calls {
             let (must, may) = match call.state {
                 State::Asked(until) | State::Ending(until) => (now < until, now <= until),
                 State::Up => (true, true),
                 State::Silent => {
                     let must = now < call.heard + timers.media_inactivity;
-                    (must, now <= call.heard + timers.media_inactivity * 3 / 2)
+                    let longest = timers.media_inactivity * 3 / 2 * dead;
+                    (must, now <= call.heard + longest)
                 }
                 State::Gone => (false, false),
             };
