@@ -43,6 +43,11 @@ impl Call {
         }
     }
 
+    /// The phone that it is of.
+    fn host(&self) -> Option<&str> {
+        self.contact.as_deref()?.split(':').next()
+    }
+
     /// Somebody works on it (RFC 3261 section 16.6, timer C).
     pub fn progress(&mut self, now: Instant) {
         if matches!(self.state, State::Asked(_)) {
@@ -115,16 +120,16 @@ impl Model {
                 signalling.add([registration.contact.clone()], now < registration.until);
             }
         }
-        // Dead calls that share a port end one after the other.
-        let dead = self.calls.iter().filter(|call| call.state == State::Silent);
-        let dead = u32::try_from(dead.count()).unwrap();
         for call in &self.calls {
             let (must, may) = match call.state {
                 State::Asked(until) | State::Ending(until) => (now < until, now <= until),
                 State::Up => (true, true),
                 State::Silent => {
                     let must = now < call.heard + timers.media_inactivity;
-                    let longest = timers.media_inactivity * 3 / 2 * dead;
+                    // A port that another call gave back looks used for as long again.
+                    let host = |other: &&Call| other.host() == call.host();
+                    let calls = self.calls.iter().filter(host).count() as u32;
+                    let longest = timers.media_inactivity * 3 / 2 * calls;
                     (must, now <= call.heard + longest)
                 }
                 State::Gone => (false, false),
