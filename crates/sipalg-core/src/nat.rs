@@ -229,11 +229,11 @@ impl Nat {
         }
     }
 
-    /// Undoes one [`hold`](Self::hold).
+    /// Undoes one [`hold`](Self::hold). That is no use: another call may share the mapping, and its
+    /// silence goes on.
     pub fn release(&mut self, cx: &mut Context<'_>, id: MappingId) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.holders = mapping.holders.saturating_sub(1);
-            mapping.used = cx.now;
             if mapping.holders == 0 {
                 let at = cx.now + cx.lifetimes.mapping_idle;
                 cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);

@@ -235,8 +235,8 @@ impl Sim {
 
     /// Time passes; where people talk, media flows.
     fn wait(&mut self) {
-        let seconds = self.dice.pick(&[1, 5, 31, 33, 60, 200, 400]);
-        for _ in 0..(seconds + 49) / 50 {
+        let seconds: u64 = self.dice.pick(&[1, 5, 31, 33, 60, 200, 400]);
+        for _ in 0..seconds.div_ceil(50) {
             self.world.wait(Duration::from_secs(seconds.min(50)));
             self.check("after a while");
             for talk in &self.talks {

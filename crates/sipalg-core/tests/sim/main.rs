@@ -4,6 +4,8 @@
 //!
 //! `SIPALG_SIM_SEEDS=FROM..TO` runs other seeds than the usual few hundred.
 
+#![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
+
 mod actors;
 mod model;
 #[path = "../world/mod.rs"]

@@ -1,15 +1,17 @@
 //! The program as a child process on the gateway, and what can be seen of it from there.
 
 use crate::gateway::Gateway;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
-/// The configuration of the issue, with the further interfaces of the test network.
+/// The reference configuration, with the further interfaces of the test network.
 pub(crate) const CONFIGURATION: &str = "\
 hostname gw
 !
@@ -66,6 +68,14 @@ impl Running {
         let mut said = String::new();
         loop {
             let mut line = String::new();
+            if self.stderr.buffer().is_empty() {
+                let mut asked = [PollFd::new(
+                    self.stderr.get_ref().as_fd(),
+                    PollFlags::POLLIN,
+                )];
+                let ready = poll(&mut asked, PollTimeout::from(u16::MAX)).unwrap();
+                assert!(ready > 0, "it does not say `{start}`: {said}");
+            }
             if self.stderr.read_line(&mut line).unwrap() == 0 {
                 panic!("it ended without `{start}`: {said}");
             }
