@@ -1,6 +1,6 @@
 //! The whole machine: several hosts and connections, both legs, time, failures.
 //!
-//! The input is read as a list of steps (see [`Step`]); what each says is made of small choices, so
+//! The input is read as a list of steps (see `Step`); what each says is made of small choices, so
 //! that the explorer needs few bytes for a conversation. After every step the machine, the kernel and
 //! the bounds must agree; at the end, with all connections closed and all time passed, nothing is left.
 
