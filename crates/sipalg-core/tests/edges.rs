@@ -2,7 +2,7 @@
 
 mod world;
 
-use sipalg_core::Leg::Inside;
+use sipalg_core::Leg::{Inside, Outside};
 use sipalg_core::{DoorKind, Protocol};
 use world::{PHONE, SERVER, World, at, config, sdp};
 
@@ -134,4 +134,87 @@ fn only_the_first_line_of_a_fragment_is_a_start_line() {
             fragment(expected)
         );
     }
+}
+
+/// The inside locals that have a mapping.
+fn mapped(world: &World) -> Vec<String> {
+    let mappings = world.alg.mappings(world.now);
+    let locals = mappings.iter().map(|m| m.inside_local.to_string());
+    locals.collect()
+}
+
+#[test]
+fn an_identity_without_a_port_of_its_own_host_changes_its_address_alone() {
+    let mut world = with_neighbour();
+    let flow = world.connect(PHONE, SERVER);
+    // Before and after the phone has a mapping at the usual port, which has another number.
+    for contact in ["", "Contact: <sip:a@192.168.122.3:5060>\r\n"] {
+        let sent = world.say(flow, Inside, &message("OPTIONS sip:x", contact, ""));
+        assert!(!sent.contains("10.1.1.1:5060"));
+        let text = message(
+            "OPTIONS sip:x",
+            "From: <sip:a@192.168.122.3>\r\nReply-To: <sip:d@192.168.122.9:5070>\r\n",
+            "",
+        );
+        let expected = text
+            .replace("192.168.122.3", "10.1.1.1")
+            .replace("192.168.122.9", "10.1.1.1");
+        assert_eq!(world.say(flow, Inside, &text), expected);
+        assert!(!mapped(&world).contains(&"192.168.122.9:5070".to_string()));
+        assert_eq!(
+            mapped(&world).contains(&"192.168.122.3:5060".to_string()),
+            !contact.is_empty()
+        );
+    }
+}
+
+#[test]
+fn an_identity_with_a_port_of_its_own_host_is_mapped_but_not_in_a_fragment() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    let fragment = message(
+        "NOTIFY sip:b@x",
+        "c: message/sipfrag\r\n",
+        "From: <sip:a@192.168.122.3:5070>\r\n",
+    );
+    let sent = world.say(flow, Inside, &fragment);
+    assert!(sent.contains("10.1.1.1:5070"));
+    assert_eq!(mapped(&world), [PHONE]);
+    let text = message("OPTIONS sip:x", "From: <sip:a@192.168.122.3:5070>\r\n", "");
+    world.say(flow, Inside, &text);
+    assert_eq!(mapped(&world), ["192.168.122.3:5070", PHONE]);
+}
+
+/// Only what the mappings cannot tell is remembered.
+#[test]
+fn what_the_rule_itself_brings_back_is_not_kept() {
+    let mut world = with_neighbour();
+    let flow = world.connect(PHONE, SERVER);
+    let text = message(
+        "OPTIONS sip:x",
+        "Via: SIP/2.0/TCP 192.168.122.3:5060\r\nFrom: <sip:a@192.168.122.3>\r\nContact: <sip:a@192.168.122.3:5060>\r\n\
+         Reply-To: <sip:a@192.168.122.3:5060>\r\n",
+        "",
+    );
+    let sent = world.say(flow, Inside, &text);
+    assert_eq!(world.alg.sizes().2, 0);
+    let contact = sent.split("Contact: <sip:a@").nth(1).unwrap();
+    let global = contact.split('>').next().unwrap();
+    assert_ne!(global, "10.1.1.1:5060");
+    let incoming = message(
+        &format!("INFO sip:a@{global}"),
+        &format!(
+            "Via: SIP/2.0/TCP 10.1.1.2\r\nTo: <sip:a@10.1.1.1>\r\nReply-To: <sip:a@10.1.1.1:9999>\r\n\
+             Route: <sip:{global};lr>\r\nRecord-Route: <sip:{global};lr>, <sip:10.1.1.1;lr>\r\n"
+        ),
+        "",
+    );
+    let seen = world.say(flow, Outside, &incoming);
+    assert!(
+        seen.starts_with("INFO sip:a@192.168.122.3:5060 SIP/2.0"),
+        "{seen}"
+    );
+    // 10.1.1.1:5060 is the neighbour's: that is how it comes in, and goes back.
+    assert!(seen.contains("<sip:192.168.122.4;lr>"), "{seen}");
+    assert_eq!(world.alg.sizes().2, 0, "{seen}");
 }

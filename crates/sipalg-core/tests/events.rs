@@ -193,11 +193,14 @@ fn what_a_server_saw_of_us_is_told_as_it_is_turned_back() {
         from: at(from),
         to: at(to),
     };
-    let events = told(&mut world, flow, Leg::Outside, &text(""));
-    assert_eq!(
-        events[6..],
-        [address("10.1.1.1:0", "192.168.122.3:0"), visited(1)]
-    );
+    // Without a port, or with numbers that are none, the address alone is turned back.
+    for other in ["", ";rport", ";ttl=16;branch=7"] {
+        let events = told(&mut world, flow, Leg::Outside, &text(other));
+        assert_eq!(
+            events[6..],
+            [address("10.1.1.1:0", "192.168.122.3:0"), visited(1)]
+        );
+    }
     let rport = format!(";rport={}", source.port());
     let events = told(&mut world, flow, Leg::Outside, &text(&rport));
     let mut expected = vec![address("10.1.1.1:0", "192.168.122.3:0")];
