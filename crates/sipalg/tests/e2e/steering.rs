@@ -2,7 +2,7 @@
 
 use crate::harness::capture::Capture;
 use crate::harness::gateway::{CONFIGURATION, Gateway};
-use crate::harness::net::{GIN, GOUT, Host, Net, inside_address, outside_address};
+use crate::harness::net::{GIN, GOUT, GOUT2, Host, Net, inside_address, outside_address};
 use crate::harness::sip::{Dialogue, Peer, Server, header, uri_target};
 use socket2::SockRef;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -224,4 +224,36 @@ fn is_fixed_up(hosts: &Hosts, from: u16, to: u16) -> bool {
 
 fn contact(message: &str) -> SocketAddrV4 {
     uri_target(header(message, "Contact").expect("a Contact"))
+}
+
+/// Two ways out reach the same host; which one a host goes is its rule's to say, not the route's.
+#[test]
+fn a_leg_leaves_by_the_interface_that_its_global_address_belongs_to() {
+    const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+    let net = Net::new();
+    let (one, two, first) = (net.inside(3), net.inside(4), net.outside(2));
+    let [_wire, second] = net.second_outside();
+    for far in [&first, &second] {
+        far.ip(&format!("addr add {ANYWHERE}/32 dev lo"));
+    }
+    net.gateway.ip(&format!(
+        "route add {ANYWHERE} via 10.1.1.2 dev gout metric 10\n\
+         route add {ANYWHERE} via 10.2.2.2 dev gout2 metric 20"
+    ));
+    let _gateway = Gateway::start_with(
+        &net,
+        "interface gin\n ip nat inside\ninterface gout\n ip nat outside\ninterface gout2\n ip nat outside\n\
+         access-list 1 permit host 192.168.122.3\naccess-list 2 permit host 192.168.122.4\n\
+         ip nat inside source list 1 interface gout overload\n\
+         ip nat inside source list 2 interface gout2 overload\n",
+    );
+    let at = SocketAddrV4::new(ANYWHERE, 5060);
+    let servers = [Server::listen(&first, at), Server::listen(&second, at)];
+    for (phone, number, server, global) in
+        [(&one, 3, &servers[0], GOUT), (&two, 4, &servers[1], GOUT2)]
+    {
+        let from = SocketAddrV4::new(inside_address(number), 0);
+        let _phone = Peer::connect(phone, from, at).expect("a connection");
+        assert_eq!(*server.accept().remote().ip(), global);
+    }
 }

@@ -22,6 +22,9 @@ pub const GIN: Ipv4Addr = Ipv4Addr::new(192, 168, 122, 1);
 /// The gateway's address outside, which the inside hosts share.
 pub const GOUT: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 1);
 
+/// The gateway's address on a second outside wire.
+pub const GOUT2: Ipv4Addr = Ipv4Addr::new(10, 2, 2, 1);
+
 /// The address of an inside host.
 pub fn inside_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 122, number)
@@ -75,6 +78,16 @@ impl Net {
         let host = Host::new(&format!("out{number}"));
         host.plug("eth0", &self.wan, outside_address(number));
         host
+    }
+
+    /// A second outside wire on the gateway's `gout2`, 10.2.2.1, with a host 10.2.2.2 on it: the wire
+    /// and the host.
+    pub fn second_outside(&self) -> [Host; 2] {
+        let (wire, host) = (Host::new("wan2"), Host::new("far2"));
+        wire.ip("link add name wire type bridge\nlink set wire up");
+        self.gateway.plug("gout2", &wire, GOUT2);
+        host.plug("eth0", &wire, Ipv4Addr::new(10, 2, 2, 2));
+        [wire, host]
     }
 }
 

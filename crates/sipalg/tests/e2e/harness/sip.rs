@@ -24,8 +24,15 @@ pub struct Server(TcpListener);
 impl Server {
     /// Listens on a host.
     pub fn listen(host: &Host, at: SocketAddrV4) -> Self {
-        let listener = host.run(|| TcpListener::bind(at));
-        let listener = listener.unwrap_or_else(|error| panic!("cannot listen at {at}: {error}"));
+        // A program that another test starts holds our last socket for a moment, between fork and exec.
+        let listener = super::until("the address to be free", || {
+            match host.run(|| TcpListener::bind(at)) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+                bound => {
+                    Some(bound.unwrap_or_else(|error| panic!("cannot listen at {at}: {error}")))
+                }
+            }
+        });
         listener.set_nonblocking(true).expect("not to block");
         Server(listener)
     }
