@@ -9,7 +9,7 @@ use world::{PHONE, SERVER, World, at, config, sdp};
 fn message(start: &str, fields: &str, body: &str) -> String {
     format!(
         "{start} SIP/2.0\r\ni: c1\r\nCSeq: 1 {}\r\n{fields}l: {}\r\n\r\n{body}",
-        start.split(' ').next().unwrap(),
+        start.split(' ').next().unwrap_or_default(),
         body.len()
     )
 }

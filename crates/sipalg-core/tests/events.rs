@@ -34,7 +34,7 @@ fn global(world: &World, protocol: Protocol, local: &str) -> sipalg_core::addr::
     let found = mappings
         .iter()
         .find(|m| (m.protocol, m.inside_local) == (protocol, at(local)));
-    found.unwrap().inside_global
+    found.expect("a mapping").inside_global
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn offer_of(cseq: u32, host: &str, lines: &str) -> String {
 }
 
 fn session(message: &str) -> &str {
-    &message[message.find("v=0").unwrap()..]
+    &message[message.find("v=0").expect("a session description")..]
 }
 
 /// What the session description becomes.

@@ -51,7 +51,7 @@ pub fn there_and_back(dice: &mut Dice, bug: Bug) -> Result<(), String> {
          Contact: <sip:a@{host};transport=tcp>\r\nRecord-Route: <sip:{host};lr>\r\ni: x\r\nCSeq: 1 OPTIONS\r\nl: 0\r\n\r\n"
     );
     let mut gateway = Gateway::new(bug);
-    let sent = String::from_utf8(bytes(&gateway.pass(Leg::Inside, text.as_bytes()))).unwrap();
+    let sent = String::from_utf8(bytes(&gateway.pass(Leg::Inside, text.as_bytes()))).expect("text");
     let answer =
         |text: &str| text.replacen("OPTIONS sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK", 1);
     let back = bytes(&gateway.pass(Leg::Outside, answer(&sent).as_bytes()));
@@ -237,7 +237,8 @@ pub fn bounded(dice: &mut Dice, bug: Bug) -> Result<(), String> {
             contacts.join(","),
             media.len()
         );
-        let sent = String::from_utf8(bytes(&gateway.pass(Leg::Inside, text.as_bytes()))).unwrap();
+        let sent =
+            String::from_utf8(bytes(&gateway.pass(Leg::Inside, text.as_bytes()))).expect("text");
         let contact = sent
             .split("m: ")
             .nth(1)
