@@ -168,7 +168,6 @@ impl Fixup<'_> {
         for (number, line) in fragment_lines(message, span).enumerate() {
             match StartLine::parse(message, line.clone()) {
                 Some(StartLine::Request { uri, .. }) if number == 0 => self.request_uri(uri),
-                Some(StartLine::Response { .. }) if number == 0 => {}
                 _ => index.add_line(message, line),
             }
         }

@@ -235,7 +235,9 @@ impl Fixup<'_> {
     /// On the way in only what is ours is turned back: an echo, or the offer of another inside host,
     /// whose media then stays inside.
     fn offer_inward(&mut self, session: &Session, at: usize) {
-        let mut shared: Option<Ipv4Addr> = None;
+        // Where all lines that go by the session's `c=` lead, and the inside local if they were ours:
+        // what is the outside's own stays, however it is spelled.
+        let (mut shared, mut inside): (Option<Ipv4Addr>, Option<Ipv4Addr>) = (None, None);
         let mut mixed = false;
         for media in session.media.iter().filter(|media| media.port != 0) {
             let Some(connection) = session.connection_of(media) else {
@@ -245,6 +247,7 @@ impl Fixup<'_> {
             let local = self.local_of(media.protocol(), global);
             if media.connection.is_none() {
                 let address = local.map_or(connection.address, |local| *local.ip());
+                inside = inside.or(local.map(|local| *local.ip()));
                 mixed |= *shared.get_or_insert(address) != address;
             }
         }
@@ -274,8 +277,6 @@ impl Fixup<'_> {
             self.rtcp_inward(media, connection.address, at);
             self.elsewhere(media, at);
         }
-        // Only an inside local is written: what is the outside's own stays, however it is spelled.
-        let inside = shared.filter(|address| self.config.permits(*address));
         if let (Some(address), Some(connection)) = (inside, &session.connection) {
             self.replace_at(at, connection.span.clone(), Text::address(address));
         }

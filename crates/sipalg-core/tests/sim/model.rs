@@ -43,6 +43,11 @@ impl Call {
         }
     }
 
+    /// The phone that it is of.
+    fn host(&self) -> Option<&str> {
+        self.contact.as_deref()?.split(':').next()
+    }
+
     /// Somebody works on it (RFC 3261 section 16.6, timer C).
     pub fn progress(&mut self, now: Instant) {
         if matches!(self.state, State::Asked(_)) {
@@ -121,7 +126,11 @@ impl Model {
                 State::Up => (true, true),
                 State::Silent => {
                     let must = now < call.heard + timers.media_inactivity;
-                    (must, now <= call.heard + timers.media_inactivity * 3 / 2)
+                    // A port that another call gave back looks used for as long again.
+                    let host = |other: &&Call| other.host() == call.host();
+                    let calls = self.calls.iter().filter(host).count() as u32;
+                    let longest = timers.media_inactivity * 3 / 2 * calls;
+                    (must, now <= call.heard + longest)
                 }
                 State::Gone => (false, false),
             };
