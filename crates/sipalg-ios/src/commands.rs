@@ -17,6 +17,7 @@ use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 use crate::running;
 use crate::startup::{DEFAULT_SIP_PORT, InsideSource, Interface, Startup};
 use sipalg_core::Leg;
+use sipalg_core::config::Limits;
 
 /// The meaning of a configuration command in the mode that configures a `C`.
 pub struct Setting<C> {
@@ -88,11 +89,8 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
         pattern: &[
             IP,
             NAT,
-            keyword(
-                "service",
-                "Special translation for application using non-standard port",
-            ),
-            keyword("sip", "SIP protocol"),
+            SERVICE,
+            SIP,
             keyword("tcp", "TCP protocol"),
             keyword("port", "Special SIP port"),
             value("PORT", Kind::Number(1, 65535), "Port number"),
@@ -102,6 +100,50 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
         meaning: Setting {
             apply: apply::sip_port,
             running: sip_ports,
+        },
+    },
+    Command {
+        pattern: &[
+            IP,
+            NAT,
+            SERVICE,
+            SIP,
+            MAXIMUM,
+            keyword("header", "Start line and headers of a message"),
+            NoEnds,
+            value("BYTES", Kind::Number(1024, 1_048_576), "Bytes"),
+        ],
+        no: true,
+        example: "ip nat service sip maximum header 32768",
+        meaning: Setting {
+            apply: apply::header_limit,
+            running: |s| {
+                let limit = s.sip_header_limit;
+                let changed = limit != Limits::default().header_bytes;
+                one(changed.then(|| format!("ip nat service sip maximum header {limit}")))
+            },
+        },
+    },
+    Command {
+        pattern: &[
+            IP,
+            NAT,
+            SERVICE,
+            SIP,
+            MAXIMUM,
+            keyword("body", "Body of a message"),
+            NoEnds,
+            value("BYTES", Kind::Number(0, 16_777_216), "Bytes"),
+        ],
+        no: true,
+        example: "ip nat service sip maximum body 65536",
+        meaning: Setting {
+            apply: apply::body_limit,
+            running: |s| {
+                let limit = s.sip_body_limit;
+                let changed = limit != Limits::default().body_bytes;
+                one(changed.then(|| format!("ip nat service sip maximum body {limit}")))
+            },
         },
     },
     Command {
@@ -253,6 +295,12 @@ pub static LIST: &[Command<Setting<StandardList>>] = &[
 
 const IP: Part = keyword("ip", "Global IP configuration subcommands");
 const NAT: Part = keyword("nat", "NAT configuration commands");
+const SERVICE: Part = keyword(
+    "service",
+    "Special translation for application using non-standard port",
+);
+const SIP: Part = keyword("sip", "SIP protocol");
+const MAXIMUM: Part = keyword("maximum", "What is longer passes unchanged");
 const REMARK: Part = keyword("remark", "Access list entry comment");
 const SEQUENCE: Part = value("SEQUENCE", Kind::Number(1, MAX_SEQUENCE), "Sequence number");
 

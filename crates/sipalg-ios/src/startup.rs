@@ -2,7 +2,7 @@
 
 use crate::access::StandardList;
 use sipalg_core::Leg;
-use sipalg_core::config::AccessList;
+use sipalg_core::config::{AccessList, Limits};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The TCP port on which SIP is on without being told: RFC 3261 section 19.1.2.
@@ -21,6 +21,10 @@ pub struct Startup {
     pub sources: Vec<InsideSource>,
     /// TCP ports on which SIP is looked into.
     pub sip_tcp_ports: BTreeSet<u16>,
+    /// Start line and headers of a message that are looked into, bytes.
+    pub sip_header_limit: usize,
+    /// Body of a message that is looked into, bytes.
+    pub sip_body_limit: usize,
 }
 
 impl Default for Startup {
@@ -31,6 +35,8 @@ impl Default for Startup {
             lists: BTreeMap::new(),
             sources: Vec::new(),
             sip_tcp_ports: BTreeSet::from([DEFAULT_SIP_PORT]),
+            sip_header_limit: Limits::default().header_bytes,
+            sip_body_limit: Limits::default().body_bytes,
         }
     }
 }
@@ -65,6 +71,15 @@ pub struct Conflict {
 }
 
 impl Startup {
+    /// The machine's bounds.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            header_bytes: self.sip_header_limit,
+            body_bytes: self.sip_body_limit,
+            ..Limits::default()
+        }
+    }
+
     /// The interface of this name.
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces

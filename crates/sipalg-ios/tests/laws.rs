@@ -146,6 +146,10 @@ fn generate(random: &mut Random) -> Startup {
             _ => startup.sip_tcp_ports.insert(port),
         };
     }
+    if random.below(2) == 1 {
+        startup.sip_header_limit = 1024 + random.below(5000);
+        startup.sip_body_limit = random.below(70_000);
+    }
     if startup.interfaces_on(Leg::Inside).next().is_some() {
         let outside: Vec<String> = startup
             .interfaces_on(Leg::Outside)

@@ -123,7 +123,7 @@ fn serve(options: &Options) -> Result<(), Problem> {
     let ports = Ports::open()?;
 
     let kernel = Kernel::install(&plan, &options.state_dir)?;
-    let alg = Alg::new(plan::machine(&plan, options.fixup), seed);
+    let alg = Alg::new(plan::machine(&plan, &startup, options.fixup), seed);
     let carrier = Carrier::new(alg, kernel, exits(&plan));
     let parts = Parts {
         carrier,

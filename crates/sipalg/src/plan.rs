@@ -88,7 +88,7 @@ pub fn plan(
 }
 
 /// The machine's configuration that goes with a plan.
-pub fn machine(plan: &Plan, fixup: bool) -> Config {
+pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
     let rule = |source: &SourcePlan| SourceRule {
         list: source.list.clone(),
         global: source.global,
@@ -96,6 +96,7 @@ pub fn machine(plan: &Plan, fixup: bool) -> Config {
     Config {
         sources: plan.sources.iter().map(rule).collect(),
         fixup,
+        limits: startup.limits(),
         ..Config::default()
     }
 }
@@ -143,7 +144,9 @@ ip nat service sip tcp port 8000
         assert_eq!(plan.inside, ["gin"]);
         assert_eq!(plan.outside, ["gout"]);
         assert_eq!(plan.sip_tcp_ports, [5060, 8000]);
-        let config = machine(&plan, true);
+        let startup = Startup::parse("ip nat service sip maximum body 5\n").unwrap();
+        let config = machine(&plan, &startup, true);
+        assert_eq!(config.limits.body_bytes, 5);
         let (index, rule) = config.source_for(Ipv4Addr::new(192, 168, 122, 3)).unwrap();
         assert_eq!((index, rule.global), (0, Ipv4Addr::new(10, 1, 1, 1)));
     }

@@ -6,6 +6,7 @@ use crate::grammar::Args;
 use crate::startup::{InsideSource, Interface, Startup};
 use core::net::Ipv4Addr;
 use sipalg_core::Leg;
+use sipalg_core::config::Limits;
 
 pub(super) fn up<C>(_: &mut C, _: &Args) -> Result<Goto, Refusal> {
     Ok(Goto::Up)
@@ -81,6 +82,18 @@ pub(super) fn sip_port(startup: &mut Startup, args: &Args) -> Result<Goto, Refus
         true => ports.retain(|present| Some(*present) != port),
         false => ports.extend(port),
     }
+    Ok(Goto::Stay)
+}
+
+pub(super) fn header_limit(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
+    let default = Limits::default().header_bytes;
+    startup.sip_header_limit = args.number("BYTES").filter(|_| !args.no).unwrap_or(default);
+    Ok(Goto::Stay)
+}
+
+pub(super) fn body_limit(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
+    let default = Limits::default().body_bytes;
+    startup.sip_body_limit = args.number("BYTES").filter(|_| !args.no).unwrap_or(default);
     Ok(Goto::Stay)
 }
 

@@ -1,7 +1,7 @@
 //! Who is inside, and what they become: from a startup configuration or from the command line alone.
 
 use sipalg_core::Config;
-use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
+use sipalg_core::config::{AccessEntry, AccessList, Limits, SourceRule};
 use sipalg_ios::startup::{DEFAULT_SIP_PORT, InsideSource};
 use sipalg_ios::{ConfigError, Startup};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,24 +121,27 @@ impl Configuration {
     /// # Errors
     /// The file is wrong, or an address is missing.
     pub fn find(asked: &Asked, sip_ports: &BTreeSet<u16>) -> Result<Self, Problem> {
-        let (sources, mut ports) = match &asked.file {
+        let (sources, mut ports, limits) = match &asked.file {
             Some(path) => {
                 let startup = read(path)?;
                 let sources = of_file(path, &startup, &asked.globals)?;
-                (sources, startup.sip_tcp_ports)
+                let limits = startup.limits();
+                (sources, startup.sip_tcp_ports, limits)
             }
             None if sip_ports.is_empty() => {
                 let source = of_prefixes(&asked.inside, &asked.globals)?;
-                (vec![source], BTreeSet::from([DEFAULT_SIP_PORT]))
+                let ports = BTreeSet::from([DEFAULT_SIP_PORT]);
+                (vec![source], ports, Limits::default())
             }
             None => {
                 let source = of_prefixes(&asked.inside, &asked.globals)?;
-                (vec![source], BTreeSet::new())
+                (vec![source], BTreeSet::new(), Limits::default())
             }
         };
         ports.extend(sip_ports);
         let machine = Config {
             sources,
+            limits,
             ..Config::default()
         };
         let globals = machine.sources.iter().map(|rule| rule.global);
