@@ -240,7 +240,7 @@ impl Scan {
 
     /// Reads on in `message`, the bytes at hand from the start of the message.
     fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
-        if self.scanned == 0 && self.header == 0 {
+        if self.scanned == 0 {
             match message {
                 [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\n', ..] => return Step::KeepAlive(1),
