@@ -38,6 +38,8 @@ main() {
     step cargo clippy --workspace --all-targets --quiet -- -D warnings
     RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --quiet
     step cargo test --workspace
+    # The first command of README.md, as it stands there but for the optimiser.
+    step cargo run --quiet -- lab
 }
 
 install_missing() {
