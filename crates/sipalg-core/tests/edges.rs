@@ -218,3 +218,35 @@ fn what_the_rule_itself_brings_back_is_not_kept() {
     assert!(seen.contains("<sip:192.168.122.4;lr>"), "{seen}");
     assert_eq!(world.alg.sizes().2, 0, "{seen}");
 }
+
+/// Room is kept for an address with a port and some white space, 30 bytes; a longer spelling comes
+/// back in the usual one.
+#[test]
+fn white_space_around_a_colon_comes_back_up_to_a_length() {
+    for (blanks, back) in [(12, 12), (13, 0), (40, 0)] {
+        let text = |host: &str, start: &str| {
+            format!("{start}\r\nVia: SIP/2.0/TCP {host}\r\ni: x\r\nCSeq: 1 INFO\r\nl: 0\r\n\r\n")
+        };
+        let spelled = |blanks: usize| format!("192.168.122.3{}:5060", " ".repeat(blanks));
+        let (request, answer) = ("INFO sip:b@x SIP/2.0", "SIP/2.0 200 OK");
+        // The neighbour has the number, so that the port is written anew.
+        let mut world = with_neighbour();
+        let flow = world.connect(PHONE, SERVER);
+        let sent = world.say(flow, Inside, &text(&spelled(blanks), request));
+        assert!(sent.contains("Via: SIP/2.0/TCP 10.1.1.1:"), "{sent}");
+        let seen = world.say(flow, Outside, &sent.replace(request, answer));
+        assert_eq!(seen, text(&spelled(back), answer), "{blanks}");
+    }
+}
+
+#[test]
+fn messages_are_counted_as_changed_if_a_byte_was_rewritten() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    for (via, changed) in [("8.8.8.8", 0), ("192.168.122.3", 1), ("example.com", 1)] {
+        let text = message("INFO sip:b@x", &format!("Via: SIP/2.0/TCP {via}\r\n"), "");
+        world.say(flow, Inside, &text);
+        assert_eq!(world.alg.counters().messages_changed, changed);
+    }
+    assert_eq!(world.alg.counters().messages, 3);
+}

@@ -175,4 +175,29 @@ mod tests {
         assert_eq!(edits.growth(0..13), out.len() as i64 - message.len() as i64);
         assert_eq!(edits.growth(4..13), -4);
     }
+
+    #[test]
+    fn edits_may_touch_but_not_overlap() {
+        let message = b"abcdefgh";
+        let mut edits = Edits::default();
+        for (range, fits) in [
+            (4..6, true),
+            (3..5, false),
+            (5..7, false),
+            (4..5, false),
+            (2..4, true),
+            (6..8, true),
+            (4..4, true),
+        ] {
+            let text = Text::number(range.end as u64);
+            assert_eq!(
+                edits.replace(message, range.clone(), text),
+                fits,
+                "{range:?}"
+            );
+        }
+        let mut out = Vec::new();
+        edits.apply(message, &mut out);
+        assert_eq!(out, b"ab4468");
+    }
 }
