@@ -1,24 +1,28 @@
 //! Header fixup: a message of any bytes never panics the machine, changes only inside literals of
-//! ours, and is the same when sent again or translated again.
+//! ours, leaves as one message again, and is the same when sent again or translated again.
 //!
 //! Input: a whole message, then one byte: the leg it comes from.
 
 use crate::controls;
 use crate::skeleton::{Exchange, differs};
 use crate::world::{Kernel, is_global, is_inside, roomy};
+use sipalg_core::config::Limits;
+use sipalg_core::frame::{Framer, Piece, Scan};
 use sipalg_core::{Alg, FlowId, Instant, Leg, Outbox};
 
 /// See the module.
 pub fn check(data: &[u8]) {
-    let Some((message, [leg])) = controls::<1>(data) else {
+    let Some((stream, [leg])) = controls::<1>(data) else {
         return;
     };
+    let message = first_message(stream);
     let mut gateway = Gateway::new();
     if leg & 1 == 0 {
         // The first passage makes the mappings.
         unchanged_but_ours(message, &gateway.pass(Leg::Inside, message), Leg::Inside);
         let out = gateway.pass(Leg::Inside, message);
         unchanged_but_ours(message, &out, Leg::Inside);
+        same(first_message(&out), &out, "framed again");
         same(&gateway.pass(Leg::Inside, message), &out, "sent again");
         same(&gateway.pass(Leg::Inside, &out), &out, "translated again");
         let back = gateway.pass(Leg::Outside, &out);
@@ -28,8 +32,28 @@ pub fn check(data: &[u8]) {
         gateway.pass(Leg::Inside, KNOWN);
         let out = gateway.pass(Leg::Outside, message);
         unchanged_but_ours(message, &out, Leg::Outside);
+        same(first_message(&out), &out, "framed again");
         same(&gateway.pass(Leg::Outside, message), &out, "sent again");
     }
+}
+
+/// The first message of a stream alone, if there is one: a body may end in the middle of what a reader
+/// of the whole stream takes for one word.
+fn first_message(stream: &[u8]) -> &[u8] {
+    let mut first = None;
+    Framer::default().feed(
+        stream,
+        &Limits::default(),
+        &mut Scan::default(),
+        &mut |piece| {
+            let length = match piece {
+                Piece::Message(message) => message.bytes.len(),
+                _ => stream.len(),
+            };
+            first.get_or_insert(length);
+        },
+    );
+    stream.get(..first.unwrap_or_default()).unwrap_or_default()
 }
 
 /// Only literals of ours, and the numbers that belong to them, differ.

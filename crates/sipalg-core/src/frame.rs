@@ -7,7 +7,7 @@
 
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, parse_decimal};
+use crate::sip::{Index, Name, parse_decimal, uri};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -323,8 +323,10 @@ impl Scan {
         if fields.next().is_some() {
             return Err(Demotion::DuplicateLength);
         }
-        let value = message.get(field.value.clone()).unwrap_or_default();
-        parse_decimal(value.trim_ascii())
+        // Trimmed as where the length is written anew, so that none is accepted that is not found.
+        let value = uri::trim(message, field.value.clone());
+        let value = message.get(value).unwrap_or_default();
+        parse_decimal(value)
             .filter(|length| *length <= u64::from(u32::MAX))
             .ok_or(Demotion::BadLength)
     }

@@ -99,6 +99,31 @@ fn the_greatest_length_is_that_of_32_bits() {
     );
 }
 
+/// RFC 3261 section 25.1: LWS is blanks, tabs and folds. Other white space around a length is doubt:
+/// a length that is accepted must be found again when the body changes.
+#[test]
+fn only_blanks_and_folds_may_surround_a_length() {
+    for (value, good) in [
+        (" \t4\t ", true),
+        ("\r\n 4", true),
+        ("\r\n\t4 \r\n ", true),
+        ("\x0c4", false),
+        ("4\x0c", false),
+        ("\t\x0c\t4", false),
+        ("\x0b4", false),
+        ("4 4", false),
+        ("", false),
+    ] {
+        let stream = format!("OPTIONS sip:x SIP/2.0\r\nl:{value}\r\n\r\nbody");
+        let found = pieces(&[&stream], &Limits::default());
+        let expected = match good {
+            true => format!("message {} {}", stream.len() - 4, stream.len()),
+            false => "BadLength".into(),
+        };
+        assert_eq!(found[0], expected, "{value:?}");
+    }
+}
+
 #[test]
 fn keep_alives_are_told_apart_from_a_line_end_that_is_cut() {
     let found = pieces(&["\r", "\n\n", "\r\n\r"], &Limits::default());

@@ -85,9 +85,11 @@ fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
 
 /// How many bytes of white space (folds included) `text` begins with.
 fn blanks(text: &[u8]) -> usize {
-    text.iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
-        .count()
+    text.iter().take_while(|byte| is_blank(**byte)).count()
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// What a URI or Via says about the transport (RFC 3261 section 19.1.1).
@@ -287,11 +289,12 @@ pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
     })
 }
 
-/// The range without white space at both ends.
+/// The range without white space (that of SIP: blanks, tabs and line ends) at both ends.
 pub fn trim(message: &[u8], span: Range<usize>) -> Range<usize> {
     let span = trim_start(message, span);
     let text = message.get(span.clone()).unwrap_or_default();
-    span.start..span.start + text.trim_ascii_end().len()
+    let last = text.iter().rposition(|byte| !is_blank(*byte));
+    span.start..span.start + last.map_or(0, |last| last + 1)
 }
 
 fn trim_start(message: &[u8], span: Range<usize>) -> Range<usize> {
