@@ -9,16 +9,13 @@ use std::time::Duration;
 /// 192.168.122.0/24 behind 10.1.1.1 and 192.168.5.0/24 behind 10.1.1.9, with small tables and short
 /// times, so that every bound and deadline is met.
 pub fn config() -> Config {
-    let rule = |name: &str, net: [u8; 4], global: [u8; 4]| SourceRule {
-        list: AccessList {
+    let rule = |name: &str, net: [u8; 4], global: [u8; 4]| {
+        let entry = AccessEntry::standard(true, net.into(), [0, 0, 0, 255].into());
+        let list = AccessList {
             name: name.into(),
-            entries: vec![AccessEntry {
-                permit: true,
-                address: net.into(),
-                wildcard: [0, 0, 0, 255].into(),
-            }],
-        },
-        global: global.into(),
+            entries: vec![entry],
+        };
+        SourceRule::overload(list, global.into())
     };
     Config {
         sources: vec![
@@ -40,6 +37,7 @@ pub fn config() -> Config {
             call_silence: Duration::from_secs(90),
             ..Timers::default()
         },
+        ..Config::default()
     }
 }
 

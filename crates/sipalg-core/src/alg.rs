@@ -277,12 +277,7 @@ impl Alg {
             self.open_outward(now, over, peer, destination)
         } else if self.config.permits(*destination.ip()) {
             self.open_inward(now, over, peer, destination)
-        } else if self
-            .config
-            .sources
-            .iter()
-            .any(|rule| rule.global == *destination.ip())
-        {
+        } else if self.config.is_global(*destination.ip()) {
             Err(Refusal::NoDoor)
         } else {
             Err(Refusal::NotTranslated)
@@ -330,7 +325,7 @@ impl Alg {
             .config
             .source_for(*inside.ip())
             .ok_or(Refusal::NotTranslated)?;
-        let global = source_rule.global;
+        let global = source_rule.global_of(*inside.ip());
         let (mapping, source) = if self.config.permits(*peer.ip()) {
             let (mapping, _) = self.map_source(now, over, peer)?;
             (
@@ -360,7 +355,7 @@ impl Alg {
             .config
             .source_for(*inside.ip())
             .ok_or(Refusal::NotTranslated)?;
-        let global = source.global;
+        let global = source.global_of(*inside.ip());
         let mut cx = context!(self, now);
         let mapping = self
             .nat

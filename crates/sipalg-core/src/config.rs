@@ -1,6 +1,6 @@
 //! Everything the gateway can be told, as plain data with its defaults and their sources.
 
-use crate::addr::Ipv4Addr;
+use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,14 +8,18 @@ use core::time::Duration;
 /// The configuration of one [`Alg`](crate::Alg).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// `ip nat inside source` rules, in the order of configuration; the first that permits a host
-    /// translates it.
+    /// `ip nat inside source` rules, in the order in which they are tried.
     pub sources: Vec<SourceRule>,
     /// Whether messages are fixed up. Off, every byte passes unchanged and no door opens (the lab
     /// uses it to show that its checks can fail).
     pub fixup: bool,
+    /// Inside hosts that may open doors to other inside hosts: PBXs. Without it every host opens
+    /// doors to itself alone.
+    pub trusted: Option<AccessList>,
     /// Bounds on what peers can make us hold.
     pub limits: Limits,
+    /// Bounds on mappings that the operator has set.
+    pub entries: MaxEntries,
     /// Lifetimes.
     pub timers: Timers,
 }
@@ -25,7 +29,9 @@ impl Default for Config {
         Config {
             sources: Vec::new(),
             fixup: true,
+            trusted: None,
             limits: Limits::default(),
+            entries: MaxEntries::default(),
             timers: Timers::default(),
         }
     }
@@ -37,7 +43,12 @@ impl Config {
         self.sources
             .iter()
             .enumerate()
-            .find(|(_, rule)| rule.list.permits(address))
+            .find(|(_, rule)| rule.speaks_of(address))
+    }
+
+    /// Whether `address` is one that inside hosts may become.
+    pub fn is_global(&self, address: Ipv4Addr) -> bool {
+        self.sources.iter().any(|rule| rule.gives(address))
     }
 
     /// Whether a rule translates the inside host `address`.
@@ -46,16 +57,122 @@ impl Config {
     }
 }
 
-/// `ip nat inside source list LIST interface IF overload`, with the interface's address looked up.
+/// An `ip nat inside source` rule, with the addresses of interfaces looked up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceRule {
-    /// Which inside hosts it translates.
-    pub list: AccessList,
-    /// The inside global address they share.
-    pub global: Ipv4Addr,
+    /// Who becomes what.
+    pub source: Source,
+    /// False for `no-payload`: the kernel translates these hosts, and nothing is fixed up.
+    pub payload: bool,
 }
 
-/// A standard access list: the first matching entry decides, and the end denies.
+impl SourceRule {
+    /// `ip nat inside source list LIST interface IF overload`, where the interface has the address
+    /// `global`.
+    pub fn overload(list: AccessList, global: Ipv4Addr) -> Self {
+        let pool = Pool {
+            start: global,
+            end: global,
+            overload: true,
+        };
+        SourceRule {
+            source: Source::List { list, pool },
+            payload: true,
+        }
+    }
+
+    /// What the inside host `address` becomes by this rule alone.
+    pub fn global_of(&self, address: Ipv4Addr) -> Ipv4Addr {
+        match &self.source {
+            Source::List { pool, .. } => pool.start,
+            Source::Static { global, prefix, .. } => {
+                let mask = network_mask(*prefix);
+                Ipv4Addr::from(u32::from(*global) & mask | u32::from(address) & !mask)
+            }
+            Source::StaticPort { global, .. } => *global.ip(),
+        }
+    }
+
+    /// The first and the last address that inside hosts may become by this rule.
+    pub fn globals(&self) -> [Ipv4Addr; 2] {
+        match &self.source {
+            Source::List { pool, .. } => [pool.start, pool.end],
+            Source::Static { global, prefix, .. } => {
+                let (mask, global) = (network_mask(*prefix), u32::from(*global));
+                [global & mask, global | !mask].map(Ipv4Addr::from)
+            }
+            Source::StaticPort { global, .. } => [*global.ip(); 2],
+        }
+    }
+
+    /// Whether `address` is one that inside hosts may become by this rule.
+    pub fn gives(&self, address: Ipv4Addr) -> bool {
+        let [first, last] = self.globals();
+        (first..=last).contains(&address)
+    }
+
+    /// Whether the rule translates anything of the inside host `address`.
+    pub fn speaks_of(&self, address: Ipv4Addr) -> bool {
+        match &self.source {
+            Source::List { list, .. } => list.permits(address),
+            Source::Static { local, prefix, .. } => {
+                let mask = network_mask(*prefix);
+                u32::from(address) & mask == u32::from(*local) & mask
+            }
+            Source::StaticPort { local, .. } => *local.ip() == address,
+        }
+    }
+}
+
+fn network_mask(prefix: u8) -> u32 {
+    u32::MAX
+        .checked_shl(32 - u32::from(prefix.min(32)))
+        .unwrap_or(0)
+}
+
+/// Who becomes what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// `list LIST {interface IF | pool POOL} [overload]`: dynamic.
+    List {
+        /// Which inside hosts.
+        list: AccessList,
+        /// Addresses that they share, or of which each gets one.
+        pool: Pool,
+    },
+    /// `static LOCAL GLOBAL` and `static network LOCAL GLOBAL /PREFIX`: every port stays.
+    Static {
+        /// The inside host, or the network that it is in.
+        local: Ipv4Addr,
+        /// What the outside sees, or the network of the same size.
+        global: Ipv4Addr,
+        /// 32 for a host.
+        prefix: u8,
+    },
+    /// `static {tcp|udp} LOCAL LPORT {GLOBAL | interface IF} GPORT`: one service of an inside host.
+    StaticPort {
+        /// Its transport protocol.
+        protocol: Protocol,
+        /// Where the inside host serves.
+        local: SocketAddrV4,
+        /// Where the outside finds it.
+        global: SocketAddrV4,
+    },
+}
+
+/// `ip nat pool`, or the address of an interface: the inside global addresses from `start` to `end`,
+/// both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// The first.
+    pub start: Ipv4Addr,
+    /// The last; not below the first.
+    pub end: Ipv4Addr,
+    /// Whether hosts share an address; else each has one of its own, with all ports.
+    pub overload: bool,
+}
+
+/// An access list: the first matching entry decides, and the end denies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AccessList {
     /// Its number or name.
@@ -65,31 +182,156 @@ pub struct AccessList {
 }
 
 impl AccessList {
-    /// Whether the list permits `address`.
+    /// Whether the list permits traffic of the source `address`, to whatever destination: entries
+    /// that deny only some of it are passed over.
     pub fn permits(&self, address: Ipv4Addr) -> bool {
         self.entries
             .iter()
-            .find(|entry| entry.matches(address))
+            .filter(|entry| entry.source.has(address))
+            .find(|entry| entry.permit || entry.is_standard())
             .is_some_and(|entry| entry.permit)
     }
 }
 
-/// One line of a standard access list.
+/// One line of an access list. A standard list's has `protocol` none and `destination` any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AccessEntry {
     /// Permit, or else deny.
     pub permit: bool,
+    /// The IP protocol number; none stands for `ip`, which is any.
+    pub protocol: Option<u8>,
+    /// Where the packet comes from.
+    pub source: AccessEnd,
+    /// Where it goes.
+    pub destination: AccessEnd,
+    /// Only TCP segments with ACK or RST.
+    pub established: bool,
+}
+
+impl AccessEntry {
+    /// A line of a standard list: `wildcard` as IOS writes it, set bits are not compared.
+    pub const fn standard(permit: bool, address: Ipv4Addr, wildcard: Ipv4Addr) -> Self {
+        AccessEntry {
+            permit,
+            protocol: None,
+            source: AccessEnd {
+                address,
+                wildcard,
+                ports: AccessPorts::ANY,
+            },
+            destination: AccessEnd::ANY,
+            established: false,
+        }
+    }
+
+    /// Whether it compares nothing but the source's address.
+    pub fn is_standard(&self) -> bool {
+        self.protocol.is_none()
+            && !self.established
+            && self.destination == AccessEnd::ANY
+            && self.source.ports == AccessPorts::ANY
+    }
+}
+
+/// One end of the traffic that an access list entry speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AccessEnd {
     /// The address to compare with.
     pub address: Ipv4Addr,
     /// IOS wildcard mask: bits that are set are not compared.
     pub wildcard: Ipv4Addr,
+    /// TCP or UDP ports.
+    pub ports: AccessPorts,
 }
 
-impl AccessEntry {
-    /// Whether the entry speaks of `address`.
-    pub fn matches(&self, address: Ipv4Addr) -> bool {
+impl AccessEnd {
+    /// `any`.
+    pub const ANY: AccessEnd = AccessEnd {
+        address: Ipv4Addr::UNSPECIFIED,
+        wildcard: Ipv4Addr::BROADCAST,
+        ports: AccessPorts::ANY,
+    };
+
+    /// Whether it speaks of `address`.
+    pub fn has(&self, address: Ipv4Addr) -> bool {
         let ignore = u32::from(self.wildcard);
         (u32::from(address) | ignore) == (u32::from(self.address) | ignore)
+    }
+}
+
+/// `eq`, `lt`, `gt`, `range`; and `neq`, which is a range turned around.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AccessPorts {
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+    /// Whether ports outside of the range are meant.
+    pub inverted: bool,
+}
+
+impl AccessPorts {
+    /// Without a port operator.
+    pub const ANY: AccessPorts = AccessPorts {
+        first: 0,
+        last: u16::MAX,
+        inverted: false,
+    };
+
+    /// Whether it speaks of `port`.
+    pub fn has(&self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port) != self.inverted
+    }
+}
+
+/// `ip nat translation max-entries`: how many translations there may be at once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MaxEntries {
+    /// In all.
+    pub all: Option<u32>,
+    /// `all-host`: of each inside host for which nothing else is said.
+    pub each_host: Option<u32>,
+    /// `host ADDRESS`: of these.
+    pub hosts: Vec<(Ipv4Addr, u32)>,
+    /// `list LIST`: of all hosts together that a list permits.
+    pub lists: Vec<(AccessList, u32)>,
+}
+
+/// `ip nat translation ...-timeout`: idle times of the translations that the kernel makes by itself,
+/// for ordinary traffic. `None` is IOS's `never`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowTimeouts {
+    /// `timeout`: an address of a pool without overload after its host's last new flow. IOS: a day.
+    pub address: Option<Duration>,
+    /// `tcp-timeout`: established. IOS: a day; RFC 5382 REQ-5 asks for 2 h 4 min at least.
+    pub tcp: Option<Duration>,
+    /// `syn-timeout`: not yet established. IOS: 60 s; RFC 5382 REQ-5: 4 min at least.
+    pub syn: Option<Duration>,
+    /// `finrst-timeout`: closing. IOS: 60 s; RFC 5382 REQ-5: 4 min at least.
+    pub finrst: Option<Duration>,
+    /// `udp-timeout`: IOS and RFC 4787 REQ-5: 5 min.
+    pub udp: Option<Duration>,
+    /// `dns-timeout`: UDP port 53. IOS: 60 s.
+    pub dns: Option<Duration>,
+    /// `icmp-timeout`. IOS and RFC 5508 REQ-2: 60 s.
+    pub icmp: Option<Duration>,
+    /// `port-timeout {tcp|udp} PORT`.
+    pub ports: Vec<(Protocol, u16, Option<Duration>)>,
+}
+
+impl Default for FlowTimeouts {
+    fn default() -> Self {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        FlowTimeouts {
+            address: seconds(86_400),
+            tcp: seconds(86_400),
+            syn: seconds(240),
+            finrst: seconds(240),
+            udp: seconds(300),
+            dns: seconds(60),
+            icmp: seconds(60),
+            ports: Vec::new(),
+        }
     }
 }
 

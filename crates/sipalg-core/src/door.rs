@@ -1,6 +1,6 @@
 //! Doors: mappings that accept traffic from outside.
 
-use crate::addr::{Protocol, SocketAddrV4};
+use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use core::time::Duration;
 
 /// What a door is for.
@@ -48,6 +48,26 @@ impl DoorOp {
             DoorOp::Open(door) | DoorOp::Refresh(door) | DoorOp::Close(door) => door,
         }
     }
+}
+
+/// An address of a pool without overload goes to an inside host, or comes back: the kernel
+/// translates all of the host's traffic to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddressOp {
+    /// The host has it from now on.
+    Assign {
+        /// The inside host.
+        local: Ipv4Addr,
+        /// Its inside global address.
+        global: Ipv4Addr,
+    },
+    /// The host has it no more; flows that use it end.
+    Release {
+        /// The inside host.
+        local: Ipv4Addr,
+        /// What was its inside global address.
+        global: Ipv4Addr,
+    },
 }
 
 /// What the kernel has counted on a media door since it opened.

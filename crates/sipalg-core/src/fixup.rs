@@ -314,7 +314,9 @@ impl Fixup<'_> {
             .filter(|_| with_port || reach != Reach::Identity);
         match known.and_then(|known| self.nat.get(known)) {
             Some(mapping) => Some(Becomes::Endpoint(mapping.global)),
-            None => (reach == Reach::Identity).then_some(Becomes::Address(rule.global)),
+            None => {
+                (reach == Reach::Identity).then_some(Becomes::Address(rule.global_of(*local.ip())))
+            }
         }
     }
 
@@ -326,7 +328,7 @@ impl Fixup<'_> {
         reach: Reach,
     ) -> Option<(Becomes, Option<MappingId>)> {
         let (_, rule) = self.config.source_for(*local.ip())?;
-        let global = rule.global;
+        let global = rule.global_of(*local.ip());
         let known = self.nat.find_local(protocol, local);
         // An identity that names a port of its own host gets the mapping that a contact later in the
         // message would give it, so that it is the same when sent again.
@@ -369,12 +371,7 @@ impl Fixup<'_> {
         with_port: bool,
         reach: Reach,
     ) -> Option<(Becomes, Option<MappingId>)> {
-        if !self
-            .config
-            .sources
-            .iter()
-            .any(|rule| rule.global == *global.ip())
-        {
+        if !self.config.is_global(*global.ip()) {
             return None;
         }
         if (with_port || reach != Reach::Identity)

@@ -165,13 +165,13 @@ impl ModelNat {
 
     /// The address that an inside host is translated to.
     pub fn global_address(&self, local: Ipv4Addr) -> Option<Ipv4Addr> {
-        let rule = self.sources.iter().find(|rule| rule.list.permits(local))?;
-        Some(rule.global)
+        let rule = self.sources.iter().find(|rule| rule.speaks_of(local))?;
+        Some(rule.global_of(local))
     }
 
     /// Whether this is an address that inside hosts are translated to.
     pub fn is_global_address(&self, address: Ipv4Addr) -> bool {
-        self.sources.iter().any(|rule| rule.global == address)
+        self.sources.iter().any(|rule| rule.gives(address))
     }
 
     /// The entry of these two ends, without what had one of them before.
@@ -267,18 +267,17 @@ mod tests {
     }
 
     fn nat() -> ModelNat {
-        let entry = AccessEntry {
-            permit: true,
-            address: Ipv4Addr::new(192, 168, 122, 0),
-            wildcard: Ipv4Addr::new(0, 0, 0, 255),
+        let entry = AccessEntry::standard(
+            true,
+            Ipv4Addr::new(192, 168, 122, 0),
+            Ipv4Addr::new(0, 0, 0, 255),
+        );
+        let list = AccessList {
+            name: "1".into(),
+            entries: alloc::vec![entry],
         };
-        ModelNat::new(alloc::vec![SourceRule {
-            list: AccessList {
-                name: "1".into(),
-                entries: alloc::vec![entry],
-            },
-            global: Ipv4Addr::new(10, 1, 1, 1),
-        }])
+        let global = Ipv4Addr::new(10, 1, 1, 1);
+        ModelNat::new(alloc::vec![SourceRule::overload(list, global)])
     }
 
     fn door(local: &str, global: &str) -> Door {

@@ -16,17 +16,13 @@ use std::collections::BTreeMap;
 
 /// A rule that translates the inside hosts that match, to `global`.
 fn config(address: Ipv4Addr, wildcard: Ipv4Addr, global: Ipv4Addr) -> Config {
-    let entry = AccessEntry {
-        permit: true,
-        address,
-        wildcard,
-    };
+    let entry = AccessEntry::standard(true, address, wildcard);
     let list = AccessList {
         name: "1".into(),
         entries: vec![entry],
     };
     Config {
-        sources: vec![SourceRule { list, global }],
+        sources: vec![SourceRule::overload(list, global)],
         ..Config::default()
     }
 }

@@ -103,10 +103,10 @@ impl fmt::Display for Line {
             Line::Entry(entry) => entry,
         };
         f.write_str(if entry.permit { "permit" } else { "deny" })?;
-        match entry.wildcard {
+        match entry.source.wildcard {
             Ipv4Addr::BROADCAST => f.write_str(" any"),
-            Ipv4Addr::UNSPECIFIED => write!(f, " {}", entry.address),
-            wildcard => write!(f, " {} {wildcard}", entry.address),
+            Ipv4Addr::UNSPECIFIED => write!(f, " {}", entry.source.address),
+            wildcard => write!(f, " {} {wildcard}", entry.source.address),
         }
     }
 }
@@ -126,9 +126,5 @@ pub fn entry(permit: bool, address: Ipv4Addr, wildcard: Ipv4Addr) -> Result<Acce
     }
     // IOS clears the bits that it does not compare.
     let address = Ipv4Addr::from(u32::from(address) & !bits);
-    Ok(AccessEntry {
-        permit,
-        address,
-        wildcard,
-    })
+    Ok(AccessEntry::standard(permit, address, wildcard))
 }

@@ -15,7 +15,7 @@ use crate::exec::Exec;
 use crate::grammar::Part::{NoEnds, OneOf, Optional};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 use crate::running;
-use crate::startup::{DEFAULT_SIP_PORT, InsideSource, Interface, Startup};
+use crate::startup::{DEFAULT_SIP_PORT, GlobalSet, InsideSource, Interface, SourceKind, Startup};
 use sipalg_core::Leg;
 use sipalg_core::config::Limits;
 
@@ -164,13 +164,17 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
         meaning: Setting {
             apply: apply::source,
             running: |s| {
-                let line = |r: &InsideSource| {
-                    format!(
-                        "ip nat inside source list {} interface {} overload",
-                        r.list, r.interface
-                    )
+                let line = |r: &InsideSource| match &r.kind {
+                    SourceKind::List {
+                        list,
+                        to: GlobalSet::Interface(interface),
+                        ..
+                    } => Some(format!(
+                        "ip nat inside source list {list} interface {interface} overload"
+                    )),
+                    _ => None,
                 };
-                s.sources.iter().map(line).collect()
+                s.sources.iter().filter_map(line).collect()
             },
         },
     },

@@ -2,9 +2,8 @@
 
 use crate::commands::{GLOBAL, Goto, INTERFACE, LIST, Refusal, Setting};
 use crate::grammar::{self, Args, Command, Expected, Fault, Problem};
-use crate::startup::Startup;
+use crate::startup::{InsideSource, Startup};
 use core::fmt;
-use std::collections::BTreeMap;
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,22 +21,24 @@ impl Startup {
     /// The first line that is wrong; or, if each is right, one that cannot work with the others.
     pub fn parse(text: &str) -> Result<Startup, ConfigError> {
         let mut editor = Editor::default();
-        let mut rules: BTreeMap<String, (usize, &str, Args)> = BTreeMap::new();
+        let mut rules: Vec<(InsideSource, (usize, &str, Args))> = Vec::new();
         for (line_number, line) in (1..).zip(text.lines()) {
             let args = editor.line(line).map_err(|problem| ConfigError {
                 line_number,
                 problem,
             })?;
             let sources = &editor.startup.sources;
-            rules.retain(|list, _| sources.iter().any(|rule| rule.list == *list));
+            rules.retain(|(rule, _)| sources.contains(rule));
             for rule in sources {
-                let origin = || (line_number, line, args.clone());
-                rules.entry(rule.list.clone()).or_insert_with(origin);
+                if !rules.iter().any(|(known, _)| known == rule) {
+                    rules.push((rule.clone(), (line_number, line, args.clone())));
+                }
             }
         }
         editor.startup.check().map_err(|conflict| {
             let unknown = || (0, "", Args::default());
-            let (line_number, line, args) = rules.remove(&conflict.list).unwrap_or_else(unknown);
+            let at = rules.iter().position(|(rule, _)| *rule == conflict.rule);
+            let (line_number, line, args) = at.map_or_else(unknown, |at| rules.swap_remove(at).1);
             let refusal = Refusal {
                 argument: conflict.argument,
                 reason: conflict.reason,

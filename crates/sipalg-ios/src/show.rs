@@ -1,6 +1,6 @@
 //! The tables of `show ...`, in the layouts of IOS. Every text ends with a line end.
 
-use crate::startup::Startup;
+use crate::startup::{GlobalSet, SourceKind, Startup};
 use core::fmt::Write;
 use core::time::Duration;
 use sipalg_core::addr::SocketAddrV4;
@@ -57,7 +57,10 @@ pub fn statistics(mappings: &[MappingView], doors: &[Door], startup: &Startup) -
     let lists: Vec<_> = startup
         .sources
         .iter()
-        .map(|rule| startup.access_list(&rule.list))
+        .map(|rule| match &rule.kind {
+            SourceKind::List { list, .. } => startup.access_list(list),
+            _ => None,
+        })
         .collect();
     let permits = |rule: usize, mapping: &MappingView| {
         lists[rule]
@@ -71,8 +74,15 @@ pub fn statistics(mappings: &[MappingView], doors: &[Door], startup: &Startup) -
             .filter(|mapping| rule_of(mapping) == Some(index))
             .count();
         let id = index + 1;
-        let (list, interface) = (&rule.list, &rule.interface);
-        text += &format!("[Id: {id}] access-list {list} interface {interface} refcount {count}\n");
+        if let SourceKind::List {
+            list,
+            to: GlobalSet::Interface(interface),
+            ..
+        } = &rule.kind
+        {
+            text +=
+                &format!("[Id: {id}] access-list {list} interface {interface} refcount {count}\n");
+        }
     }
     let doors = doors.len();
     text + &format!("Total doors: {doors}\nAppl doors: {doors}\nNormal doors: 0\n")

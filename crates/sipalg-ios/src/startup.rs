@@ -2,8 +2,10 @@
 
 use crate::access::StandardList;
 use sipalg_core::Leg;
-use sipalg_core::config::{AccessList, Limits};
+use sipalg_core::addr::{Ipv4Addr, Protocol};
+use sipalg_core::config::{AccessList, FlowTimeouts, Limits, Timers};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// The TCP port on which SIP is on without being told: RFC 3261 section 19.1.2.
 pub const DEFAULT_SIP_PORT: u16 = 5060;
@@ -19,8 +21,30 @@ pub struct Startup {
     pub lists: BTreeMap<String, StandardList>,
     /// `ip nat inside source` rules, in the order of configuration.
     pub sources: Vec<InsideSource>,
+    /// `ip nat pool`, by name.
+    pub pools: BTreeMap<String, AddressPool>,
+    /// `ip nat l4f`: whether SIP over TCP is intercepted.
+    pub l4f: bool,
     /// TCP ports on which SIP is looked into.
     pub sip_tcp_ports: BTreeSet<u16>,
+    /// UDP ports on which SIP is looked into.
+    pub sip_udp_ports: BTreeSet<u16>,
+    /// `ip nat service sip access-group`: the list that says whose signalling may come in.
+    pub sip_access_group: Option<String>,
+    /// `ip nat service sip media access-group`: the list that says whose media may come in.
+    pub sip_media_access_group: Option<String>,
+    /// `ip nat service sip trusted`: the list of inside hosts that may open doors to others.
+    pub sip_trusted: Option<String>,
+    /// `ip nat service sip bypass`: the list of traffic that is left alone.
+    pub sip_bypass: Option<String>,
+    /// `ip nat service sip timeout`: SIP's own lifetimes.
+    pub sip_timers: Timers,
+    /// `ip nat service sip keepalive`: how often a registered host's connection outside is pinged.
+    pub sip_keepalive: Option<Duration>,
+    /// `ip nat translation ...-timeout`.
+    pub timeouts: FlowTimeouts,
+    /// `ip nat translation max-entries`.
+    pub max_entries: EntryBounds,
     /// Start line and headers of a message that are looked into, bytes.
     pub sip_header_limit: usize,
     /// Body of a message that is looked into, bytes.
@@ -34,7 +58,18 @@ impl Default for Startup {
             interfaces: Vec::new(),
             lists: BTreeMap::new(),
             sources: Vec::new(),
+            pools: BTreeMap::new(),
+            l4f: true,
             sip_tcp_ports: BTreeSet::from([DEFAULT_SIP_PORT]),
+            sip_udp_ports: BTreeSet::from([DEFAULT_SIP_PORT]),
+            sip_access_group: None,
+            sip_media_access_group: None,
+            sip_trusted: None,
+            sip_bypass: None,
+            sip_timers: Timers::default(),
+            sip_keepalive: None,
+            timeouts: FlowTimeouts::default(),
+            max_entries: EntryBounds::default(),
             sip_header_limit: Limits::default().header_bytes,
             sip_body_limit: Limits::default().body_bytes,
         }
@@ -50,20 +85,112 @@ pub struct Interface {
     pub nat: Option<Leg>,
 }
 
-/// `ip nat inside source list LIST interface INTERFACE overload`.
+/// `ip nat pool NAME START END {netmask MASK | prefix-length LENGTH}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressPool {
+    /// The first address.
+    pub start: Ipv4Addr,
+    /// The last address.
+    pub end: Ipv4Addr,
+    /// The length of their network's prefix.
+    pub prefix: u8,
+}
+
+/// An `ip nat inside source` rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InsideSource {
-    /// The number or name of the access list that says which inside hosts are translated.
-    pub list: String,
-    /// The outside interface whose address they share.
-    pub interface: String,
+    /// Who becomes what.
+    pub kind: SourceKind,
+    /// `no-payload`: translated, but not fixed up.
+    pub no_payload: bool,
+}
+
+/// The kinds of `ip nat inside source`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceKind {
+    /// `list LIST ...`.
+    List {
+        /// The number or name of the access list that says which inside hosts are translated.
+        list: String,
+        /// To what.
+        to: GlobalSet,
+        /// Whether they share addresses. An interface is always shared.
+        overload: bool,
+    },
+    /// `static LOCAL GLOBAL`; `static network LOCAL GLOBAL {MASK | /LENGTH}`.
+    Static {
+        /// The inside host or network.
+        local: Ipv4Addr,
+        /// The inside global address or network.
+        global: Ipv4Addr,
+        /// 32 for a host.
+        prefix: u8,
+    },
+    /// `static {tcp|udp} LOCAL LPORT {GLOBAL | interface IF} GPORT`.
+    StaticPort {
+        /// Its transport protocol.
+        protocol: Protocol,
+        /// The inside host.
+        local: Ipv4Addr,
+        /// Its port.
+        local_port: u16,
+        /// Where the outside finds it.
+        global: GlobalAddress,
+        /// At which port.
+        global_port: u16,
+    },
+}
+
+/// What a list is translated to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GlobalSet {
+    /// The address of an outside interface.
+    Interface(String),
+    /// The pool of this name.
+    Pool(String),
+}
+
+/// An address, or the interface that has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GlobalAddress {
+    /// As written.
+    Address(Ipv4Addr),
+    /// Of an outside interface.
+    Interface(String),
+}
+
+/// `ip nat translation max-entries`, with lists by name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EntryBounds {
+    /// In all.
+    pub all: Option<u32>,
+    /// `all-host`.
+    pub each_host: Option<u32>,
+    /// `host ADDRESS`.
+    pub hosts: BTreeMap<Ipv4Addr, u32>,
+    /// `list LIST`.
+    pub lists: BTreeMap<String, u32>,
+}
+
+impl InsideSource {
+    /// `list LIST interface INTERFACE overload`.
+    pub fn overload(list: impl Into<String>, interface: impl Into<String>) -> Self {
+        InsideSource {
+            kind: SourceKind::List {
+                list: list.into(),
+                to: GlobalSet::Interface(interface.into()),
+                overload: true,
+            },
+            no_payload: false,
+        }
+    }
 }
 
 /// Why a configuration cannot work as a whole, although each line is right.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conflict {
-    /// The rule at fault, by its list.
-    pub list: String,
+    /// The rule at fault.
+    pub rule: InsideSource,
     /// The token of the rule at fault.
     pub argument: &'static str,
     /// What is wrong, and what to do.
@@ -112,10 +239,12 @@ impl Startup {
     }
 
     fn check_source(&self, rule: &InsideSource) -> Result<(), Conflict> {
-        let InsideSource { list, interface } = rule;
+        let SourceKind::List { list, to, .. } = &rule.kind else {
+            return Ok(());
+        };
         let conflict = |argument, reason| {
             Err(Conflict {
-                list: list.clone(),
+                rule: rule.clone(),
                 argument,
                 reason,
             })
@@ -132,10 +261,8 @@ impl Startup {
             }
             Some(_) => {}
         }
-        if self
-            .interface(interface)
-            .and_then(|interface| interface.nat)
-            != Some(Leg::Outside)
+        if let GlobalSet::Interface(interface) = to
+            && self.interface(interface).and_then(|i| i.nat) != Some(Leg::Outside)
         {
             let reason = format!("interface {interface} is not configured as `ip nat outside`");
             return conflict("INTERFACE", reason);

@@ -43,13 +43,7 @@ fn the_configuration_of_a_gateway_parses_as_it_stands() {
         startup.interfaces_on(Leg::Outside).collect::<Vec<_>>(),
         ["gout"]
     );
-    assert_eq!(
-        startup.sources,
-        [InsideSource {
-            list: "1".into(),
-            interface: "gout".into()
-        }]
-    );
+    assert_eq!(startup.sources, [InsideSource::overload("1", "gout")]);
     assert_eq!(startup.sip_tcp_ports, BTreeSet::from([5060, 8000]));
     let list = startup.access_list("1").unwrap();
     assert!(list.permits([192, 168, 122, 3].into()));

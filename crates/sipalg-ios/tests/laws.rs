@@ -159,10 +159,9 @@ fn generate(random: &mut Random) -> Startup {
             let compiled = startup.access_list(list).expect("its own list");
             if !outside.is_empty() && !compiled.entries.is_empty() {
                 let interface = outside[random.below(outside.len())].clone();
-                startup.sources.push(InsideSource {
-                    list: list.clone(),
-                    interface,
-                });
+                startup
+                    .sources
+                    .push(InsideSource::overload(list, interface));
             }
         }
         if random.below(2) == 1 {

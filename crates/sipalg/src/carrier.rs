@@ -20,7 +20,7 @@ use sipalg_ios::show::Connection;
 use slab::Slab;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::ops::Range;
 
 /// How much is read from one leg before the next one has its turn.
@@ -36,9 +36,7 @@ const DIAL_TRIES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Exit {
     /// The outside interface that legs of this rule leave by.
-    pub interface: String,
-    /// Its address.
-    pub global: Ipv4Addr,
+    pub interface: Option<String>,
 }
 
 /// All connections of one worker.
@@ -225,19 +223,12 @@ impl Carrier {
     fn way(&self, opened: &Opened) -> Way<'_> {
         match opened.accepted {
             Leg::Inside => match self.exits.get(opened.rule) {
-                Some(exit) => Way::Outward {
-                    interface: &exit.interface,
-                },
-                None => Way::Inward,
+                Some(Exit {
+                    interface: Some(interface),
+                }) => Way::Outward { interface },
+                _ => Way::Inward,
             },
-            Leg::Outside
-                if self
-                    .exits
-                    .iter()
-                    .any(|exit| exit.global == *opened.source.ip()) =>
-            {
-                Way::Inward
-            }
+            Leg::Outside if self.alg.config().is_global(*opened.source.ip()) => Way::Inward,
             Leg::Outside => Way::InwardForeign,
         }
     }

@@ -247,7 +247,6 @@ fn seed() -> io::Result<u64> {
 fn exits(plan: &Plan) -> Vec<Exit> {
     let exit = |source: &SourcePlan| Exit {
         interface: source.interface.clone(),
-        global: source.global,
     };
     plan.sources.iter().map(exit).collect()
 }

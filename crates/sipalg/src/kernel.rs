@@ -17,7 +17,7 @@ use doors::Doors;
 use host::Host;
 use ruleset::{MEDIA_IN, MEDIA_OUT, SIGNAL_DOORS, TABLE};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::AccessList;
+use sipalg_core::config::{AccessList, FlowTimeouts, MaxEntries, SourceRule};
 use sipalg_core::door::{DoorOp, MediaCount};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -54,21 +54,33 @@ pub struct Plan {
     pub outside: Vec<String>,
     /// The `ip nat inside source` rules in order.
     pub sources: Vec<SourcePlan>,
+    /// Whether SIP over TCP is intercepted at all (`ip nat l4f`).
+    pub l4f: bool,
     /// TCP ports that are SIP.
     pub sip_tcp_ports: Vec<u16>,
-    /// Where TPROXY delivers taken connections: an `IP_TRANSPARENT` listener.
+    /// UDP ports that are SIP.
+    pub sip_udp_ports: Vec<u16>,
+    /// Whose signalling may come in from outside; anyone's without a list.
+    pub access_group: Option<AccessList>,
+    /// Whose media may come in from outside; anyone's without a list.
+    pub media_access_group: Option<AccessList>,
+    /// Traffic that is not intercepted, judged by the packet that opens it.
+    pub bypass: Option<AccessList>,
+    /// Idle times of ordinary translations.
+    pub timeouts: FlowTimeouts,
+    /// Bounds on ordinary translations.
+    pub max_entries: MaxEntries,
+    /// Where TPROXY delivers taken connections and datagrams: `IP_TRANSPARENT` sockets.
     pub listener: SocketAddrV4,
 }
 
-/// `ip nat inside source list LIST interface IF overload`.
+/// An `ip nat inside source` rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourcePlan {
-    /// Which inside hosts it translates.
-    pub list: AccessList,
-    /// The outside interface.
-    pub interface: String,
-    /// The address of that interface: the inside global address that the hosts share.
-    pub global: Ipv4Addr,
+    /// Who becomes what.
+    pub rule: SourceRule,
+    /// The outside interface that it names. Traffic of a rule that names none may leave by any.
+    pub interface: Option<String>,
 }
 
 /// The kernel under our rules. Dropped without [`Kernel::remove`], as in a crash, it leaves them in

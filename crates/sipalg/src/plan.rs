@@ -2,9 +2,9 @@
 
 use crate::kernel::{Plan, SourcePlan};
 use sipalg_core::Leg;
-use sipalg_core::config::{Config, SourceRule};
+use sipalg_core::config::{Config, MaxEntries, Pool, Source, SourceRule};
 use sipalg_ios::Startup;
-use sipalg_ios::startup::InsideSource;
+use sipalg_ios::startup::{GlobalAddress, GlobalSet, InsideSource, SourceKind};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -20,9 +20,6 @@ pub enum Error {
     /// No rule says whom to translate.
     #[error("there is no `ip nat inside source list LIST interface IF overload`; add one")]
     NoRule,
-    /// No port is proxied.
-    #[error("no SIP port is left; add one with `ip nat service sip tcp port PORT`")]
-    NoPort,
     /// The configuration names an interface that is not there.
     #[error("there is no interface {0} on this host; name one that `ip link` shows")]
     NoInterface(String),
@@ -58,46 +55,155 @@ pub fn plan(
     if startup.sources.is_empty() {
         return Err(Error::NoRule);
     }
-    if startup.sip_tcp_ports.is_empty() {
-        return Err(Error::NoPort);
-    }
     for name in inside.iter().chain(&outside) {
         address_of(interfaces, name)?;
     }
-    let source = |rule: &InsideSource| {
-        Ok(SourcePlan {
-            // `Startup::parse` has made sure of the list; without one, nobody would be permitted.
-            list: startup.access_list(&rule.list).unwrap_or_default(),
-            interface: rule.interface.clone(),
-            global: address_of(interfaces, &rule.interface)?,
-        })
+    let list = |name: &Option<String>| {
+        let name = name.as_deref()?;
+        Some(startup.access_list(name).unwrap_or_default())
     };
-    let sources = startup
-        .sources
-        .iter()
-        .map(source)
-        .collect::<Result<_, Error>>()?;
-    let sip_tcp_ports = startup.sip_tcp_ports.iter().copied().collect();
+    let mut sources = Vec::new();
+    for rule in ordered(&startup.sources) {
+        sources.push(SourcePlan {
+            rule: source_rule(startup, rule, |name| address_of(interfaces, name))?,
+            interface: interface_of(rule).map(String::from),
+        });
+    }
     Ok(Plan {
         inside,
         outside,
         sources,
-        sip_tcp_ports,
+        l4f: startup.l4f,
+        sip_tcp_ports: startup.sip_tcp_ports.iter().copied().collect(),
+        sip_udp_ports: startup.sip_udp_ports.iter().copied().collect(),
+        access_group: list(&startup.sip_access_group),
+        media_access_group: list(&startup.sip_media_access_group),
+        bypass: list(&startup.sip_bypass),
+        timeouts: startup.timeouts.clone(),
+        max_entries: max_entries(startup),
         listener,
     })
 }
 
 /// The machine's configuration that goes with a plan.
 pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
-    let rule = |source: &SourcePlan| SourceRule {
-        list: source.list.clone(),
-        global: source.global,
-    };
     Config {
-        sources: plan.sources.iter().map(rule).collect(),
+        sources: plan.sources.iter().map(|s| s.rule.clone()).collect(),
         fixup,
+        trusted: startup
+            .sip_trusted
+            .as_ref()
+            .map(|name| startup.access_list(name).unwrap_or_default()),
         limits: startup.limits(),
-        ..Config::default()
+        entries: max_entries(startup),
+        timers: startup.sip_timers,
+    }
+}
+
+/// The rules in the order in which they are tried, as in IOS: static before dynamic, and of those the
+/// narrower first.
+pub fn ordered(sources: &[InsideSource]) -> Vec<&InsideSource> {
+    let mut ordered: Vec<_> = sources.iter().collect();
+    ordered.sort_by_key(|rule| match rule.kind {
+        SourceKind::StaticPort { .. } => 0,
+        SourceKind::Static { prefix, .. } => 33 - u32::from(prefix.min(32)),
+        SourceKind::List { .. } => 34,
+    });
+    ordered
+}
+
+/// A rule with its lists, pools and interfaces looked up; `address_of` knows the latter.
+///
+/// # Errors
+/// Those of `address_of`.
+pub fn source_rule<E>(
+    startup: &Startup,
+    rule: &InsideSource,
+    address_of: impl Fn(&str) -> Result<Ipv4Addr, E>,
+) -> Result<SourceRule, E> {
+    // `Startup::parse` has made sure of lists and pools; without one, nobody would be translated.
+    let source = match &rule.kind {
+        SourceKind::List { list, to, overload } => Source::List {
+            list: startup.access_list(list).unwrap_or_default(),
+            pool: match to {
+                GlobalSet::Interface(name) => {
+                    let address = address_of(name)?;
+                    Pool {
+                        start: address,
+                        end: address,
+                        overload: true,
+                    }
+                }
+                GlobalSet::Pool(name) => {
+                    let pool = startup.pools.get(name);
+                    let none = Ipv4Addr::UNSPECIFIED;
+                    let (start, end) = pool.map_or((none, none), |pool| (pool.start, pool.end));
+                    Pool {
+                        start,
+                        end,
+                        overload: *overload,
+                    }
+                }
+            },
+        },
+        SourceKind::Static {
+            local,
+            global,
+            prefix,
+        } => Source::Static {
+            local: *local,
+            global: *global,
+            prefix: *prefix,
+        },
+        SourceKind::StaticPort {
+            protocol,
+            local,
+            local_port,
+            global,
+            global_port,
+        } => {
+            let global = match global {
+                GlobalAddress::Address(address) => *address,
+                GlobalAddress::Interface(name) => address_of(name)?,
+            };
+            Source::StaticPort {
+                protocol: *protocol,
+                local: SocketAddrV4::new(*local, *local_port),
+                global: SocketAddrV4::new(global, *global_port),
+            }
+        }
+    };
+    Ok(SourceRule {
+        source,
+        payload: !rule.no_payload,
+    })
+}
+
+fn interface_of(rule: &InsideSource) -> Option<&str> {
+    match &rule.kind {
+        SourceKind::List {
+            to: GlobalSet::Interface(name),
+            ..
+        }
+        | SourceKind::StaticPort {
+            global: GlobalAddress::Interface(name),
+            ..
+        } => Some(name),
+        _ => None,
+    }
+}
+
+fn max_entries(startup: &Startup) -> MaxEntries {
+    let bounds = &startup.max_entries;
+    let list = |(name, most): (&String, &u32)| {
+        let list = startup.access_list(name).unwrap_or_default();
+        (list, *most)
+    };
+    MaxEntries {
+        all: bounds.all,
+        each_host: bounds.each_host,
+        hosts: bounds.hosts.iter().map(|(a, n)| (*a, *n)).collect(),
+        lists: bounds.lists.iter().map(list).collect(),
     }
 }
 
@@ -148,7 +254,8 @@ ip nat service sip tcp port 8000
         let config = machine(&plan, &startup, true);
         assert_eq!(config.limits.body_bytes, 5);
         let (index, rule) = config.source_for(Ipv4Addr::new(192, 168, 122, 3)).unwrap();
-        assert_eq!((index, rule.global), (0, Ipv4Addr::new(10, 1, 1, 1)));
+        let global = rule.global_of(Ipv4Addr::new(192, 168, 122, 3));
+        assert_eq!((index, global), (0, Ipv4Addr::new(10, 1, 1, 1)));
     }
 
     #[test]
@@ -159,10 +266,6 @@ ip nat service sip tcp port 8000
         assert_eq!(planned(inside).unwrap_err(), Error::NoRole("outside"));
         let both = format!("{inside}{outside}");
         assert_eq!(planned(&both).unwrap_err(), Error::NoRule);
-        let without_ports =
-            "no ip nat service sip tcp port 5060\nno ip nat service sip tcp port 8000\n";
-        let text = format!("{CONFIGURATION}{without_ports}");
-        assert_eq!(planned(&text).unwrap_err(), Error::NoPort);
     }
 
     #[test]

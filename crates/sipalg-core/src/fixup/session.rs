@@ -52,7 +52,7 @@ impl Fixup<'_> {
             let Some((_, rule)) = self.config.source_for(connection.address) else {
                 continue;
             };
-            let global = rule.global;
+            let global = rule.global_of(connection.address);
             if media.port != 0 && !self.media_outward(media, line, connection.address, global, at) {
                 refused = true;
                 continue;
@@ -72,7 +72,11 @@ impl Fixup<'_> {
         let connection = session.connection.iter().filter(|_| shared || !refused);
         for literal in origin.chain(connection) {
             if let Some((_, rule)) = self.config.source_for(literal.address) {
-                self.replace_at(at, literal.span.clone(), Text::address(rule.global));
+                self.replace_at(
+                    at,
+                    literal.span.clone(),
+                    Text::address(rule.global_of(literal.address)),
+                );
             }
         }
     }

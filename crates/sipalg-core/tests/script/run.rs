@@ -306,19 +306,12 @@ fn render(text: &Text, port: impl Fn(&str, u16) -> Result<u16, String>) -> Resul
 }
 
 fn rule(address: &str, wildcard: &str, global: &str) -> SourceRule {
-    let entry = AccessEntry {
-        permit: true,
-        address: address.parse().unwrap(),
-        wildcard: wildcard.parse().unwrap(),
-    };
+    let entry = AccessEntry::standard(true, address.parse().unwrap(), wildcard.parse().unwrap());
     let list = AccessList {
         name: "1".into(),
         entries: vec![entry],
     };
-    SourceRule {
-        list,
-        global: global.parse().unwrap(),
-    }
+    SourceRule::overload(list, global.parse().unwrap())
 }
 
 fn limit(config: &mut Config, name: &str, number: usize) -> bool {

@@ -23,20 +23,17 @@ pub fn sdp(host: &str, port: u16) -> String {
 
 /// The configuration of the reference: 192.168.122.0/24 behind 10.1.1.1.
 pub fn config() -> Config {
-    let entry = AccessEntry {
-        permit: true,
-        address: "192.168.122.0".parse().unwrap(),
-        wildcard: "0.0.0.255".parse().unwrap(),
-    };
+    let entry = AccessEntry::standard(
+        true,
+        "192.168.122.0".parse().unwrap(),
+        "0.0.0.255".parse().unwrap(),
+    );
     let list = AccessList {
         name: "1".into(),
         entries: vec![entry],
     };
     Config {
-        sources: vec![SourceRule {
-            list,
-            global: "10.1.1.1".parse().unwrap(),
-        }],
+        sources: vec![SourceRule::overload(list, "10.1.1.1".parse().unwrap())],
         ..Config::default()
     }
 }

@@ -3,7 +3,7 @@
 use super::{Goto, Refusal, side};
 use crate::access::{self, Line, StandardList};
 use crate::grammar::Args;
-use crate::startup::{InsideSource, Interface, Startup};
+use crate::startup::{GlobalSet, InsideSource, Interface, SourceKind, Startup};
 use core::net::Ipv4Addr;
 use sipalg_core::Leg;
 use sipalg_core::config::Limits;
@@ -100,24 +100,34 @@ pub(super) fn body_limit(startup: &mut Startup, args: &Args) -> Result<Goto, Ref
 pub(super) fn source(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
     let list = args.text("LIST").unwrap_or_default();
     let interface = args.text("INTERFACE");
-    let at = startup.sources.iter().position(|rule| rule.list == list);
-    let present = at.map(|at| startup.sources[at].interface.as_str());
-    let same = interface.is_none() || interface == present;
+    let of_list = |rule: &InsideSource| match &rule.kind {
+        SourceKind::List {
+            list: of,
+            to: GlobalSet::Interface(interface),
+            ..
+        } => (of == list).then(|| interface.clone()),
+        _ => None,
+    };
+    let at = startup
+        .sources
+        .iter()
+        .position(|rule| of_list(rule).is_some());
+    let present = at.and_then(|at| of_list(&startup.sources[at]));
+    let same = interface.is_none() || interface == present.as_deref();
     match (at, args.no) {
         (Some(at), true) if same => drop(startup.sources.remove(at)),
         (_, true) => return refuse("LIST", "Dynamic mapping not found"),
         (Some(_), false) if same => {}
-        (Some(at), false) => {
-            let present = &startup.sources[at].interface;
+        (Some(_), false) => {
+            let present = present.unwrap_or_default();
             return refuse(
                 "INTERFACE",
                 format!("access list {list} is already translated to interface {present}"),
             );
         }
-        (None, false) => startup.sources.push(InsideSource {
-            list: list.into(),
-            interface: interface.unwrap_or_default().into(),
-        }),
+        (None, false) => startup
+            .sources
+            .push(InsideSource::overload(list, interface.unwrap_or_default())),
     }
     Ok(Goto::Stay)
 }

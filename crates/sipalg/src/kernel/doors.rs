@@ -11,6 +11,7 @@ use crate::netlink::nft::{
 };
 use sipalg_core::Protocol;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
+use sipalg_core::config::Source;
 use sipalg_core::door::DoorOp;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -70,7 +71,12 @@ impl Doors {
         let sources = plan.sources.iter();
         Doors {
             elements,
-            interfaces: sources.map(|s| (s.global, s.interface.clone())).collect(),
+            interfaces: sources
+                .filter_map(|source| match (&source.rule.source, &source.interface) {
+                    (Source::List { pool, .. }, Some(name)) => Some((pool.start, name.clone())),
+                    _ => None,
+                })
+                .collect(),
             ..Doors::default()
         }
     }

@@ -18,7 +18,7 @@
 use super::{CT_DOOR, CT_TAKEN, MARK_DIAL, MARK_DIVERT, Plan, SourcePlan};
 use crate::netlink::Message;
 use crate::netlink::nft::{self, Direction, End, Hook, HookPoint, KeyType, Rule, Set, SetKind};
-use sipalg_core::config::AccessList;
+use sipalg_core::config::{AccessList, Source};
 use std::net::Ipv4Addr;
 
 /// The name of our table of the family `ip`.
@@ -158,7 +158,7 @@ fn divert(plan: &Plan) -> Vec<Rule> {
 fn crossing(plan: &Plan, towards: &[String], used_for: &str) -> Vec<Rule> {
     let mut rules = Vec::new();
     for interface in towards {
-        for number in 0..plan.sources.len() {
+        for (number, _) in lists(plan) {
             rules.push(
                 Rule::new()
                     .reached_by(interface)
@@ -211,9 +211,9 @@ fn nat_post(plan: &Plan) -> Vec<Rule> {
         // From inside to another inside host's door: each sees the other as the outside would.
         udp().destination_translated().snat(&MEDIA_SN),
     ];
-    for (number, source) in plan.sources.iter().enumerate() {
+    for (number, interface) in lists(plan) {
         let inside = || Rule::new().interface(Direction::In, &INSIDE_IF);
-        let leaving = || inside().leaves_by(&source.interface);
+        let leaving = || inside().leaves_by(interface);
         // Another host's flow must not take a door's port toward anyone: masquerade would keep the
         // number, and that one's media would come to the wrong host.
         let as_door = leaving()
@@ -249,32 +249,45 @@ fn guard() -> Vec<Rule> {
     ]
 }
 
+/// The rules that translate a list to an interface, each by its number and interface.
+fn lists(plan: &Plan) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = plan.sources.iter().enumerate();
+    numbered.filter_map(|(number, source)| match source.rule.source {
+        Source::List { .. } => Some((number, source.interface.as_deref()?)),
+        _ => None,
+    })
+}
+
 /// What becomes of a rule that matches a permitted host.
 type Permitted<'a> = &'a dyn Fn(Rule) -> Rule;
 
 /// The access list of one `ip nat inside source`, once for each of its uses.
-fn source_chains(number: usize, source: &SourcePlan) -> [Chain; 5] {
+fn source_chains(number: usize, source: &SourcePlan) -> Vec<Chain> {
+    let Source::List { list, pool } = &source.rule.source else {
+        return Vec::new();
+    };
     let uses: [(&str, End, Permitted); 5] = [
         ("out", End::Source, &|rule| rule.goto("take")),
         ("in", End::Destination, &|rule| rule.goto("take")),
         ("nat", End::Source, &Rule::masquerade),
         ("renumber", End::Source, &Rule::masquerade_random),
-        ("hairpin", End::Source, &|rule| rule.snat_to(source.global)),
+        ("hairpin", End::Source, &|rule| rule.snat_to(pool.start)),
     ];
-    uses.map(|(used_for, end, permitted)| {
-        let rules = permit(&source.list, end, permitted);
+    let uses = uses.map(|(used_for, end, permitted)| {
+        let rules = permit(list, end, permitted);
         chain(&name(number, used_for), None, rules)
-    })
+    });
+    uses.into()
 }
 
 /// An access list: the first entry that speaks of the address decides, and the end denies, which
 /// leaves the packet to the next source rule.
 fn permit(list: &AccessList, end: End, permitted: Permitted) -> Vec<Rule> {
     let rule = |entry: &sipalg_core::config::AccessEntry| {
-        let compared = Ipv4Addr::from(!u32::from(entry.wildcard));
+        let compared = Ipv4Addr::from(!u32::from(entry.source.wildcard));
         let matching = match compared {
             Ipv4Addr::UNSPECIFIED => Rule::new(),
-            mask => Rule::new().address(end, entry.address, mask),
+            mask => Rule::new().address(end, entry.source.address, mask),
         };
         if entry.permit {
             permitted(matching)

@@ -1,8 +1,9 @@
 //! Who is inside, and what they become: from a startup configuration or from the command line alone.
 
+use crate::plan;
 use sipalg_core::Config;
 use sipalg_core::config::{AccessEntry, AccessList, Limits, SourceRule};
-use sipalg_ios::startup::{DEFAULT_SIP_PORT, InsideSource};
+use sipalg_ios::startup::DEFAULT_SIP_PORT;
 use sipalg_ios::{ConfigError, Startup};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -144,7 +145,7 @@ impl Configuration {
             limits,
             ..Config::default()
         };
-        let globals = machine.sources.iter().map(|rule| rule.global);
+        let globals = machine.sources.iter().flat_map(SourceRule::globals);
         if let Some(global) = globals.into_iter().find(|global| machine.permits(*global)) {
             return Err(Problem::GlobalInside(global));
         }
@@ -173,19 +174,18 @@ fn of_file(path: &Path, startup: &Startup, globals: &[Global]) -> Result<Vec<Sou
         });
     }
     let here = here();
-    let source = |rule: &InsideSource| {
-        let named = |global: &&Global| global.interface.as_ref() == Some(&rule.interface);
+    let address_of = |interface: &str| {
+        let named = |global: &&Global| global.interface.as_deref() == Some(interface);
         let given = globals.iter().find(named);
         let given = given.or_else(|| globals.iter().find(|global| global.interface.is_none()));
         let address = given.map(|global| global.address);
-        let address = address.or_else(|| here.get(&rule.interface).copied());
-        Ok(SourceRule {
-            // `Startup::parse` has made sure of the list; without one, nobody would be permitted.
-            list: startup.access_list(&rule.list).unwrap_or_default(),
-            global: address.ok_or_else(|| Problem::NoAddress(rule.interface.clone()))?,
-        })
+        let address = address.or_else(|| here.get(interface).copied());
+        address.ok_or_else(|| Problem::NoAddress(interface.into()))
     };
-    startup.sources.iter().map(source).collect()
+    let rules = plan::ordered(&startup.sources).into_iter();
+    rules
+        .map(|rule| plan::source_rule(startup, rule, address_of))
+        .collect()
 }
 
 fn of_prefixes(inside: &[Prefix], globals: &[Global]) -> Result<SourceRule, Problem> {
@@ -194,19 +194,21 @@ fn of_prefixes(inside: &[Prefix], globals: &[Global]) -> Result<SourceRule, Prob
         [global] => global.address,
         _ => return Err(Problem::ManyGlobals),
     };
-    let entry = |prefix: &Prefix| AccessEntry {
-        permit: true,
-        address: prefix.address,
-        wildcard: u32::MAX
-            .checked_shr(prefix.length.into())
-            .unwrap_or(0)
-            .into(),
+    let entry = |prefix: &Prefix| {
+        AccessEntry::standard(
+            true,
+            prefix.address,
+            u32::MAX
+                .checked_shr(prefix.length.into())
+                .unwrap_or(0)
+                .into(),
+        )
     };
     let list = AccessList {
         name: "--inside".into(),
         entries: inside.iter().map(entry).collect(),
     };
-    Ok(SourceRule { list, global })
+    Ok(SourceRule::overload(list, global))
 }
 
 /// The addresses of this host's interfaces: on the gateway itself, nobody needs to say them.

@@ -12,7 +12,7 @@ use crate::net::{Host, enter_new_net};
 use nix::sys::socket::{setsockopt, sockopt};
 use sipalg::kernel::{Elements, Kernel, Plan, SourcePlan};
 use sipalg::netlink::route::Route;
-use sipalg_core::config::{AccessEntry, AccessList};
+use sipalg_core::config::{AccessEntry, AccessList, FlowTimeouts, MaxEntries, SourceRule};
 use sipalg_core::{Door, DoorKind, DoorOp, Protocol};
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -103,28 +103,37 @@ thread_local! {
 }
 
 pub(crate) fn plan() -> Plan {
-    let entry = |permit, third, fourth, wildcard| AccessEntry {
-        permit,
-        address: Ipv4Addr::new(192, 168, third, fourth),
-        wildcard: Ipv4Addr::from(wildcard),
+    let entry = |permit, third, fourth, wildcard| {
+        AccessEntry::standard(
+            permit,
+            Ipv4Addr::new(192, 168, third, fourth),
+            Ipv4Addr::from(wildcard),
+        )
     };
     let entries = vec![
         entry(false, 123, 4, [0, 0, 0, 0]),
         // A mask with holes: the even hosts of 192.168.122.0/24 and 192.168.123.0/24.
         entry(true, 122, 0, [0, 0, 1, 254]),
     ];
+    let list = AccessList {
+        name: "1".into(),
+        entries,
+    };
     Plan {
         inside: ["gin", "gin2", "gin3"].map(String::from).into(),
         outside: vec!["gout".into()],
         sources: vec![SourcePlan {
-            list: AccessList {
-                name: "1".into(),
-                entries,
-            },
-            interface: "gout".into(),
-            global: GLOBAL,
+            rule: SourceRule::overload(list, GLOBAL),
+            interface: Some("gout".into()),
         }],
+        l4f: true,
         sip_tcp_ports: vec![5060, 8000],
+        sip_udp_ports: vec![5060],
+        access_group: None,
+        media_access_group: None,
+        bypass: None,
+        timeouts: FlowTimeouts::default(),
+        max_entries: MaxEntries::default(),
         listener: LISTENER,
     }
 }
