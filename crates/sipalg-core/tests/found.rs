@@ -320,3 +320,18 @@ fn the_contact_of_a_transfer_is_reachable_until_its_outcome_is_told() {
     world.say(flow, Outside, notify);
     assert!(world.doors(DoorKind::Signalling).is_empty());
 }
+
+/// A port is a number, not the beginning of a longer word.
+#[test]
+fn an_address_behind_the_colon_of_an_address_is_no_port() {
+    for sent_by in [
+        "192.168.122.3:\t192.168.122.3:\t168.122.3",
+        "192.168.122.3:5060x",
+    ] {
+        let text =
+            format!("OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP {sent_by}\r\nl: 0\r\n\r\n");
+        let mut world = World::new();
+        let flow = world.connect(PHONE, SERVER);
+        assert_eq!(world.say(flow, Inside, &text), text);
+    }
+}
