@@ -210,24 +210,14 @@ fn with_crlf(bytes: &[u8]) -> Vec<u8> {
 
 /// What goes in, in the golden cases.
 fn golden() -> Vec<Sample> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    folders.sort();
     let mut samples = Vec::new();
-    for folder in folders {
-        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(folder.join("case.txt")).unwrap();
-        let script = crate::script::parse(&text).unwrap();
-        for (nth, bytes) in script.inputs().into_iter().enumerate() {
-            samples.push(Sample {
-                source: "golden".into(),
-                name: format!("{name} {nth}"),
-                bytes,
-            });
-        }
+    for case in crate::script::cases("data") {
+        let inputs = case.script().unwrap().inputs().into_iter().enumerate();
+        samples.extend(inputs.map(|(nth, bytes)| Sample {
+            source: "golden".into(),
+            name: format!("{} {nth}", case.name),
+            bytes,
+        }));
     }
     samples
 }

@@ -42,7 +42,40 @@ pub mod run;
 
 use sipalg_core::Leg;
 use sipalg_core::addr::SocketAddrV4;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// A case: its folder's name, its note and its text.
+pub struct Case {
+    pub name: String,
+    pub note: String,
+    pub text: String,
+}
+
+impl Case {
+    pub fn script(&self) -> Result<Script, String> {
+        parse(&self.text)
+    }
+}
+
+/// The cases in a folder beside the tests, by name.
+pub fn cases(folder: &str) -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(folder);
+    let entries = std::fs::read_dir(root).unwrap();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let read = |path: PathBuf| {
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let case = |folder: PathBuf| Case {
+        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+        note: read(folder.join("note.md")),
+        text: read(folder.join("case.txt")),
+    };
+    folders.into_iter().map(case).collect()
+}
 
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq)]
