@@ -22,12 +22,13 @@
 //! |---|---|
 //! | `== inside [flow] [lf] [raw]` | the inside sends; `lf`: lines end in a bare LF; `raw`: nothing is added to the text |
 //! | `== outside [flow] ...` | the outside sends |
-//! | `== and [lf] [raw]` | another message in the same bytes |
+//! | `== and [lf] [raw]` | another message in the same bytes, or the same datagram |
 //! | `== gives [lf] [raw]` | instead of braces: the text above went in, the one below comes out |
 //! | `== doors` | what the step asked of the kernel: `+` opened, `-` closed, `~` refreshed. A step without it opens and closes nothing (a refresh may go unsaid) |
 //! | `== events` | events that the step caused, in this order; others may lie between |
 //! | `== wait 32s` | time passes |
 //! | `== connect flow peer -> destination [dials source -> target \| refused]` | a connection; without one, flow `a` goes from the phone 192.168.122.3:40001 to the server 10.1.1.2:5060 |
+//! | `== datagrams flow peer -> destination [...]` | the same over UDP: what a step sends is one datagram; without one, flow `u` goes from the phone 192.168.122.3:5060 to the server 10.1.1.2:5060 |
 //! | `== end inside [flow]` | one side sends no more; the text below is what was held back |
 //! | `== close [flow]` | the connection is gone |
 //! | `== media 192.168.122.3:6000` | the kernel saw packets on that door |
@@ -40,8 +41,8 @@
 
 pub mod run;
 
-use sipalg_core::Leg;
 use sipalg_core::addr::SocketAddrV4;
+use sipalg_core::{Leg, Protocol};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ pub type Text = Vec<Piece>;
 #[derive(Debug)]
 pub enum Action {
     Connect {
+        over: Protocol,
         flow: String,
         peer: String,
         destination: String,
@@ -227,7 +229,18 @@ fn directive(script: &mut Script, line: usize, words: &str, below: &[&str]) -> O
             from: leg(side)?,
             output: vec![message(below, &Options::RAW)?.1],
         },
-        ["connect", flow, peer, "->", destination, outcome @ ..] => Action::Connect {
+        [
+            word @ ("connect" | "datagrams"),
+            flow,
+            peer,
+            "->",
+            destination,
+            outcome @ ..,
+        ] => Action::Connect {
+            over: match *word {
+                "connect" => Protocol::Tcp,
+                _ => Protocol::Udp,
+            },
             flow: flow.to_string(),
             peer: peer.to_string(),
             destination: destination.to_string(),

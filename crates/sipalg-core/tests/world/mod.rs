@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub const PHONE: &str = "192.168.122.3:40001";
+/// A phone sends its datagrams from the port that it listens at.
+pub const PHONE_OVER_UDP: &str = "192.168.122.3:5060";
 pub const SERVER: &str = "10.1.1.2:5060";
 
 pub fn at(text: &str) -> SocketAddrV4 {
