@@ -14,6 +14,54 @@ pub struct Sample {
     pub bytes: Vec<u8>,
 }
 
+/// RFC 4475 section 3.1.2, "Invalid Messages".
+const INVALID_BY_RFC4475: &[&str] = &[
+    "badinv01",
+    "clerr",
+    "ncl",
+    "scalar02",
+    "scalarlg",
+    "quotbal",
+    "ltgtruri",
+    "lwsruri",
+    "lwsstart",
+    "trws",
+    "escruri",
+    "baddate",
+    "regbadct",
+    "badaspec",
+    "baddn",
+    "badvers",
+    "mismatch01",
+    "mismatch02",
+    "bigcode",
+];
+
+impl Sample {
+    /// Who says that it is invalid, if anyone does.
+    pub fn invalid_by(&self) -> Option<&'static str> {
+        let ours = [
+            "malformed-",
+            "framing-length-",
+            "lines-without-colon",
+            "sdp-broken-lines",
+        ];
+        if self.source == "golden" && ours.iter().any(|start| self.name.starts_with(start)) {
+            return Some("golden");
+        }
+        let (folder, file) = self.name.rsplit_once('/')?;
+        let stem = file.split('.').next()?;
+        match folder {
+            "ersip/rfc4475" if INVALID_BY_RFC4475.contains(&stem) => Some("RFC 4475 section 3.1.2"),
+            "ersip/rfc5118" if stem == "ipv6-bad" => Some("RFC 5118 section 4.2"),
+            "sipgo/torture/invalid" => Some("sipgo"),
+            "kamailio" if stem.contains("bad") => Some("Kamailio"),
+            "extracted-from-pcaps/invalid-content-length" => Some("Zeek"),
+            _ => None,
+        }
+    }
+}
+
 /// Where the corpus is, if it is.
 pub fn corpus() -> Option<PathBuf> {
     let root = std::env::var_os("SIPALG_CORPUS").map_or_else(
