@@ -68,10 +68,37 @@ impl World {
             .flow
     }
 
+    /// The same for datagrams.
+    pub fn connect_datagrams(&mut self, peer: &str, destination: &str) -> FlowId {
+        let (peer, destination) = (at(peer), at(destination));
+        let opened = self.alg.open_datagrams(self.now, peer, destination);
+        self.obey();
+        self.out.clear();
+        opened.unwrap().flow
+    }
+
+    /// Sends a datagram on a leg; returns what the other leg gets.
+    pub fn datagram(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
+        self.alg
+            .datagram(self.now, flow, from, text.as_bytes(), &mut self.out);
+        self.sent()
+    }
+
+    /// The flow is over.
+    pub fn close(&mut self, flow: FlowId) {
+        self.alg.close(self.now, flow);
+        self.obey();
+        self.out.clear();
+    }
+
     /// Sends text on a leg; returns what the other leg gets.
     pub fn say(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
         self.alg
             .stream(self.now, flow, from, text.as_bytes(), &mut self.out);
+        self.sent()
+    }
+
+    fn sent(&mut self) -> String {
         self.obey();
         let bytes = String::from_utf8(self.out.bytes.clone()).unwrap();
         self.out.clear();
