@@ -54,6 +54,22 @@ fn feed(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8], cut: usize) ->
     }
 }
 
+/// The same as one datagram.
+fn feed_datagram(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8]) -> Outcome {
+    let mut alg = Alg::new(config.clone(), 1);
+    let now = Instant::from_micros(1);
+    let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
+    let phone = SocketAddrV4::new(host, 5060);
+    let opened = alg.open_datagrams(now, phone, server).unwrap();
+    let mut out = Outbox::default();
+    alg.datagram(now, opened.flow, from, bytes, &mut out);
+    Outcome {
+        bytes: out.bytes,
+        doors: out.doors,
+        counters: alg.counters(),
+    }
+}
+
 /// Runs `judge` over all samples on two threads, and collects what it says.
 fn over<T: Send>(samples: &[Sample], judge: impl Fn(usize, &Sample) -> T + Sync) -> Vec<T> {
     let every_second = |first: usize| {
@@ -89,10 +105,13 @@ fn where_nothing_is_ours_every_byte_passes_and_no_door_moves() {
     let config = config(host, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(100, 127, 253, 1));
     over(&samples, |_, sample| {
         for from in [Leg::Inside, Leg::Outside] {
-            let outcome = feed(&config, host, from, &sample.bytes, usize::MAX);
-            assert!(outcome.bytes == sample.bytes, "{} {from:?}", sample.name);
-            assert_eq!(outcome.doors, [], "{} {from:?}", sample.name);
-            assert_eq!(outcome.counters.messages_changed, 0, "{}", sample.name);
+            let streamed = feed(&config, host, from, &sample.bytes, usize::MAX);
+            let datagram = feed_datagram(&config, host, from, &sample.bytes);
+            for outcome in [streamed, datagram] {
+                assert!(outcome.bytes == sample.bytes, "{} {from:?}", sample.name);
+                assert_eq!(outcome.doors, [], "{} {from:?}", sample.name);
+                assert_eq!(outcome.counters.messages_changed, 0, "{}", sample.name);
+            }
         }
     });
 }
@@ -103,6 +122,8 @@ struct Row {
     samples: usize,
     bytes: usize,
     messages: u64,
+    /// That are messages as datagrams.
+    datagrams: u64,
     changed_out: u64,
     changed_in: u64,
     demoted: u64,
@@ -135,13 +156,19 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
             let whole = feed(&config, host, from, &sample.bytes, usize::MAX);
             skeleton::same(&sample.bytes, &whole.bytes)
                 .unwrap_or_else(|line| panic!("{} {from:?}: {line}", sample.name));
-            for change in skeleton::changes(&sample.bytes, &whole.bytes) {
-                assert!(
-                    change.is_of_a_host(),
-                    "{} {from:?}: {change:?}",
-                    sample.name
-                );
+            let datagram = feed_datagram(&config, host, from, &sample.bytes);
+            skeleton::same(&sample.bytes, &datagram.bytes)
+                .unwrap_or_else(|line| panic!("{} {from:?} datagram: {line}", sample.name));
+            for bytes in [&whole.bytes, &datagram.bytes] {
+                for change in skeleton::changes(&sample.bytes, bytes) {
+                    let name = &sample.name;
+                    assert!(change.is_of_a_host(), "{name} {from:?}: {change:?}");
+                }
             }
+            let again = feed_datagram(&config, host, from, &datagram.bytes);
+            let read = (again.counters.messages, datagram.counters.messages);
+            assert_eq!(read.0, read.1, "{} datagram", sample.name);
+            row.datagrams = datagram.counters.messages;
             let cut = feed(&config, host, from, &sample.bytes, fine_cut(nth, sample));
             assert!(cut.bytes == whole.bytes, "{} {from:?} cut", sample.name);
             assert_eq!(cut.doors, whole.doors, "{} {from:?} cut", sample.name);
@@ -172,21 +199,23 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
         sum.samples += row.samples;
         sum.bytes += row.bytes;
         sum.messages += row.messages;
+        sum.datagrams += row.datagrams;
         sum.changed_out += row.changed_out;
         sum.changed_in += row.changed_in;
         sum.demoted += row.demoted;
         sum.doors += row.doors;
     }
     println!(
-        "{:<24}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>8}",
-        "source", "samples", "bytes", "messages", "out", "in", "demoted", "doors"
+        "{:<24}{:>8}{:>10}{:>9}{:>10}{:>8}{:>8}{:>8}{:>8}",
+        "source", "samples", "bytes", "messages", "datagrams", "out", "in", "demoted", "doors"
     );
     for (source, row) in &table {
         println!(
-            "{source:<24}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>8}",
+            "{source:<24}{:>8}{:>10}{:>9}{:>10}{:>8}{:>8}{:>8}{:>8}",
             row.samples,
             row.bytes,
             row.messages,
+            row.datagrams,
             row.changed_out,
             row.changed_in,
             row.demoted,
