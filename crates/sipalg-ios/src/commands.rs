@@ -8,7 +8,7 @@
 mod apply;
 mod exec;
 
-pub use exec::EXEC;
+pub use exec::{EXEC, PRIVILEGED};
 
 use crate::access::{MAX_SEQUENCE, StandardList};
 use crate::exec::Exec;
@@ -67,6 +67,37 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
         meaning: Setting {
             apply: apply::hostname,
             running: |s| one(s.hostname.as_ref().map(|name| format!("hostname {name}"))),
+        },
+    },
+    Command {
+        pattern: &[
+            keyword("enable", "Modify enable password parameters"),
+            keyword("secret", "Assign the privileged level secret"),
+            NoEnds,
+            OneOf(&[
+                &[
+                    value(
+                        "TYPE",
+                        Kind::Number(5, 5),
+                        "Specifies a HASHED secret will follow",
+                    ),
+                    value("HASH", Kind::Word, "The HASHED 'enable' secret string"),
+                ],
+                &[value(
+                    "SECRET",
+                    Kind::Line,
+                    "The UNENCRYPTED (cleartext) 'enable' secret",
+                )],
+            ]),
+        ],
+        no: true,
+        example: "enable secret kame",
+        meaning: Setting {
+            apply: apply::enable_secret,
+            running: |s| {
+                let line = |hash: &String| format!("enable secret 5 {hash}");
+                one(s.enable_secret.as_ref().map(line))
+            },
         },
     },
     Command {

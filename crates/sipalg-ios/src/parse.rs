@@ -124,6 +124,11 @@ pub enum Mode {
 }
 
 impl Editor {
+    /// Goes on with a configuration, in the mode where it was left.
+    pub fn resume(startup: Startup, mode: Mode) -> Editor {
+        Editor { startup, mode }
+    }
+
     /// What the next line configures.
     pub fn mode(&self) -> &Mode {
         &self.mode

@@ -2,7 +2,7 @@
 
 use sipalg_core::Leg;
 use sipalg_ios::access::{self, Line, MAX_SEQUENCE, StandardList};
-use sipalg_ios::commands::{EXEC, GLOBAL, INTERFACE, LIST};
+use sipalg_ios::commands::{EXEC, GLOBAL, INTERFACE, LIST, PRIVILEGED};
 use sipalg_ios::grammar::{self, Command, Expected, Kind, Token};
 use sipalg_ios::running;
 use sipalg_ios::startup::{InsideSource, Interface, Startup};
@@ -22,6 +22,7 @@ fn every_example_means_its_own_command_and_no_other() {
     check(INTERFACE);
     check(LIST);
     check(EXEC);
+    check(PRIVILEGED);
 }
 
 #[test]
@@ -47,6 +48,7 @@ fn whatever_help_offers_is_accepted_and_each_token_is_offered_once() {
     check(INTERFACE);
     check(LIST);
     check(EXEC);
+    check(PRIVILEGED);
 }
 
 /// Something that can be typed for a token.

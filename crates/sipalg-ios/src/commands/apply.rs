@@ -3,6 +3,7 @@
 use super::{Goto, Refusal, side};
 use crate::access::{self, Line, StandardList};
 use crate::grammar::Args;
+use crate::secret;
 use crate::startup::{GlobalSet, InsideSource, Interface, SourceKind, Startup};
 use core::net::Ipv4Addr;
 use sipalg_core::Leg;
@@ -25,6 +26,22 @@ pub(super) fn hostname(startup: &mut Startup, args: &Args) -> Result<Goto, Refus
         return refuse("NAME", "Hostname contains one or more illegal characters.");
     }
     startup.hostname = (!args.no).then(|| name.into());
+    Ok(Goto::Stay)
+}
+
+pub(super) fn enable_secret(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
+    startup.enable_secret = match (args.text("HASH"), args.text("SECRET")) {
+        _ if args.no => None,
+        (Some(hash), _) if secret::is_hash(hash) => Some(hash.into()),
+        (Some(_), _) => {
+            let reason = "it is no SHA-crypt hash; type the secret itself, without the 5";
+            return refuse("HASH", reason);
+        }
+        (None, typed) => match secret::hash(typed.unwrap_or_default()) {
+            Ok(hash) => Some(hash),
+            Err(reason) => return refuse("SECRET", reason),
+        },
+    };
     Ok(Goto::Stay)
 }
 
