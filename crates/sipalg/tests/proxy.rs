@@ -33,6 +33,8 @@ mod running;
 mod start;
 #[path = "proxy/tcp.rs"]
 mod tcp;
+#[path = "proxy/terminal.rs"]
+mod terminal;
 #[path = "proxy/trouble.rs"]
 mod trouble;
 
@@ -48,9 +50,15 @@ fn main() -> ExitCode {
     running::allow_many_descriptors();
     let mut failed = Vec::new();
     let mut held = 0;
-    for &(name, law) in [tcp::LAWS, trouble::LAWS, console::LAWS, start::LAWS]
-        .concat()
-        .iter()
+    for &(name, law) in [
+        tcp::LAWS,
+        trouble::LAWS,
+        console::LAWS,
+        terminal::LAWS,
+        start::LAWS,
+    ]
+    .concat()
+    .iter()
     {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
