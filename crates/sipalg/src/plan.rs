@@ -66,7 +66,7 @@ pub fn plan(
     for rule in ordered(&startup.sources) {
         sources.push(SourcePlan {
             rule: source_rule(startup, rule, |name| address_of(interfaces, name))?,
-            interface: interface_of(rule).map(String::from),
+            interface: rule.interface().map(String::from),
         });
     }
     Ok(Plan {
@@ -121,6 +121,10 @@ pub fn source_rule<E>(
     rule: &InsideSource,
     address_of: impl Fn(&str) -> Result<Ipv4Addr, E>,
 ) -> Result<SourceRule, E> {
+    let address = |global: &GlobalAddress| match global {
+        GlobalAddress::Address(address) => Ok(*address),
+        GlobalAddress::Interface(name) => address_of(name),
+    };
     // `Startup::parse` has made sure of lists and pools; without one, nobody would be translated.
     let source = match &rule.kind {
         SourceKind::List { list, to, overload } => Source::List {
@@ -152,7 +156,7 @@ pub fn source_rule<E>(
             prefix,
         } => Source::Static {
             local: *local,
-            global: *global,
+            global: address(global)?,
             prefix: *prefix,
         },
         SourceKind::StaticPort {
@@ -161,36 +165,16 @@ pub fn source_rule<E>(
             local_port,
             global,
             global_port,
-        } => {
-            let global = match global {
-                GlobalAddress::Address(address) => *address,
-                GlobalAddress::Interface(name) => address_of(name)?,
-            };
-            Source::StaticPort {
-                protocol: *protocol,
-                local: SocketAddrV4::new(*local, *local_port),
-                global: SocketAddrV4::new(global, *global_port),
-            }
-        }
+        } => Source::StaticPort {
+            protocol: *protocol,
+            local: SocketAddrV4::new(*local, *local_port),
+            global: SocketAddrV4::new(address(global)?, *global_port),
+        },
     };
     Ok(SourceRule {
         source,
         payload: !rule.no_payload,
     })
-}
-
-fn interface_of(rule: &InsideSource) -> Option<&str> {
-    match &rule.kind {
-        SourceKind::List {
-            to: GlobalSet::Interface(name),
-            ..
-        }
-        | SourceKind::StaticPort {
-            global: GlobalAddress::Interface(name),
-            ..
-        } => Some(name),
-        _ => None,
-    }
 }
 
 fn max_entries(startup: &Startup) -> MaxEntries {

@@ -193,6 +193,12 @@ impl Token {
                 Fit::Value,
             ),
             Kind::Address => (word.parse::<Ipv4Addr>().is_ok(), Fit::Value),
+            Kind::PrefixLength => (
+                word.strip_prefix('/')
+                    .and_then(number)
+                    .is_some_and(|n| (1..=32).contains(&n)),
+                Fit::Value,
+            ),
             Kind::Name => (
                 word.starts_with(|c: char| c.is_ascii_alphabetic()),
                 Fit::Word,
@@ -208,6 +214,7 @@ impl Token {
         match self.kind {
             Kind::Number(..) => word.bytes().all(|b| b.is_ascii_digit()),
             Kind::Address => word.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
+            Kind::PrefixLength => word == "/" || self.fit(word).is_some(),
             _ => self.fit(word).is_some(),
         }
     }

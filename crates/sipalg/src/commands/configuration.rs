@@ -37,7 +37,7 @@ impl From<Startup> for Typed {
 /// # Errors
 /// Why it is refused; then all is as before.
 pub(super) fn configure(gateway: &mut impl Gateway, startup: Startup) -> Result<String, String> {
-    let (workable, mut waits) = pending::split(&startup);
+    let (workable, mut waits) = pending::split(&startup, gateway.startup());
     match gateway.lacks(&workable) {
         Some(reason) => waits.push(reason),
         None if workable != *gateway.startup() => gateway.apply(workable)?,
