@@ -54,6 +54,8 @@ pub enum Kind {
     Number(u32, u32),
     /// An IPv4 address or mask in dotted form.
     Address,
+    /// The length of a network's prefix: `/24`.
+    PrefixLength,
     /// A word that begins with a letter.
     Name,
     /// Any word.
@@ -83,6 +85,7 @@ impl fmt::Display for Token {
             Kind::Keyword => f.pad(self.name),
             Kind::Number(low, high) => f.pad(&format!("<{low}-{high}>")),
             Kind::Address => f.pad("A.B.C.D"),
+            Kind::PrefixLength => f.pad("/nn"),
             Kind::Name | Kind::Word => f.pad("WORD"),
             Kind::Line => f.pad("LINE"),
         }
@@ -92,8 +95,10 @@ impl fmt::Display for Token {
 /// What was typed for the tokens of a pattern.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Args {
-    /// Whether `no` stood before the command.
+    /// Whether `no` stood before the command, or `default`.
     pub no: bool,
+    /// Whether it was `default`. It differs from `no` for what is on by default.
+    pub default: bool,
     typed: Vec<Typed>,
 }
 
@@ -123,6 +128,11 @@ impl Args {
     /// The address typed for the token, if it was.
     pub fn address(&self, name: &str) -> Option<Ipv4Addr> {
         self.text(name)?.parse().ok()
+    }
+
+    /// The tokens that were typed, in order, by name; each with its text.
+    pub fn tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.typed.iter().map(|t| (t.name, t.text.as_str()))
     }
 
     /// The column at which the token was typed, or else that of the command.
@@ -449,6 +459,12 @@ impl Token {
                 Fit::Value,
             ),
             Kind::Address => (word.parse::<Ipv4Addr>().is_ok(), Fit::Value),
+            Kind::PrefixLength => (
+                word.strip_prefix('/')
+                    .and_then(number)
+                    .is_some_and(|n| (1..=32).contains(&n)),
+                Fit::Value,
+            ),
             Kind::Name => (
                 word.starts_with(|c: char| c.is_ascii_alphabetic()),
                 Fit::Word,

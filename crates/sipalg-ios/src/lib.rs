@@ -16,6 +16,7 @@ pub mod debug;
 pub mod exec;
 pub mod grammar;
 pub mod parse;
+pub mod ports;
 pub mod running;
 pub mod show;
 pub mod startup;

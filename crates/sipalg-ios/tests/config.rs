@@ -59,7 +59,10 @@ gw.conf, line 10: invalid input
   ip nat servce sip tcp port 8000
              ^
 expected here:
+  translation      NAT translation entry configuration
+  l4f              Layer 4 forwarding: interception of SIP over TCP
   service          Special translation for application using non-standard port
+  pool             Define pool of addresses
   inside           Inside address translation"
     );
 }
@@ -287,7 +290,7 @@ fn names_are_those_that_linux_and_ios_accept() {
 
 #[test]
 fn keywords_may_be_abbreviated_and_lines_may_end_in_crlf() {
-    let text = "ho gw\r\nint gin\r\n ip n i\r\ninterf gout\r\n ip nat o\r\naccess 1 per 192.168.122.0 0.0.0.255\r\nip na i s l 1 i gout o\r\nip n ser sip t p 8000\r\n";
+    let text = "ho gw\r\nint gin\r\n ip n i\r\ninterf gout\r\n ip nat o\r\naccess 1 per 192.168.122.0 0.0.0.255\r\nip na i s l 1 i gout o\r\nip n ser sip tc p 8000\r\n";
     assert_eq!(Startup::parse(text), Startup::parse(GATEWAY));
 }
 

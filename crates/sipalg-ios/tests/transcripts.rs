@@ -2,6 +2,7 @@
 //!
 //! `SIPALG_BLESS=1` writes the answers anew; the difference is then for a human to judge.
 
+use sipalg_ios::access::ListKind;
 use sipalg_ios::exec;
 use sipalg_ios::parse::{Editor, Mode};
 use std::path::Path;
@@ -23,7 +24,8 @@ fn configuration_mode_answers_as_the_transcript_says() {
     let prompt = |editor: &Editor| match editor.mode() {
         Mode::Global => "gw(config)#",
         Mode::Interface(_) => "gw(config-if)#",
-        Mode::List(_) => "gw(config-std-nacl)#",
+        Mode::List(_, ListKind::Standard) => "gw(config-std-nacl)#",
+        Mode::List(_, ListKind::Extended) => "gw(config-ext-nacl)#",
         Mode::Ended => "gw#",
     };
     let answer = |editor: &mut Editor, line: &str, prompt| {

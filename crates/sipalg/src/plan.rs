@@ -72,7 +72,7 @@ pub fn plan(
         // The rule of an interface without address is idle.
         sources.extend(looked_up.ok().map(|looked_up| SourcePlan {
             rule: looked_up,
-            interface: interface_of(rule).map(String::from),
+            interface: rule.interface().map(String::from),
         }));
     }
     Ok(Plan {
@@ -127,6 +127,10 @@ pub fn source_rule<E>(
     rule: &InsideSource,
     address_of: impl Fn(&str) -> Result<Ipv4Addr, E>,
 ) -> Result<SourceRule, E> {
+    let address = |global: &GlobalAddress| match global {
+        GlobalAddress::Address(address) => Ok(*address),
+        GlobalAddress::Interface(name) => address_of(name),
+    };
     // `Startup::parse` has made sure of lists and pools; without one, nobody would be translated.
     let source = match &rule.kind {
         SourceKind::List { list, to, overload } => Source::List {
@@ -158,7 +162,7 @@ pub fn source_rule<E>(
             prefix,
         } => Source::Static {
             local: *local,
-            global: *global,
+            global: address(global)?,
             prefix: *prefix,
         },
         SourceKind::StaticPort {
@@ -167,36 +171,16 @@ pub fn source_rule<E>(
             local_port,
             global,
             global_port,
-        } => {
-            let global = match global {
-                GlobalAddress::Address(address) => *address,
-                GlobalAddress::Interface(name) => address_of(name)?,
-            };
-            Source::StaticPort {
-                protocol: *protocol,
-                local: SocketAddrV4::new(*local, *local_port),
-                global: SocketAddrV4::new(global, *global_port),
-            }
-        }
+        } => Source::StaticPort {
+            protocol: *protocol,
+            local: SocketAddrV4::new(*local, *local_port),
+            global: SocketAddrV4::new(address(global)?, *global_port),
+        },
     };
     Ok(SourceRule {
         source,
         payload: !rule.no_payload,
     })
-}
-
-fn interface_of(rule: &InsideSource) -> Option<&str> {
-    match &rule.kind {
-        SourceKind::List {
-            to: GlobalSet::Interface(name),
-            ..
-        }
-        | SourceKind::StaticPort {
-            global: GlobalAddress::Interface(name),
-            ..
-        } => Some(name),
-        _ => None,
-    }
 }
 
 fn max_entries(startup: &Startup) -> MaxEntries {

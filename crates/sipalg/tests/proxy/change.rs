@@ -11,7 +11,7 @@ laws![
     a_port_is_added_while_connections_go_on,
     a_wrong_configuration_changes_nothing,
     a_connection_whose_rule_is_gone_is_reset,
-    //without_l4f_new_connections_pass_unchanged_and_old_ones_go_on,
+    without_l4f_new_connections_pass_unchanged_and_old_ones_go_on,
     mappings_move_with_the_address_of_the_interface,
     an_interface_without_an_address_is_waited_for,
     an_interface_that_comes_later_is_waited_for,
