@@ -140,7 +140,7 @@ impl Carrier {
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
     pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
         let (peer, destination) = (accepted.peer, accepted.destination);
-        let Ok(mut opened) = self.alg.open(now, peer, destination) else {
+        let Ok(mut opened) = self.alg.open(now, peer, destination, &mut self.out) else {
             accepted.stream.abort();
             return;
         };
