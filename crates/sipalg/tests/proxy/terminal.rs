@@ -557,7 +557,7 @@ fn a_configuration_is_replaced_as_a_whole_or_not_at_all() {
     .unwrap();
     fs::write(
         folder.join("elsewhere"),
-        text.replace("interface gout", "interface wan"),
+        text.replace("interface gin2", "interface wan"),
     )
     .unwrap();
     let screen = Screen::open(&running);
