@@ -202,6 +202,11 @@ gw>show ip nat st | inc");
     screen.keys(&["C-u"]);
     screen.text("nonsense ?");
     screen.shows("% Unrecognized command\ngw>nonsense");
+    // Quoted, it is a part of the line.
+    screen.keys(&["C-u"]);
+    screen.text("nonsense a");
+    screen.keys(&["C-v", "?"]);
+    screen.shows("gw>nonsense a?");
     // In the middle of a line, what is left of the cursor counts, and all of it stays.
     screen.keys(&["C-u"]);
     screen.text("show version");
