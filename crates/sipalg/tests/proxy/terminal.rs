@@ -4,6 +4,8 @@
 use crate::gateway::eventually;
 use crate::running::Running;
 use crate::tcp::{connected, hears, says};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +28,7 @@ laws![
     the_configuration_is_saved_and_shown_and_gone_back_to,
     a_configuration_is_replaced_as_a_whole_or_not_at_all,
     the_end_of_the_gateway_is_seen,
+    the_terminal_is_left_as_it_was,
 ];
 
 /// A terminal with a console on the gateway.
@@ -595,4 +598,21 @@ fn the_end_of_the_gateway_is_seen() {
     running.stop();
     screen.shows("% The gateway has closed the connection\ngw>");
     screen.line("show version", "status 1");
+}
+
+fn the_terminal_is_left_as_it_was() {
+    let (_gateway, running) = Running::start();
+    let left = Screen::open(&running);
+    left.line("exit", "status 0");
+    left.text("is seen");
+    left.shows("status 0\nis seen");
+    let killed = Screen::open(&running);
+    let shell = killed.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let shell = shell.trim();
+    let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let console = Pid::from_raw(children.trim().parse().unwrap());
+    kill(console, Signal::SIGTERM).unwrap();
+    killed.shows("status 143");
+    killed.text("is seen");
+    killed.shows("status 143\nis seen");
 }
