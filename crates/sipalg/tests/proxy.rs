@@ -33,6 +33,8 @@ mod net;
 mod pool;
 #[path = "proxy/running.rs"]
 mod running;
+#[path = "proxy/screen.rs"]
+mod screen;
 #[path = "proxy/start.rs"]
 mod start;
 #[path = "proxy/tcp.rs"]

@@ -3,12 +3,11 @@
 
 use crate::gateway::eventually;
 use crate::running::Running;
+use crate::screen::Screen;
 use crate::tcp::{connected, hears, says};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 laws![
     a_session_begins_as_a_user_and_leaves_by_exit,
@@ -30,103 +29,6 @@ laws![
     the_end_of_the_gateway_is_seen,
     the_terminal_is_left_as_it_was,
 ];
-
-/// A terminal with a console on the gateway.
-struct Screen {
-    server: String,
-}
-
-impl Screen {
-    /// Starts the console; the prompt is there.
-    fn open(running: &Running) -> Screen {
-        Screen::of(running, 24)
-    }
-
-    /// The same, of this many rows.
-    fn of(running: &Running, rows: u32) -> Screen {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let screen = Screen {
-            server: format!("sipalg-laws-{}-{number}", std::process::id()),
-        };
-        let console = running.console();
-        let words = std::iter::once(console.get_program()).chain(console.get_args());
-        let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
-        let line = format!("{}; echo \"status $?\"; read line", words.join(" "));
-        let rows = rows.to_string();
-        screen.tmux(&["new-session", "-d", "-x", "80", "-y", &rows, &line]);
-        screen.shows("gw>");
-        screen
-    }
-
-    /// Types keys by their tmux names.
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    /// Types text as it is.
-    fn text(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
-    }
-
-    /// Types a line, and waits for what the screen then ends in.
-    fn line(&self, line: &str, end: &str) {
-        let before = self.now();
-        self.text(line);
-        self.keys(&["Enter"]);
-        eventually(|| {
-            let now = self.now();
-            // Not yet, while all that has changed is that the line stands there.
-            let answered = now != before && (line.is_empty() || !now.ends_with(line));
-            (answered && now.ends_with(end)).then_some(())
-        });
-    }
-
-    /// Waits until this is the whole screen.
-    fn is(&self, expected: &str) {
-        let expected = expected.trim_end();
-        let seen = std::cell::RefCell::new(String::new());
-        let same = || {
-            *seen.borrow_mut() = self.now();
-            (*seen.borrow() == expected).then_some(())
-        };
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eventually(same))).is_err() {
-            panic!("the screen is\n{}\nand not\n{expected}", seen.borrow());
-        }
-    }
-
-    /// Waits until the screen ends in this.
-    fn shows(&self, end: &str) {
-        let seen = std::cell::RefCell::new(String::new());
-        let same = || {
-            *seen.borrow_mut() = self.now();
-            seen.borrow().ends_with(end).then_some(())
-        };
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eventually(same))).is_err() {
-            panic!("the screen is\n{}\nwithout\n{end}", seen.borrow());
-        }
-    }
-
-    /// The screen, without what is blank at its end.
-    fn now(&self) -> String {
-        self.tmux(&["capture-pane", "-p"]).trim_end().to_owned()
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let output = Command::new("tmux")
-            .args(["-L", &self.server, "-f", "/dev/null"])
-            .args(args)
-            .output()
-            .expect("tmux");
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
-}
 
 fn a_session_begins_as_a_user_and_leaves_by_exit() {
     let (_gateway, running) = Running::start();
