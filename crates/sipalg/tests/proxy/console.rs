@@ -1,5 +1,6 @@
 //! Laws of `sipalg console`.
 
+use crate::gateway::accepted;
 use crate::running::Running;
 use crate::tcp::{connected, hears, says};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -116,7 +117,7 @@ fn a_hundred_changes_disturb_nothing_that_they_do_not_concern() {
     let server = gateway.outside.listen(5060);
     let connect = |_| {
         let phone = gateway.phone.connect(0, gateway.outside.at(5060)).unwrap();
-        (phone, server.accept().unwrap().0)
+        (phone, accepted(&server).0)
     };
     let mut connections: Vec<_> = (0..20).map(connect).collect();
     let mut console = running

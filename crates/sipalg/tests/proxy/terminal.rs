@@ -1,7 +1,6 @@
 //! `sipalg console` as its operator sees it: keys typed into a real terminal (tmux), and the exact
 //! screen.
 
-use crate::gateway::eventually;
 use crate::running::Running;
 use crate::screen::Screen;
 use crate::tcp::{connected, hears, says};
