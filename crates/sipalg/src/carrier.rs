@@ -337,7 +337,7 @@ impl Carrier {
         if doors.is_empty() {
             return;
         }
-        if let Err(error) = self.kernel.apply(doors) {
+        if let Err(error) = self.kernel.apply(&[], doors) {
             log::line(format_args!("cannot change {} doors: {error}", doors.len()));
             for op in doors {
                 if !matches!(op, DoorOp::Close(_)) {
