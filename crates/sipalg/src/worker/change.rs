@@ -106,8 +106,12 @@ impl Worker {
         }
         if self.around.hosts_at <= now {
             self.around.hosts_at = now + HOSTS_EVERY;
-            for host in self.carrier.kernel().hosts_seen() {
-                self.carrier.alg().host_seen(now, host);
+            match self.carrier.kernel().hosts_seen() {
+                Ok(hosts) => hosts
+                    .into_iter()
+                    .for_each(|host| self.carrier.alg().host_seen(now, host)),
+                // Asked again in time, before an address is taken from a host that speaks.
+                Err(error) => log::line(format_args!("{error}")),
             }
         }
     }
