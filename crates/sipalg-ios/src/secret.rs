@@ -22,7 +22,7 @@ pub fn hash(secret: &str) -> Result<String, String> {
         .map_err(|error| format!("the secret cannot be hashed: {error}"))
 }
 
-/// Whether the text is a hash that [`matches`] can compare with.
+/// Whether the text is a hash that [`matches()`] can compare with.
 pub fn is_hash(text: &str) -> bool {
     let rounds = text
         .split('$')
