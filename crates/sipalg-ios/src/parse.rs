@@ -5,7 +5,6 @@ use crate::commands::{EXTENDED_LIST, GLOBAL, Goto, INTERFACE, LIST, Refusal, Set
 use crate::grammar::{self, Args, Command, Expected, Fault, Problem};
 use crate::startup::{Startup, Statement};
 use core::fmt;
-use std::borrow::Cow;
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -133,6 +132,11 @@ pub enum Mode {
 }
 
 impl Editor {
+    /// Goes on with a configuration, in the mode where it was left.
+    pub fn resume(startup: Startup, mode: Mode) -> Editor {
+        Editor { startup, mode }
+    }
+
     /// What the next line configures.
     pub fn mode(&self) -> &Mode {
         &self.mode
@@ -208,33 +212,11 @@ fn run<C>(
     context: &mut C,
     line: &str,
 ) -> Result<(Goto, Args), Problem> {
-    let (typed, default) = as_no(line);
-    let parsed = grammar::parse(table, &typed);
-    let (command, mut args) = parsed.map_err(|problem| Problem {
-        line: line.into(),
-        ..problem
-    })?;
-    args.default = default;
+    let (command, args) = grammar::parse(table, line)?;
     match (command.meaning.apply)(context, &args) {
         Ok(goto) => Ok((goto, args)),
         Err(refusal) => Err(refused(line, &args, refusal)),
     }
-}
-
-/// `default COMMAND` is `no COMMAND` to the grammar; whether it was. The columns stay.
-fn as_no(line: &str) -> (Cow<'_, str>, bool) {
-    let text = line.trim_start();
-    let word = text.split(char::is_whitespace).next().unwrap_or_default();
-    let is = word.len() >= "def".len()
-        && "default"
-            .get(..word.len())
-            .is_some_and(|d| d.eq_ignore_ascii_case(word));
-    if !is {
-        return (line.into(), false);
-    }
-    let (before, after) = line.split_at(line.len() - text.len());
-    let no = format!("{before}{:<1$}{2}", "no", word.len(), &after[word.len()..]);
-    (no.into(), true)
 }
 
 fn refused(line: &str, args: &Args, refusal: Refusal) -> Problem {

@@ -20,6 +20,8 @@ pub const DEFAULT_SIP_PORT: u16 = 5060;
 pub struct Startup {
     /// `hostname`.
     pub hostname: Option<String>,
+    /// `enable secret`: its hash, as in crypt(3).
+    pub enable_secret: Option<String>,
     /// The interfaces that were named, in the order of configuration.
     pub interfaces: Vec<Interface>,
     /// Access lists by number or name.
@@ -60,6 +62,7 @@ impl Default for Startup {
     fn default() -> Self {
         Startup {
             hostname: None,
+            enable_secret: None,
             interfaces: Vec::new(),
             lists: BTreeMap::new(),
             sources: Vec::new(),

@@ -17,6 +17,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::Group;
 use sd_notify::NotifyState;
 use sipalg_core::Alg;
 use sipalg_ios::{ConfigError, Startup};
@@ -35,6 +36,8 @@ pub struct Options {
     pub config: PathBuf,
     /// The console's Unix socket.
     pub socket: PathBuf,
+    /// The group that may use it, besides the owner of the process.
+    pub socket_group: Option<String>,
     /// Where the host's original settings are kept.
     pub state_dir: PathBuf,
     /// The port at 127.0.0.1 that intercepted connections arrive at.
@@ -87,6 +90,8 @@ enum Problem {
     Console { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    #[error("there is no group {0} on this host; make it, or choose another with --socket-group")]
+    NoGroup(String),
     #[error("cannot {doing}: {error}")]
     Host {
         doing: &'static str,
@@ -107,11 +112,11 @@ impl Problem {
 fn serve(options: &Options) -> Result<(), Problem> {
     let startup = read_startup(options)?;
     let listener_at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.tproxy_port);
-    let plan =
-        plan::plan(&startup, &interfaces()?, listener_at).map_err(|error| Problem::NoPlan {
-            path: options.config.clone(),
-            error,
-        })?;
+    let interfaces = interfaces().map_err(|error| host("list this host's interfaces", error))?;
+    let plan = plan::plan(&startup, &interfaces, listener_at).map_err(|error| Problem::NoPlan {
+        path: options.config.clone(),
+        error,
+    })?;
     let _lock = lock()?;
     let signals = signals().map_err(|errno| host("watch for signals", errno.into()))?;
     raise_descriptor_limit();
@@ -132,6 +137,7 @@ fn serve(options: &Options) -> Result<(), Problem> {
         signals,
         ports,
         startup,
+        file: options.config.clone(),
         poll,
     };
     let (ended, kernel) = match Worker::new(parts) {
@@ -162,9 +168,8 @@ fn read_startup(options: &Options) -> Result<Startup, Problem> {
 }
 
 /// The interfaces of this host, each with its first IPv4 address.
-fn interfaces() -> Result<Interfaces, Problem> {
-    let listed = nix::ifaddrs::getifaddrs()
-        .map_err(|errno| host("list this host's interfaces", errno.into()))?;
+pub(crate) fn interfaces() -> io::Result<Interfaces> {
+    let listed = nix::ifaddrs::getifaddrs()?;
     let mut interfaces = Interfaces::new();
     for entry in listed {
         let address = entry
@@ -232,7 +237,15 @@ fn listen(address: SocketAddrV4) -> Result<Listener, Problem> {
 
 fn bind_console(options: &Options) -> Result<Console, Problem> {
     let path = options.socket.clone();
-    Console::bind(&path).map_err(|error| match error.kind() {
+    let group = match &options.socket_group {
+        Some(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Some(group.gid),
+            Ok(None) => return Err(Problem::NoGroup(name.clone())),
+            Err(errno) => return Err(host("look up the console's group", errno.into())),
+        },
+        None => None,
+    };
+    Console::bind(&path, group).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Problem::ConsoleInUse { path },
         _ => Problem::Console { path, error },
     })

@@ -1,14 +1,14 @@
 //! The event loop: one thread, one poll, everything that is ready handled in one wake-up.
 
 use crate::carrier::Carrier;
-use crate::commands::{self, Asked, Exit};
+use crate::commands::{self, Gateway, Typed};
 use crate::conn::Readiness;
 use crate::console::Console;
 use crate::kernel::Kernel;
 use crate::kernel::ports::Ports;
 use crate::listen::Listener;
-use crate::log;
 use crate::wake::Wake;
+use crate::{daemon, log, plan};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -18,8 +18,9 @@ use sipalg_core::Instant;
 use sipalg_ios::Startup;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often the packet counts of media doors are read.
@@ -46,7 +47,11 @@ pub struct Worker {
     listener: Listener,
     console: Console,
     signals: SignalFd,
+    /// The configuration in force.
     startup: Startup,
+    /// The configuration as it was typed.
+    typed: Typed,
+    file: PathBuf,
     /// The listener has connections that were not accepted yet.
     accepting: bool,
     /// Accepting pauses until then.
@@ -70,8 +75,10 @@ pub struct Parts {
     pub signals: SignalFd,
     /// Where the gateway's own ports are looked up.
     pub ports: Ports,
-    /// What `show running-config` shows.
+    /// The configuration in force.
     pub startup: Startup,
+    /// The file that it came from.
+    pub file: PathBuf,
     /// The poll that nothing is registered with yet.
     pub poll: Poll,
 }
@@ -92,7 +99,9 @@ impl Worker {
             listener: parts.listener,
             console: parts.console,
             signals: parts.signals,
+            typed: parts.startup.clone().into(),
             startup: parts.startup,
+            file: parts.file,
             accepting: false,
             accept_at: None,
             media_at: Instant::ZERO + MEDIA_EVERY,
@@ -238,20 +247,51 @@ impl Worker {
 
     fn answer(&mut self, now: Instant) {
         while let Some((key, line)) = self.console.next_command() {
-            let mut debug = self.console.debug_of(key);
-            let asked = Asked {
-                startup: &self.startup,
-                carrier: &mut self.carrier,
-                now,
-                debug: &mut debug,
+            let Some((mut session, mut watch)) = self.console.session(key) else {
+                continue;
             };
-            let answer = commands::answer(&line, asked);
-            self.console.set_debug(key, debug);
-            match answer {
-                Ok(text) => self.console.answer(key, &text),
-                Err(Exit) => self.console.dismiss(key),
+            match commands::answer(self, &mut session, &mut watch, now, &line) {
+                Some(text) => {
+                    let ask = session.ask(&self.typed.startup);
+                    self.console.answer(key, &text, (session, watch), &ask);
+                }
+                None => self.console.dismiss(key),
             }
         }
+    }
+}
+
+impl Gateway for Worker {
+    fn startup(&self) -> &Startup {
+        &self.startup
+    }
+
+    fn typed(&mut self) -> &mut Typed {
+        &mut self.typed
+    }
+
+    fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn carrier(&mut self) -> &mut Carrier {
+        &mut self.carrier
+    }
+
+    fn lacks(&self, startup: &Startup) -> Option<String> {
+        let interfaces = match daemon::interfaces() {
+            Ok(interfaces) => interfaces,
+            Err(error) => return Some(error.to_string()),
+        };
+        let listener = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        plan::plan(startup, &interfaces, listener)
+            .err()
+            .map(|error| error.to_string())
+    }
+
+    fn apply(&mut self, startup: Startup) -> Result<(), String> {
+        self.startup = startup;
+        Ok(())
     }
 }
 

@@ -29,7 +29,7 @@ fn commands_are_answered_in_order_and_a_wrong_one_fails() {
             .args(["-c", "show me", "-c", "show version"]),
     );
     assert!(
-        text.starts_with("% Invalid input") && text.contains("Version"),
+        text.starts_with("        ^\n% Invalid input") && text.contains("Version"),
         "{text}"
     );
     assert!(!right);
