@@ -297,7 +297,7 @@ impl World {
             }
             Step::Close(nth) if !self.connections.is_empty() => {
                 let gone = self.connections.remove(nth % self.connections.len());
-                self.alg.close(self.now, gone.flow);
+                self.alg.close(self.now, gone.flow, &mut self.out);
             }
             Step::Close(_) => {}
             Step::Wait(seconds) => self.wait(Duration::from_secs(*seconds)),
@@ -329,7 +329,7 @@ impl World {
         if self.connections.len() >= 12 {
             return;
         }
-        let Ok(opened) = self.alg.open(self.now, peer, destination) else {
+        let Ok(opened) = self.alg.open(self.now, peer, destination, &mut self.out) else {
             return;
         };
         if is_inside(*peer.ip()) {
@@ -483,7 +483,7 @@ impl World {
     /// All connections close and all time passes.
     fn end(&mut self) {
         for connection in std::mem::take(&mut self.connections) {
-            self.alg.close(self.now, connection.flow);
+            self.alg.close(self.now, connection.flow, &mut self.out);
         }
         self.wait(Duration::from_secs(15 * 24 * 3600));
         self.agree();

@@ -40,7 +40,12 @@ fn feed(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8], cut: usize) ->
     let now = Instant::from_micros(1);
     let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
     let opened = alg
-        .open(now, SocketAddrV4::new(host, 40001), server)
+        .open(
+            now,
+            SocketAddrV4::new(host, 40001),
+            server,
+            &mut Outbox::default(),
+        )
         .unwrap();
     let mut out = Outbox::default();
     for part in bytes.chunks(cut.max(1)) {

@@ -122,7 +122,7 @@ fn the_doors_of_a_host_are_bounded_whatever_asks_for_them() {
     assert_eq!(world.alg.doors().len(), 4);
     assert!(world.alg.counters().doors_refused > 0);
     world.wait(Duration::from_secs(3600));
-    world.alg.close(world.now, flow);
+    world.alg.close(world.now, flow, &mut world.out);
     world.wait(Duration::from_secs(3600));
     assert!(world.alg.mappings(world.now).is_empty());
 }

@@ -29,9 +29,12 @@ pub fn translations(mappings: &[MappingView], verbose: bool, now: Instant) -> St
         ],
     );
     for mapping in mappings {
-        let global = mapping.inside_global.to_string();
-        let local = mapping.inside_local.to_string();
-        text += &row(mapping.protocol.name(), [&global, &local, "---", "---"]);
+        let (global, local) = (mapping.inside_global, mapping.inside_local);
+        let (protocol, global, local) = match mapping.protocol {
+            Some(protocol) => (protocol.name(), global.to_string(), local.to_string()),
+            None => ("---", global.ip().to_string(), local.ip().to_string()),
+        };
+        text += &row(protocol, [&global, &local, "---", "---"]);
         if verbose {
             text += &details(mapping, now);
         }

@@ -37,9 +37,11 @@ fn doors() -> Vec<Door> {
 
 fn mappings() -> Vec<MappingView> {
     let view = |door: Door, left, door_in_view| MappingView {
-        protocol: door.protocol,
+        protocol: Some(door.protocol),
         inside_local: door.inside_local,
         inside_global: door.inside_global,
+        is_static: false,
+        rule: Some(0),
         created: second(10),
         used: second(11),
         left,

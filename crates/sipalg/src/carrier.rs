@@ -109,7 +109,7 @@ impl Carrier {
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
     pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
         let (peer, destination) = (accepted.peer, accepted.destination);
-        let Ok(mut opened) = self.alg.open(now, peer, destination) else {
+        let Ok(mut opened) = self.alg.open(now, peer, destination, &mut self.out) else {
             accepted.stream.abort();
             return;
         };
@@ -127,7 +127,7 @@ impl Carrier {
                     "cannot connect {peer} to {target} from {source}: {error}"
                 ));
             }
-            self.alg.close(now, opened.flow);
+            self.alg.close(now, opened.flow, &mut self.out);
         }
     }
 
@@ -363,7 +363,7 @@ impl Carrier {
             Fate::Reset => link.conn.abort(),
         }
         let link = self.links.remove(key);
-        self.alg.close(now, link.flow);
+        self.alg.close(now, link.flow, &mut self.out);
         false
     }
 }

@@ -97,6 +97,8 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
         limits: startup.limits(),
         entries: max_entries(startup),
         timers: startup.sip_timers,
+        address_idle: startup.timeouts.address,
+        keepalive: startup.sip_keepalive,
     }
 }
 
@@ -238,8 +240,8 @@ ip nat service sip tcp port 8000
         let config = machine(&plan, &startup, true);
         assert_eq!(config.limits.body_bytes, 5);
         let (index, rule) = config.source_for(Ipv4Addr::new(192, 168, 122, 3)).unwrap();
-        let global = rule.global_of(Ipv4Addr::new(192, 168, 122, 3));
-        assert_eq!((index, global), (0, Ipv4Addr::new(10, 1, 1, 1)));
+        let globals = [Ipv4Addr::new(10, 1, 1, 1); 2];
+        assert_eq!((index, rule.globals()), (0, globals));
     }
 
     #[test]

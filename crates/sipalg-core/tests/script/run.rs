@@ -104,7 +104,7 @@ impl Machine {
                 let name = flow;
                 let flow = self.flow(name)?;
                 self.flows.remove(name);
-                self.alg.close(self.now, flow);
+                self.alg.close(self.now, flow, &mut self.out);
             }
             Action::Wait(time) => {
                 let until = self.now + *time;
@@ -137,7 +137,7 @@ impl Machine {
     ) -> Result<(), String> {
         let peer = at(&self.words(peer)?);
         let destination = at(&self.words(destination)?);
-        let opened = self.alg.open(self.now, peer, destination);
+        let opened = self.alg.open(self.now, peer, destination, &mut self.out);
         match (opened, outcome) {
             (Err(_), Some(Outcome::Refused)) => return Ok(()),
             (Ok(opened), Some(Outcome::Dials(source, target))) => {

@@ -61,7 +61,7 @@ impl World {
 
     pub fn connect(&mut self, peer: &str, destination: &str) -> FlowId {
         self.alg
-            .open(self.now, at(peer), at(destination))
+            .open(self.now, at(peer), at(destination), &mut self.out)
             .unwrap()
             .flow
     }

@@ -214,7 +214,9 @@ impl Sim {
                 let peer = format!("10.1.1.2:{}", 30_000 + self.dice.roll(1000));
                 let flow = self.world.connect(&peer, &door.to_string());
                 let heard = self.world.say(flow, Leg::Outside, text);
-                self.world.alg.close(self.world.now, flow);
+                self.world
+                    .alg
+                    .close(self.world.now, flow, &mut self.world.out);
                 self.did("new connection");
                 heard
             }
@@ -261,7 +263,9 @@ impl Sim {
 
     pub(super) fn hang_up_connection(&mut self, phone: usize) {
         if let Some(flow) = self.phones[phone].flow.take() {
-            self.world.alg.close(self.world.now, flow);
+            self.world
+                .alg
+                .close(self.world.now, flow, &mut self.world.out);
         }
     }
 
