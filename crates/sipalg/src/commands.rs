@@ -91,8 +91,10 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
         Exec::ShowStatistics => {
             let alg = gateway.carrier().alg();
             let (mappings, doors) = (alg.mappings(now), alg.doors());
-            show::statistics(&mappings, &doors, gateway.startup())
+            show::statistics(&mappings, &doors, &alg.counters(), gateway.startup())
         }
+        // Nobody counts matches yet.
+        Exec::ShowAccessLists(name) => show::access_lists(gateway.startup(), &[], name.as_deref()),
         Exec::ShowSipDoors => sip_doors(gateway.carrier()),
         Exec::ShowSipCounters => show::counters(&gateway.carrier().alg().counters()),
         Exec::ShowSipConnections => show::sip_connections(&gateway.carrier().connections(now)),
