@@ -99,8 +99,10 @@ impl fmt::Display for Token {
 /// What was typed for the tokens of a pattern.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Args {
-    /// Whether `no` stood before the command.
+    /// Whether `no` stood before the command, or `default`.
     pub no: bool,
+    /// Whether it was `default`. It differs from `no` for what is on by default.
+    pub default: bool,
     typed: Vec<Typed>,
 }
 

@@ -5,6 +5,7 @@ use crate::commands::{EXTENDED_LIST, GLOBAL, Goto, INTERFACE, LIST, Refusal, Set
 use crate::grammar::{self, Args, Command, Expected, Fault, Problem};
 use crate::startup::{Startup, Statement};
 use core::fmt;
+use std::borrow::Cow;
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -212,11 +213,33 @@ fn run<C>(
     context: &mut C,
     line: &str,
 ) -> Result<(Goto, Args), Problem> {
-    let (command, args) = grammar::parse(table, line)?;
+    let (typed, default) = as_no(line);
+    let parsed = grammar::parse(table, &typed);
+    let (command, mut args) = parsed.map_err(|problem| Problem {
+        line: line.into(),
+        ..problem
+    })?;
+    args.default = default;
     match (command.meaning.apply)(context, &args) {
         Ok(goto) => Ok((goto, args)),
         Err(refusal) => Err(refused(line, &args, refusal)),
     }
+}
+
+/// `default COMMAND` is `no COMMAND` to the grammar; whether it was. The columns stay.
+pub(crate) fn as_no(line: &str) -> (Cow<'_, str>, bool) {
+    let text = line.trim_start();
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    let is = word.len() >= "def".len()
+        && "default"
+            .get(..word.len())
+            .is_some_and(|d| d.eq_ignore_ascii_case(word));
+    if !is {
+        return (line.into(), false);
+    }
+    let (before, after) = line.split_at(line.len() - text.len());
+    let no = format!("{before}{:<1$}{2}", "no", word.len(), &after[word.len()..]);
+    (no.into(), true)
 }
 
 fn refused(line: &str, args: &Args, refusal: Refusal) -> Problem {

@@ -6,17 +6,15 @@
 pub mod filter;
 mod help;
 pub mod pending;
-mod prefix;
 
-use crate::access::{List, ListKind};
+use crate::access::ListKind;
 use crate::commands::{EXTENDED_LIST, GLOBAL, INTERFACE, LIST};
 use crate::exec::{self, Exec, Privilege};
 use crate::grammar::{self, Expected, Fault, Kind, Part, Problem, Token};
 use crate::parse::{self, Editor};
 use crate::secret;
-use crate::startup::{Interface, Startup};
+use crate::startup::Startup;
 use filter::{FILTERS, Filter};
-use prefix::Prefix;
 
 /// Before a line: not to be carried out, but to be completed (TAB).
 pub const COMPLETE: char = '\u{5}';
@@ -98,6 +96,18 @@ enum Question {
     Reload,
     Replace { file: String },
 }
+
+const DO: Token = Token {
+    name: "do",
+    kind: Kind::Keyword,
+    help: "To run exec commands in config mode",
+};
+
+const DEFAULT: Token = Token {
+    name: "default",
+    kind: Kind::Keyword,
+    help: "Set a command to its defaults",
+};
 
 const PIPE: Token = Token {
     name: "|",
@@ -206,37 +216,22 @@ impl Session {
             Mode::Privileged => return self.exec(Privilege::Privileged, line, line, 0, startup),
             Mode::Configuration(mode) => mode.clone(),
         };
-        // The line has ended, so its last word has, too.
-        match Prefix::of(&format!("{line} ")) {
-            Prefix::Do(_, command) if command.trim().is_empty() => {
+        match after_do(line) {
+            Some((_, command)) if command.trim().is_empty() => {
                 Action::Say("% Incomplete command.\n".into())
             }
-            Prefix::Do(before, command) => {
+            Some((before, command)) => {
                 self.exec(Privilege::Privileged, line, command, before, startup)
             }
-            Prefix::Default(default) => {
-                let form = if is_default(&default.positive, &mode) {
-                    default.positive
-                } else {
-                    default.negative
-                };
-                self.configure(line, &form, mode, startup)
-            }
-            Prefix::None => self.configure(line, line, mode, startup),
+            None => self.configure(line, mode, startup),
         }
     }
 
-    /// Carries out the form of a line of configuration on a copy of the configuration.
-    fn configure(
-        &mut self,
-        line: &str,
-        form: &str,
-        mode: parse::Mode,
-        startup: &Startup,
-    ) -> Action {
+    /// Carries out a line of configuration on a copy of the configuration.
+    fn configure(&mut self, line: &str, mode: parse::Mode, startup: &Startup) -> Action {
         let mut editor = Editor::resume(startup.clone(), mode);
-        if let Err(problem) = editor.line(form) {
-            return self.wrong(problem.within(line, 0), startup);
+        if let Err(problem) = editor.line(line) {
+            return self.wrong(problem, startup);
         }
         let mode = editor.mode().clone();
         if editor.startup != *startup {
@@ -338,22 +333,21 @@ impl Session {
             Mode::Privileged => return expected_of_exec(Privilege::Privileged, line),
             Mode::Configuration(mode) => mode,
         };
-        match Prefix::of(line) {
-            Prefix::Do(_, command) => expected_of_exec(Privilege::Privileged, command),
-            Prefix::Default(default) => expected_of_configuration(mode, &default.negative),
-            Prefix::None => {
-                let mut expected = expected_of_configuration(mode, line)?;
-                let word = line.trim_start();
-                if !word.contains(char::is_whitespace) {
-                    let prefixes = [prefix::DEFAULT, prefix::DO].into_iter();
-                    expected.merge(&Expected {
-                        tokens: prefixes.filter(|token| token.may_begin(word)).collect(),
-                        end: false,
-                    });
-                }
-                Ok(expected)
-            }
+        // As long as nothing follows it, `do` may be the beginning of another word.
+        if let Some((_, command)) = after_do(line).filter(|(_, rest)| !rest.is_empty()) {
+            return expected_of_exec(Privilege::Privileged, command);
         }
+        let word = line.trim_start();
+        if word.contains(char::is_whitespace) {
+            return expected_of_configuration(mode, &parse::as_no(line).0);
+        }
+        let mut expected = expected_of_configuration(mode, line)?;
+        let prefixes = [DEFAULT, DO].into_iter();
+        expected.merge(&Expected {
+            tokens: prefixes.filter(|token| token.may_begin(word)).collect(),
+            end: false,
+        });
+        Ok(expected)
     }
 }
 
@@ -436,25 +430,12 @@ fn expected_of_configuration(mode: &parse::Mode, line: &str) -> Result<Expected,
     }
 }
 
-/// Whether the line changes nothing in a configuration that is as it is by default.
-fn is_default(line: &str, mode: &parse::Mode) -> bool {
-    let mut fresh = Startup::default();
-    match mode {
-        parse::Mode::Interface(name) => fresh.interfaces.push(Interface {
-            name: name.clone(),
-            nat: None,
-        }),
-        parse::Mode::List(name, kind) => {
-            drop(fresh.lists.insert(name.clone(), List::new(*kind)));
-        }
-        parse::Mode::Global | parse::Mode::Ended => {}
-    }
-    let changes = |fresh: &Startup, mode: &parse::Mode| {
-        let mut editor = Editor::resume(fresh.clone(), mode.clone());
-        let understood = !line.trim().is_empty() && editor.line(line).is_ok();
-        understood.then(|| editor.startup != *fresh)
-    };
-    // A global command keeps its meaning in a submode, where what it makes may be there already.
-    changes(&Startup::default(), &parse::Mode::Global).or_else(|| changes(&fresh, mode))
-        == Some(false)
+/// What follows `do` in configuration mode, and how many characters stand before it.
+fn after_do(line: &str) -> Option<(usize, &str)> {
+    let text = line.trim_start();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let before = line.len() - text.len() + end;
+    text[..end]
+        .eq_ignore_ascii_case(DO.name)
+        .then(|| (line[..before].chars().count(), &line[before..]))
 }

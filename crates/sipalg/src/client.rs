@@ -5,6 +5,7 @@
 //!            |-- terminal     the editor: history, TAB, `?`; debug lines over the prompt
 //!            |     |-- line        questions to the gateway, and what it pushes
 //!            |     |-- keys        what the keys do that only IOS has
+//!            |     |-- tty         nothing is shown that is typed ahead
 //!            |     `-- pager       --More--
 //!            `-- frames       what the gateway sends: answers and pushed lines
 //! ```
@@ -15,6 +16,7 @@ mod line;
 mod pager;
 mod script;
 mod terminal;
+mod tty;
 
 use crate::log;
 use std::io::{self, IsTerminal};

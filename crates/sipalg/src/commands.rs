@@ -7,7 +7,7 @@ pub use configuration::Typed;
 
 use crate::carrier::Carrier;
 use crate::log;
-use sipalg_core::Instant;
+use sipalg_core::{Instant, Leg};
 use sipalg_ios::session::{Action, Session};
 use sipalg_ios::{Exec, Startup, running, show};
 use std::path::Path;
@@ -22,8 +22,11 @@ pub trait Gateway {
     fn file(&self) -> &Path;
     /// The connections, the machine and the kernel.
     fn carrier(&mut self) -> &mut Carrier;
-    /// What the configuration or this host lacks for the configuration to be carried out.
+    /// What a configuration lacks to be carried out on any host.
     fn lacks(&self, startup: &Startup) -> Option<String>;
+    /// What this host lacks of what a configuration names on a side. The gateway does not start
+    /// without what is inside; rules wait for what is outside.
+    fn host_lacks(&self, startup: &Startup, side: Leg) -> Vec<String>;
     /// Puts a configuration in force.
     ///
     /// # Errors

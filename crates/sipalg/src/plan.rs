@@ -22,25 +22,32 @@ pub enum Error {
     /// No rule says whom to translate.
     #[error("there is no `ip nat inside source list LIST interface IF overload`; add one")]
     NoRule,
-    /// The configuration names an interface that is not there.
-    #[error("there is no interface {0} on this host; name one that `ip link` shows")]
-    NoInterface(String),
-    /// An interface cannot be used for IPv4 yet.
-    #[error("interface {0} has no IPv4 address; give it one first")]
-    NoAddress(String),
 }
 
-impl Error {
-    /// Whether the configuration is wrong on any host, or else this host is not as it expects.
-    pub fn is_in_configuration(&self) -> bool {
-        !matches!(self, Error::NoInterface(_) | Error::NoAddress(_))
-    }
+/// What the host lacks of what the configuration names.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Lack {
+    /// An interface that is not there.
+    #[error("there is no interface {0} on this host")]
+    Interface(String),
+    /// An interface that cannot be used for IPv4 yet.
+    #[error("interface {0} has no IPv4 address")]
+    Address(String),
+}
+
+/// What the host lacks on one side, in the order of configuration. Rules of an outside interface
+/// that lacks something are left out of the plan until it comes.
+pub fn lacks(startup: &Startup, interfaces: &Interfaces, side: Leg) -> Vec<Lack> {
+    let names = startup.interfaces_on(side);
+    names
+        .filter_map(|name| address_of(interfaces, name).err())
+        .collect()
 }
 
 /// What the kernel must do for `startup` on a host with these interfaces.
 ///
 /// # Errors
-/// The configuration lacks something, or the host does.
+/// The configuration lacks something.
 pub fn plan(
     startup: &Startup,
     interfaces: &Interfaces,
@@ -57,19 +64,18 @@ pub fn plan(
     if startup.sources.is_empty() {
         return Err(Error::NoRule);
     }
-    for name in inside.iter().chain(&outside) {
-        address_of(interfaces, name)?;
-    }
     let list = |name: &Option<String>| {
         let name = name.as_deref()?;
         Some(startup.access_list(name).unwrap_or_default())
     };
     let mut sources = Vec::new();
     for rule in ordered(&startup.sources) {
-        sources.push(SourcePlan {
-            rule: source_rule(startup, rule, |name| address_of(interfaces, name))?,
+        let looked_up = source_rule(startup, rule, |name| address_of(interfaces, name));
+        // The rule of an interface without address is idle.
+        sources.extend(looked_up.ok().map(|looked_up| SourcePlan {
+            rule: looked_up,
             interface: rule.interface().map(String::from),
-        });
+        }));
     }
     Ok(Plan {
         inside,
@@ -183,10 +189,10 @@ fn max_entries(startup: &Startup) -> MaxEntries {
     }
 }
 
-fn address_of(interfaces: &Interfaces, name: &str) -> Result<Ipv4Addr, Error> {
+fn address_of(interfaces: &Interfaces, name: &str) -> Result<Ipv4Addr, Lack> {
     match interfaces.get(name) {
-        None => Err(Error::NoInterface(name.into())),
-        Some(None) => Err(Error::NoAddress(name.into())),
+        None => Err(Lack::Interface(name.into())),
+        Some(None) => Err(Lack::Address(name.into())),
         Some(Some(address)) => Ok(*address),
     }
 }
@@ -245,9 +251,18 @@ ip nat service sip tcp port 8000
     }
 
     #[test]
-    fn what_the_host_lacks_is_named() {
-        let with = |name| planned(&CONFIGURATION.replace("gout", name)).unwrap_err();
-        assert_eq!(with("nowhere"), Error::NoInterface("nowhere".into()));
-        assert_eq!(with("spare"), Error::NoAddress("spare".into()));
+    fn what_the_host_lacks_is_named_and_its_rules_are_idle() {
+        let lack = |name: &str| {
+            let startup = Startup::parse(&CONFIGURATION.replace("gout", name)).unwrap();
+            let plan = plan(&startup, &host(), LISTENER).unwrap();
+            assert_eq!(
+                (plan.sources.len(), &plan.outside[..]),
+                (0, &[name.into()][..])
+            );
+            assert_eq!(lacks(&startup, &host(), Leg::Inside), []);
+            lacks(&startup, &host(), Leg::Outside)
+        };
+        assert_eq!(lack("nowhere"), [Lack::Interface("nowhere".into())]);
+        assert_eq!(lack("spare"), [Lack::Address("spare".into())]);
     }
 }

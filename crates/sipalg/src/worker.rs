@@ -2,26 +2,33 @@
 
 use crate::carrier::Carrier;
 use crate::commands::{self, Gateway, Typed};
+use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
-use crate::kernel::Kernel;
 use crate::kernel::ports::Ports;
+use crate::kernel::{Kernel, Plan};
 use crate::listen::Listener;
+use crate::netlink::watch::Watch;
+use crate::plan::Interfaces;
 use crate::wake::Wake;
-use crate::{daemon, log, plan};
+use crate::{log, plan};
+use change::Surroundings;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use sipalg_core::Instant;
+use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+
+mod change;
 
 /// How often the packet counts of media doors are read.
 const MEDIA_EVERY: Duration = Duration::from_secs(10);
@@ -47,11 +54,13 @@ pub struct Worker {
     listener: Listener,
     console: Console,
     signals: SignalFd,
+    watch: Watch,
+    source: Source,
     /// The configuration in force.
     startup: Startup,
     /// The configuration as it was typed.
     typed: Typed,
-    file: PathBuf,
+    around: Surroundings,
     /// The listener has connections that were not accepted yet.
     accepting: bool,
     /// Accepting pauses until then.
@@ -71,14 +80,20 @@ pub struct Parts {
     pub listener: Listener,
     /// Where operators ask.
     pub console: Console,
-    /// Any signal that arrives here ends the loop.
+    /// SIGHUP reads the configuration again, any other signal ends the loop.
     pub signals: SignalFd,
+    /// Hears of changes of addresses.
+    pub watch: Watch,
     /// Where the gateway's own ports are looked up.
     pub ports: Ports,
+    /// Where the configuration comes from.
+    pub source: Source,
     /// The configuration in force.
     pub startup: Startup,
-    /// The file that it came from.
-    pub file: PathBuf,
+    /// The interfaces that the plan was made for.
+    pub interfaces: Interfaces,
+    /// What the kernel does.
+    pub plan: Plan,
     /// The poll that nothing is registered with yet.
     pub poll: Poll,
 }
@@ -99,9 +114,11 @@ impl Worker {
             listener: parts.listener,
             console: parts.console,
             signals: parts.signals,
+            watch: parts.watch,
+            source: parts.source,
             typed: parts.startup.clone().into(),
             startup: parts.startup,
-            file: parts.file,
+            around: Surroundings::new(parts.interfaces),
             accepting: false,
             accept_at: None,
             media_at: Instant::ZERO + MEDIA_EVERY,
@@ -111,10 +128,11 @@ impl Worker {
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(Instant::ZERO);
+        worker.tell(&parts.plan);
         Ok(worker)
     }
 
-    /// Carries connections until a signal comes.
+    /// Carries connections until a signal ends it.
     ///
     /// # Errors
     /// The poll fails.
@@ -127,19 +145,21 @@ impl Worker {
                 other => other?,
             }
             let now = self.clock.now();
+            let mut signalled = false;
             for event in &events {
                 match Wake::from(event.token()) {
-                    Wake::Signal => {
-                        if let Ok(Some(signal)) = self.signals.read_signal() {
-                            log::line(format_args!("stopped by {}", name_of(signal.ssi_signo)));
-                        }
-                        return Ok(());
-                    }
+                    Wake::Signal => signalled = true,
                     Wake::Listener => self.accepting = true,
+                    Wake::Datagrams => self.carrier.datagrams_ready(),
+                    Wake::Addresses => self.addresses_changed(now),
+                    Wake::Newcomers => self.newcomers(now),
                     Wake::Console => self.console.accept(self.poll.registry()),
                     Wake::Client(key) => self.console.ready(key),
                     Wake::Leg(key, leg) => self.carrier.ready(key, leg, readiness(event)),
                 }
+            }
+            if signalled && self.handle_signals().is_break() {
+                return Ok(());
             }
             self.handle_timeouts(now);
             self.accept(now);
@@ -154,15 +174,32 @@ impl Worker {
         self.carrier.into_kernel()
     }
 
+    /// Reads the configuration again for each SIGHUP, and breaks at any other signal.
+    fn handle_signals(&mut self) -> ControlFlow<()> {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
+            match Signal::try_from(number) {
+                Ok(Signal::SIGHUP) => self.reload(),
+                signal => {
+                    let name = signal.map_or("a signal", Signal::as_str);
+                    log::line(format_args!("stopped by {name}"));
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     /// How long the poll may wait.
     fn patience(&mut self) -> Option<Duration> {
         if self.carrier.has_work() || (self.accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
         let due = [
-            self.carrier.alg().next_timeout(),
+            self.carrier.next_timeout(),
             Some(self.media_at),
             Some(self.ports_at),
+            Some(self.around.due()),
             self.accept_at,
         ];
         let now = self.clock.now();
@@ -170,14 +207,10 @@ impl Worker {
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
-        if self
-            .carrier
-            .alg()
-            .next_timeout()
-            .is_some_and(|at| at <= now)
-        {
+        if self.carrier.next_timeout().is_some_and(|at| at <= now) {
             self.carrier.handle_timeout(now);
         }
+        self.handle_changes(now);
         if self.ports_at <= now {
             self.look_up_ports(now);
         }
@@ -271,7 +304,7 @@ impl Gateway for Worker {
     }
 
     fn file(&self) -> &Path {
-        &self.file
+        &self.source.path
     }
 
     fn carrier(&mut self) -> &mut Carrier {
@@ -279,41 +312,45 @@ impl Gateway for Worker {
     }
 
     fn lacks(&self, startup: &Startup) -> Option<String> {
-        let interfaces = match daemon::interfaces() {
-            Ok(interfaces) => interfaces,
-            Err(error) => return Some(error.to_string()),
-        };
-        let listener = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        plan::plan(startup, &interfaces, listener)
-            .err()
-            .map(|error| error.to_string())
+        let plan = plan::plan(startup, &Interfaces::new(), self.source.listener);
+        plan.err().map(|error| error.to_string())
+    }
+
+    fn host_lacks(&self, startup: &Startup, side: Leg) -> Vec<String> {
+        match configuration::interfaces() {
+            Ok(interfaces) => {
+                let lacks = plan::lacks(startup, &interfaces, side);
+                lacks.iter().map(plan::Lack::to_string).collect()
+            }
+            Err(error) => vec![format!("cannot list this host's interfaces: {error}")],
+        }
     }
 
     fn apply(&mut self, startup: Startup) -> Result<(), String> {
-        self.startup = startup;
-        Ok(())
+        self.reconfigure(startup)
     }
 }
 
 fn register(parts: &mut Parts) -> io::Result<()> {
     let registry = parts.poll.registry();
-    let signals = parts.signals.as_raw_fd();
-    registry.register(
-        &mut SourceFd(&signals),
-        Wake::Signal.into(),
-        Interest::READABLE,
-    )?;
+    let watched = [
+        (parts.signals.as_raw_fd(), Wake::Signal),
+        (parts.watch.fd(), Wake::Addresses),
+        (parts.carrier.udp().ear(), Wake::Datagrams),
+        (
+            parts.carrier.kernel().newcomers_fd().as_raw_fd(),
+            Wake::Newcomers,
+        ),
+    ];
+    for (fd, wake) in watched {
+        registry.register(&mut SourceFd(&fd), wake.into(), Interest::READABLE)?;
+    }
     registry.register(
         &mut parts.listener,
         Wake::Listener.into(),
         Interest::READABLE,
     )?;
     parts.console.register(registry)
-}
-
-fn name_of(signal: u32) -> &'static str {
-    let number = i32::try_from(signal).unwrap_or_default();
-    Signal::try_from(number).map_or("a signal", Signal::as_str)
 }
 
 fn readiness(event: &Event) -> Readiness {

@@ -18,7 +18,7 @@ pub(super) const L4F: Command<Setting<Startup>> = Command {
     example: "ip nat l4f",
     meaning: Setting {
         apply: |s, args| {
-            s.l4f = !args.no;
+            s.l4f = !args.no || args.default;
             Ok(Goto::Stay)
         },
         running: |s| one((!s.l4f).then(|| "no ip nat l4f".into())),
@@ -301,9 +301,13 @@ fn port(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
         false => &mut startup.sip_tcp_ports,
     };
     let port = args.number("PORT").unwrap_or_default();
-    match args.no {
-        true => ports.remove(&port),
-        false => ports.insert(port),
+    let on = match args.default {
+        true => port == DEFAULT_SIP_PORT,
+        false => !args.no,
+    };
+    match on {
+        true => ports.insert(port),
+        false => ports.remove(&port),
     };
     Ok(Goto::Stay)
 }

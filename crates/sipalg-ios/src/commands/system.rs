@@ -44,7 +44,7 @@ pub(super) const ENABLE_SECRET: Command<Setting<Startup>> = Command {
         ]),
     ],
     no: true,
-    example: "enable secret kame",
+    example: "enable secret 5 $5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
     meaning: Setting {
         apply: enable_secret,
         running: |s| {

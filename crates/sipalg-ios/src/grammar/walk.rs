@@ -214,10 +214,7 @@ impl Token {
         match self.kind {
             Kind::Number(..) => word.bytes().all(|b| b.is_ascii_digit()),
             Kind::Address => word.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
-            Kind::PrefixLength => {
-                let digits = word.strip_prefix('/').unwrap_or_default();
-                word.starts_with('/') && digits.bytes().all(|b| b.is_ascii_digit())
-            }
+            Kind::PrefixLength => word == "/" || self.fit(word).is_some(),
             _ => self.fit(word).is_some(),
         }
     }

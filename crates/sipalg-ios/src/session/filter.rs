@@ -1,7 +1,10 @@
 //! Output modifiers: `show ... | include REGEX` and its kin.
 
 use crate::grammar::{self, Args, Command, Expected, Fault, Kind, Part, Problem, keyword, value};
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
+
+/// The largest compiled expression, bytes: everyone waits while it is looked for.
+const MAX_SIZE: usize = 64 * 1024;
 
 /// Picks lines of an answer.
 #[derive(Clone, Debug)]
@@ -60,7 +63,9 @@ impl Filter {
     /// It is no filter, or the expression is wrong.
     pub fn parse(text: &str) -> Result<Filter, Problem> {
         let (command, args) = grammar::parse(FILTERS, text)?;
-        let regex = Regex::new(args.text("REGEX").unwrap_or_default())
+        let regex = RegexBuilder::new(args.text("REGEX").unwrap_or_default())
+            .size_limit(MAX_SIZE)
+            .build()
             .map_err(|error| wrong(text, &args, &error))?;
         Ok(Filter {
             pick: command.meaning,
@@ -138,6 +143,7 @@ mod tests {
 
     #[test]
     fn a_wrong_expression_says_so() {
+        assert!(Filter::parse("include (a{99}){99}").is_err(), "too large");
         let problem = Filter::parse("include (").unwrap_err();
         assert_eq!(problem.column, 8);
         assert!(

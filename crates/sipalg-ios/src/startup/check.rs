@@ -50,18 +50,6 @@ impl Statement {
             Statement::MaxEntries(list) => startup.max_entries.lists.contains_key(list),
         }
     }
-
-    /// Takes it out of a configuration.
-    pub fn take_out(&self, startup: &mut Startup) {
-        match self {
-            Statement::Source(rule) => startup.sources.retain(|other| other != rule),
-            Statement::AccessGroup(_) => startup.sip_access_group = None,
-            Statement::MediaAccessGroup(_) => startup.sip_media_access_group = None,
-            Statement::Trusted(_) => startup.sip_trusted = None,
-            Statement::Bypass(_) => startup.sip_bypass = None,
-            Statement::MaxEntries(list) => drop(startup.max_entries.lists.remove(list)),
-        }
-    }
 }
 
 /// A token at fault, and why.

@@ -3,8 +3,9 @@
 use super::frames::{Answer, Frame, Frames};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// How many debug lines may wait for the screen; beyond it they are dropped with a count.
@@ -12,7 +13,11 @@ const WAITING_LINES: usize = 10_000;
 
 /// A conversation with the gateway.
 #[derive(Debug)]
-pub(super) struct Line(Mutex<Ends>);
+pub(super) struct Line {
+    ends: Mutex<Ends>,
+    /// The operator leaves: that the gateway goes is no news.
+    leaving: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
 struct Ends {
@@ -32,10 +37,19 @@ impl Line {
         let (answered, answers) = mpsc::channel();
         let (pushed, waiting) = mpsc::sync_channel(WAITING_LINES);
         let hearing = stream.try_clone()?;
-        thread::spawn(move || hear(hearing, &answered, &pushed));
+        let leaving = Arc::new(AtomicBool::new(false));
+        let left = leaving.clone();
+        thread::spawn(move || {
+            hear(hearing, &answered, &pushed);
+            if !left.load(Ordering::SeqCst) {
+                // With a full queue there is enough to read.
+                let _ = pushed.try_send("% The gateway has closed the connection\n".into());
+            }
+        });
         // Not on the same thread: the screen may wait for who types, who may wait for an answer.
         thread::spawn(move || waiting.iter().for_each(&mut screen));
-        Ok(Line(Mutex::new(Ends { stream, answers })))
+        let ends = Mutex::new(Ends { stream, answers });
+        Ok(Line { ends, leaving })
     }
 
     /// Says a line and waits for its answer.
@@ -43,11 +57,15 @@ impl Line {
     /// # Errors
     /// The gateway has gone.
     pub(super) fn ask(&self, text: &str) -> io::Result<Answer> {
-        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(ends.stream, "{text}")?;
-        ends.answers
-            .recv()
-            .map_err(|_| ErrorKind::UnexpectedEof.into())
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = || io::Error::from(ErrorKind::UnexpectedEof);
+        writeln!(ends.stream, "{text}").map_err(|_| gone())?;
+        ends.answers.recv().map_err(|_| gone())
+    }
+
+    /// The next line leads out.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
     }
 }
 
@@ -70,8 +88,6 @@ fn hear(mut stream: UnixStream, answers: &Sender<Answer>, pushed: &SyncSender<St
             }
         }
     }
-    // It is on the screen only if somebody still looks at it.
-    let _ = pushed.try_send("% The gateway has closed the connection\n".into());
 }
 
 fn push(pushed: &SyncSender<String>, line: String, dropped: &mut u64) {

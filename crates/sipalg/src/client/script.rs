@@ -85,7 +85,9 @@ impl Talk {
     }
 
     fn ask(&mut self, line: &str) -> io::Result<Answer> {
-        writeln!(self.stream, "{line}")?;
+        // Not a broken pipe, which stands for stdout here.
+        let gone = |_| io::Error::from(ErrorKind::UnexpectedEof);
+        writeln!(self.stream, "{line}").map_err(gone)?;
         self.last = None;
         loop {
             if let Some(answer) = self.last.clone() {

@@ -4,6 +4,7 @@ use super::frames::Answer;
 use super::keys::{Assistant, Keys, Pressed};
 use super::line::Line;
 use super::pager::{self, MORE, More};
+use super::tty::Quiet;
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
@@ -25,6 +26,7 @@ const SIZE: (usize, usize) = (24, 80);
 /// # Errors
 /// The gateway has gone, or the terminal.
 pub(super) fn run(stream: UnixStream) -> io::Result<()> {
+    let _quiet = Quiet::take()?;
     Terminal::open(stream).map_err(broken)?.run()
 }
 
@@ -40,6 +42,8 @@ impl Terminal {
         let config = Config::builder()
             .max_history_size(HISTORY)?
             .auto_add_history(false)
+            // So that each line of what is pasted is carried out.
+            .bracketed_paste(false)
             .build();
         let mut editor = Editor::with_history(config, DefaultHistory::new())?;
         let mut printer = editor.create_external_printer()?;
@@ -90,11 +94,15 @@ impl Terminal {
                 _ => Default::default(),
             };
             let command = ask.kind == AskKind::Command && begun == Default::default();
+            let leaves = command && leaves(&request);
             if command {
                 self.remember(&request)?;
             }
+            if leaves {
+                self.line.leave();
+            }
             let answer = match self.line.ask(&request) {
-                Err(_) if command && leaves(&request) => return Ok(()),
+                Err(_) if leaves => return Ok(()),
                 other => other?,
             };
             self.show(&answer)?;
@@ -121,6 +129,7 @@ impl Terminal {
             let typed = self.editor.readline(MORE);
             // The editor has gone to the next line.
             io::stdout().write_all(b"\x1b[A\r\x1b[K")?;
+            io::stdout().flush()?;
             Ok(match (typed, self.keys.pressed()) {
                 (Ok(_), Some(Pressed::Key(key))) => More::by(key),
                 _ => More::Stop,

@@ -7,6 +7,7 @@
 //! ```
 
 use super::{Gateway, files};
+use sipalg_core::Leg;
 use sipalg_ios::grammar::Fault;
 use sipalg_ios::session::pending;
 use sipalg_ios::{Startup, running};
@@ -17,8 +18,10 @@ use std::path::Path;
 pub struct Typed {
     /// What `show running-config` shows.
     pub startup: Startup,
-    /// Why what is not in force waits.
+    /// What lines to come must bring, so that all is in force.
     waits: Vec<String>,
+    /// What the host must bring.
+    idle: Vec<String>,
 }
 
 impl From<Startup> for Typed {
@@ -26,7 +29,7 @@ impl From<Startup> for Typed {
     fn from(startup: Startup) -> Typed {
         Typed {
             startup,
-            waits: Vec::new(),
+            ..Typed::default()
         }
     }
 }
@@ -37,18 +40,25 @@ impl From<Startup> for Typed {
 /// # Errors
 /// Why it is refused; then all is as before.
 pub(super) fn configure(gateway: &mut impl Gateway, startup: Startup) -> Result<String, String> {
-    let (workable, mut waits) = pending::split(&startup);
+    let (workable, mut waits) = pending::split(&startup, gateway.startup());
     match gateway.lacks(&workable) {
         Some(reason) => waits.push(reason),
         None if workable != *gateway.startup() => gateway.apply(workable)?,
         None => {}
     }
+    let idle = [Leg::Inside, Leg::Outside].map(|side| gateway.host_lacks(&startup, side));
+    let idle = idle.concat();
     let typed = gateway.typed();
-    let new = waits.iter().filter(|wait| !typed.waits.contains(wait));
+    let known = |reason: &&String| !typed.waits.contains(reason) && !typed.idle.contains(reason);
+    let new = waits.iter().chain(&idle).filter(known);
     let warnings = new
         .map(|reason| format!("%SIPALG-4-PENDING: {reason}\n"))
         .collect();
-    *typed = Typed { startup, waits };
+    *typed = Typed {
+        startup,
+        waits,
+        idle,
+    };
     Ok(warnings)
 }
 
@@ -67,13 +77,13 @@ pub(super) fn show_saved(gateway: &impl Gateway) -> String {
 
 /// `write memory`. A configuration that the gateway would not start with is not saved.
 pub(super) fn save(gateway: &mut impl Gateway) -> String {
-    let typed = gateway.typed();
-    let text = running::config(&typed.startup);
-    let result = match typed.waits.first() {
+    let Typed { startup, waits, .. } = gateway.typed().clone();
+    let lacks = gateway.host_lacks(&startup, Leg::Inside);
+    let result = match waits.first().or(lacks.first()) {
         Some(reason) => Err(format!(
             "not saved, since the gateway would not start with it: {reason}"
         )),
-        None => files::write(gateway.file(), &text),
+        None => files::write(gateway.file(), &running::config(&startup)),
     };
     match result {
         Ok(()) => "Building configuration...\n[OK]\n".into(),
@@ -119,7 +129,8 @@ fn load(gateway: &mut impl Gateway, file: &Path) -> Result<(), String> {
             what
         )
     })?;
-    if let Some(reason) = gateway.lacks(&startup) {
+    let lacks = gateway.lacks(&startup);
+    if let Some(reason) = lacks.or_else(|| gateway.host_lacks(&startup, Leg::Inside).pop()) {
         return Err(format!("{}: {reason}; nothing has changed", file.display()));
     }
     gateway.apply(startup.clone())?;
