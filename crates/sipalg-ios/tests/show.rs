@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use sipalg_core::alg::MappingView;
+use sipalg_core::config::{Source, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind, MediaCount};
 use sipalg_core::{Instant, Leg, Protocol};
@@ -110,6 +111,24 @@ fn of_all_kinds() -> Vec<MappingView> {
     ]
 }
 
+/// The machine's rules, static ones first.
+fn rules(startup: &Startup) -> Vec<SourceRule> {
+    let fixed = |local, global| SourceRule {
+        source: Source::Static {
+            local,
+            global,
+            prefix: 32,
+        },
+        payload: true,
+    };
+    let list = |name| {
+        let list = startup.access_list(name).unwrap_or_default();
+        SourceRule::overload(list, [203, 0, 113, 1].into())
+    };
+    let any = [10, 0, 0, 5].into();
+    vec![fixed(any, any), fixed(any, any), list("1"), list("2")]
+}
+
 #[test]
 fn static_entries_and_whole_addresses_are_told_from_ports() {
     assert_eq!(
@@ -149,7 +168,13 @@ fn statistics_count_mappings_by_rule_and_pool_and_doors() {
             pool_exhausted: 7,
             ..Counters::default()
         };
-        show::statistics(&of_all_kinds(), &doors()[..1], &counters, &startup)
+        show::statistics(
+            &of_all_kinds(),
+            &doors()[..1],
+            &counters,
+            &rules(&startup),
+            &startup,
+        )
     });
     assert_eq!(
         text.unwrap(),

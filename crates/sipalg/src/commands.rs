@@ -92,9 +92,11 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
             show::translations(&gateway.carrier().alg().mappings(now), verbose, now)
         }
         Exec::ShowStatistics => {
+            let startup = gateway.startup().clone();
             let alg = gateway.carrier().alg();
-            let (mappings, doors) = (alg.mappings(now), alg.doors());
-            show::statistics(&mappings, &doors, &alg.counters(), gateway.startup())
+            let (mappings, doors, counters) = (alg.mappings(now), alg.doors(), alg.counters());
+            let rules = &alg.config().sources;
+            show::statistics(&mappings, &doors, &counters, rules, &startup)
         }
         Exec::ShowAccessLists(name) => access_lists(gateway, name.as_deref()),
         Exec::ShowSipDoors => sip_doors(gateway.carrier()),

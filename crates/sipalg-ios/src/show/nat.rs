@@ -1,13 +1,14 @@
 //! `show ip nat translations` and `show ip nat statistics`.
 
 use super::duration;
-use crate::startup::{AddressPool, GlobalSet, InsideSource, SourceKind, Startup, ordered};
+use crate::startup::{AddressPool, GlobalSet, InsideSource, SourceKind, Startup};
 use core::fmt::Write;
 use sipalg_core::alg::MappingView;
+use sipalg_core::config::{Source, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind};
 use sipalg_core::{Instant, Leg};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `show ip nat translations [verbose]`. The mappings are endpoint-independent: they have no
 /// outside address, for which IOS prints `---`.
@@ -36,11 +37,13 @@ pub fn translations(mappings: &[MappingView], verbose: bool, now: Instant) -> St
 }
 
 /// `show ip nat statistics`. IOS's hits, misses and peak are the kernel's business here and not
-/// known, so their lines are left out.
+/// known, so their lines are left out. `rules` are the machine's, to which the mappings refer: those
+/// of interfaces without an address are not among them.
 pub fn statistics(
     mappings: &[MappingView],
     doors: &[Door],
     counters: &Counters,
+    rules: &[SourceRule],
     startup: &Startup,
 ) -> String {
     let total = mappings.len();
@@ -58,22 +61,20 @@ pub fn statistics(
         }
     }
     text += "Dynamic mappings:\n-- Inside Source\n";
-    // The machine has the rules in the order in which they are tried.
-    let mut by_rule: Vec<Vec<&MappingView>> = vec![Vec::new(); startup.sources.len()];
+    // A list has one rule.
+    let mut by_list: BTreeMap<&str, Vec<&MappingView>> = BTreeMap::new();
     for mapping in mappings.iter().filter(|mapping| !mapping.is_static) {
-        if let Some(of_rule) = mapping.rule.and_then(|rule| by_rule.get_mut(rule)) {
-            of_rule.push(mapping);
+        let rule = mapping.rule.and_then(|rule| rules.get(rule));
+        if let Some(Source::List { list, .. }) = rule.map(|rule| &rule.source) {
+            by_list.entry(&list.name).or_default().push(mapping);
         }
     }
-    let tried = ordered(&startup.sources).into_iter().zip(by_rule);
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    for (rule, mappings) in tried {
-        let same = |other: &InsideSource| core::ptr::eq(other, rule);
-        let id = 1 + startup.sources.iter().position(same).unwrap_or_default();
-        lines.push((id, dynamic_rule(id, rule, &mappings, counters, startup)));
+    for (id, rule) in (1..).zip(&startup.sources) {
+        if let SourceKind::List { list, .. } = &rule.kind {
+            let mappings = by_list.get(list.as_str()).map_or(&[][..], Vec::as_slice);
+            text += &dynamic_rule(id, rule, mappings, counters, startup);
+        }
     }
-    lines.sort();
-    text.extend(lines.into_iter().map(|(_, lines)| lines));
     let doors = doors.len();
     text + &format!("Total doors: {doors}\nAppl doors: {doors}\nNormal doors: 0\n")
 }
