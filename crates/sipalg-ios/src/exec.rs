@@ -15,6 +15,8 @@ pub enum Exec {
     },
     /// `show ip nat statistics`
     ShowStatistics,
+    /// `show access-lists [NAME]`, `show ip access-lists [NAME]`
+    ShowAccessLists(Option<String>),
     /// `show ip nat sip doors`
     ShowSipDoors,
     /// `show ip nat sip counters`

@@ -182,6 +182,18 @@ pub struct EntryBounds {
     pub lists: BTreeMap<String, u32>,
 }
 
+/// The rules in the order in which they are tried, as in IOS: static before dynamic, and of those the
+/// narrower first.
+pub fn ordered(sources: &[InsideSource]) -> Vec<&InsideSource> {
+    let mut ordered: Vec<_> = sources.iter().collect();
+    ordered.sort_by_key(|rule| match rule.kind {
+        SourceKind::StaticPort { .. } => 0,
+        SourceKind::Static { prefix, .. } => 33 - u32::from(prefix.min(32)),
+        SourceKind::List { .. } => 34,
+    });
+    ordered
+}
+
 impl InsideSource {
     /// `list LIST interface INTERFACE overload`.
     pub fn overload(list: impl Into<String>, interface: impl Into<String>) -> Self {

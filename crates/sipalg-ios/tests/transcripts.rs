@@ -39,7 +39,9 @@ fn configuration_mode_answers_as_the_transcript_says() {
             }
         }
     };
-    replay("config.txt", Editor::default(), prompt, answer);
+    for file in ["config.txt", "rules.txt", "lists.txt"] {
+        replay(file, Editor::default(), prompt, answer);
+    }
 }
 
 /// Types each line of the transcript that starts with a prompt, and compares all that is printed.

@@ -92,10 +92,13 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
             show::translations(&gateway.carrier().alg().mappings(now), verbose, now)
         }
         Exec::ShowStatistics => {
+            let startup = gateway.startup().clone();
             let alg = gateway.carrier().alg();
-            let (mappings, doors) = (alg.mappings(now), alg.doors());
-            show::statistics(&mappings, &doors, gateway.startup())
+            let (mappings, doors, counters) = (alg.mappings(now), alg.doors(), alg.counters());
+            let rules = &alg.config().sources;
+            show::statistics(&mappings, &doors, &counters, rules, &startup)
         }
+        Exec::ShowAccessLists(name) => access_lists(gateway, name.as_deref()),
         Exec::ShowSipDoors => sip_doors(gateway.carrier()),
         Exec::ShowSipCounters => show::counters(&gateway.carrier().alg().counters()),
         Exec::ShowSipConnections => show::sip_connections(&gateway.carrier().connections(now)),
@@ -128,6 +131,18 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
         | Exec::ConfigureTerminal
         | Exec::Exit => String::new(),
     }
+}
+
+/// A list whose matches the kernel does not tell is shown without them.
+fn access_lists(gateway: &mut impl Gateway, name: Option<&str>) -> String {
+    let hits = gateway.carrier().kernel().access_hits();
+    let hits = hits.unwrap_or_else(|error| {
+        log::line(format_args!(
+            "cannot read the matches of access lists: {error}"
+        ));
+        Vec::new()
+    });
+    show::access_lists(gateway.startup(), &hits, name)
 }
 
 /// A door whose packets the kernel does not tell is shown without them.

@@ -1,6 +1,6 @@
 //! The commands of exec mode.
 
-use super::Question;
+use super::{LIST_NAME, Question};
 use crate::exec::Exec;
 use crate::grammar::Part::{OneOf, Optional};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
@@ -31,6 +31,19 @@ pub static EXEC: &[Command<Question>] = &[
         no: false,
         example: "show ip nat statistics",
         meaning: |_| Exec::ShowStatistics,
+    },
+    Command {
+        pattern: &[
+            SHOW,
+            OneOf(&[
+                &[keyword("access-lists", "List access lists")],
+                &[SHOW_IP, keyword("access-lists", "List IP access lists")],
+            ]),
+            Optional(&[LIST_NAME]),
+        ],
+        no: false,
+        example: "show ip access-lists PROVIDERS",
+        meaning: |args| Exec::ShowAccessLists(args.text("LIST").map(String::from)),
     },
     Command {
         pattern: &[
