@@ -303,7 +303,7 @@ impl World {
             }
             Step::Close(nth) if !self.connections.is_empty() => {
                 let gone = self.connections.remove(nth % self.connections.len());
-                self.alg.close(self.now, gone.flow);
+                self.alg.close(self.now, gone.flow, &mut self.out);
             }
             Step::Close(_) => {}
             Step::Wait(seconds) => self.wait(Duration::from_secs(*seconds)),
@@ -336,8 +336,10 @@ impl World {
             return;
         }
         let opened = match protocol {
-            Protocol::Tcp => self.alg.open(self.now, peer, destination),
-            Protocol::Udp => self.alg.open_datagrams(self.now, peer, destination),
+            Protocol::Tcp => self.alg.open(self.now, peer, destination, &mut self.out),
+            Protocol::Udp => self
+                .alg
+                .open_datagrams(self.now, peer, destination, &mut self.out),
         };
         let Ok(opened) = opened else {
             return;
@@ -503,7 +505,7 @@ impl World {
     /// All connections close and all time passes.
     fn end(&mut self) {
         for connection in std::mem::take(&mut self.connections) {
-            self.alg.close(self.now, connection.flow);
+            self.alg.close(self.now, connection.flow, &mut self.out);
         }
         self.wait(Duration::from_secs(15 * 24 * 3600));
         self.agree();

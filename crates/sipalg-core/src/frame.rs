@@ -162,6 +162,11 @@ impl Framer {
         self.demoted = true;
     }
 
+    /// Whether all that was handed on so far ends where a message ends.
+    pub fn is_between(&self) -> bool {
+        !self.demoted && self.oversize == 0
+    }
+
     /// Cuts `data`, of which the first message has been read as far as `scan` says; returns how many
     /// bytes were handed on.
     fn cut(

@@ -38,11 +38,12 @@ mod spelling;
 pub mod time;
 mod timer;
 
-pub use addr::{Leg, Protocol};
-pub use alg::{Alg, FlowId, Refusal};
+pub use addr::{FlowId, Leg, Protocol};
+pub use alg::{Alg, Refusal};
 pub use config::Config;
 pub use door::{Door, DoorKind, DoorOp};
 pub use event::Event;
+pub use nat::policy::pool_address;
 pub use outbox::Outbox;
 pub use time::Instant;
 

@@ -40,7 +40,12 @@ fn feed(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8], cut: usize) ->
     let now = Instant::from_micros(1);
     let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
     let opened = alg
-        .open(now, SocketAddrV4::new(host, 40001), server)
+        .open(
+            now,
+            SocketAddrV4::new(host, 40001),
+            server,
+            &mut Outbox::default(),
+        )
         .unwrap();
     let mut out = Outbox::default();
     for part in bytes.chunks(cut.max(1)) {
@@ -60,8 +65,10 @@ fn feed_datagram(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8]) -> Ou
     let now = Instant::from_micros(1);
     let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
     let phone = SocketAddrV4::new(host, 5060);
-    let opened = alg.open_datagrams(now, phone, server).unwrap();
     let mut out = Outbox::default();
+    let opened = alg.open_datagrams(now, phone, server, &mut out).unwrap();
+    // The door for the answers is the flow's, not the message's.
+    out.clear();
     alg.datagram(now, opened.flow, from, bytes, &mut out);
     Outcome {
         bytes: out.bytes,

@@ -122,7 +122,7 @@ fn the_doors_of_a_host_are_bounded_whatever_asks_for_them() {
     assert_eq!(world.alg.doors().len(), 4);
     assert!(world.alg.counters().doors_refused > 0);
     world.wait(Duration::from_secs(3600));
-    world.alg.close(world.now, flow);
+    world.alg.close(world.now, flow, &mut world.out);
     world.wait(Duration::from_secs(3600));
     assert!(world.alg.mappings(world.now).is_empty());
 }
@@ -341,7 +341,9 @@ fn an_address_behind_the_colon_of_an_address_is_no_port() {
 fn a_stream_is_read_from_its_beginning_after_a_datagram() {
     let mut world = World::new();
     let phone = at("192.168.122.3:5060");
-    let opened = world.alg.open_datagrams(world.now, phone, at(SERVER));
+    let opened = world
+        .alg
+        .open_datagrams(world.now, phone, at(SERVER), &mut world.out);
     let flow = opened.unwrap().flow;
     let text =
         "OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP 192.168.122.3:40001\r\nl: 0\r\n\r\n";

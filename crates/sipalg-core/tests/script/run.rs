@@ -103,7 +103,7 @@ impl Machine {
                 let name = flow;
                 let (flow, _) = self.flow(name)?;
                 self.flows.remove(name);
-                self.alg.close(self.now, flow);
+                self.alg.close(self.now, flow, &mut self.out);
             }
             Action::Wait(time) => {
                 let until = self.now + *time;
@@ -151,8 +151,10 @@ impl Machine {
         let peer = at(&self.words(peer)?);
         let destination = at(&self.words(destination)?);
         let opened = match over {
-            Protocol::Tcp => self.alg.open(self.now, peer, destination),
-            Protocol::Udp => self.alg.open_datagrams(self.now, peer, destination),
+            Protocol::Tcp => self.alg.open(self.now, peer, destination, &mut self.out),
+            Protocol::Udp => self
+                .alg
+                .open_datagrams(self.now, peer, destination, &mut self.out),
         };
         match (opened, outcome) {
             (Err(_), Some(Outcome::Refused)) => return Ok(()),

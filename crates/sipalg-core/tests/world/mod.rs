@@ -63,7 +63,7 @@ impl World {
 
     pub fn connect(&mut self, peer: &str, destination: &str) -> FlowId {
         self.alg
-            .open(self.now, at(peer), at(destination))
+            .open(self.now, at(peer), at(destination), &mut self.out)
             .unwrap()
             .flow
     }
@@ -71,7 +71,9 @@ impl World {
     /// The same for datagrams.
     pub fn connect_datagrams(&mut self, peer: &str, destination: &str) -> FlowId {
         let (peer, destination) = (at(peer), at(destination));
-        let opened = self.alg.open_datagrams(self.now, peer, destination);
+        let opened = self
+            .alg
+            .open_datagrams(self.now, peer, destination, &mut self.out);
         self.obey();
         self.out.clear();
         opened.unwrap().flow
@@ -86,7 +88,7 @@ impl World {
 
     /// The flow is over.
     pub fn close(&mut self, flow: FlowId) {
-        self.alg.close(self.now, flow);
+        self.alg.close(self.now, flow, &mut self.out);
         self.obey();
         self.out.clear();
     }

@@ -13,3 +13,4 @@ mod load;
 mod nat;
 mod refusal;
 mod steering;
+mod udp;
