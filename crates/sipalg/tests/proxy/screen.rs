@@ -4,12 +4,14 @@ use crate::gateway::eventually;
 use crate::running::Running;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A terminal with a console on the gateway.
 pub(crate) struct Screen {
-    server: String,
+    /// The socket of the tmux that has it.
+    server: PathBuf,
 }
 
 impl Screen {
@@ -22,8 +24,10 @@ impl Screen {
     pub(crate) fn of(running: &Running, rows: u32) -> Screen {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let config = running.startup_config();
+        let folder = config.parent().unwrap();
         let screen = Screen {
-            server: format!("sipalg-laws-{}-{number}", std::process::id()),
+            server: folder.join(format!("screen-{number}")),
         };
         let console = running.console();
         let words = std::iter::once(console.get_program()).chain(console.get_args());
@@ -86,7 +90,9 @@ impl Screen {
 
     pub(crate) fn tmux(&self, args: &[&str]) -> String {
         let output = Command::new("tmux")
-            .args(["-L", &self.server, "-f", "/dev/null"])
+            .arg("-S")
+            .arg(&self.server)
+            .args(["-f", "/dev/null"])
             .args(args)
             .output()
             .expect("tmux");
