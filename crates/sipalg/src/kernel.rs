@@ -167,6 +167,8 @@ impl Kernel {
             }
         }
         self.ruleset = ruleset;
+        let icmp = ruleset::seconds(plan.timeouts.icmp);
+        self.host.set_icmp_timeout(icmp);
         self.host.forget(plan, &borrowed)
     }
 
@@ -337,6 +339,7 @@ fn prepare(plan: &Plan, host: &mut Host) -> Result<Parts, KernelError> {
     let lifetimes = try_lifetimes(&mut nft)?;
     let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
     nft.commit(ruleset.install()).map_err(refused)?;
+    host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
     let elements = try_elements(&mut nft)?;
     let sweep = Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?;
     let newcomers = Log::listen(NEWCOMERS)
