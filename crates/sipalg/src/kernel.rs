@@ -97,6 +97,9 @@ pub struct SourcePlan {
     pub rule: SourceRule,
     /// The outside interface that it names. Traffic of a rule that names none may leave by any.
     pub interface: Option<String>,
+    /// Whether the gateway answers for its global addresses, ARP included. Without, the outside
+    /// network must send them here by itself.
+    pub alias: bool,
 }
 
 /// The kernel under our rules. Dropped without [`Kernel::remove`], as in a crash, it leaves them in
@@ -167,6 +170,8 @@ impl Kernel {
             }
         }
         self.ruleset = ruleset;
+        let icmp = ruleset::seconds(plan.timeouts.icmp);
+        self.host.set_icmp_timeout(icmp);
         self.host.forget(plan, &borrowed)
     }
 
@@ -337,6 +342,7 @@ fn prepare(plan: &Plan, host: &mut Host) -> Result<Parts, KernelError> {
     let lifetimes = try_lifetimes(&mut nft)?;
     let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
     nft.commit(ruleset.install()).map_err(refused)?;
+    host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
     let elements = try_elements(&mut nft)?;
     let sweep = Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?;
     let newcomers = Log::listen(NEWCOMERS)
@@ -356,7 +362,8 @@ fn borrowed(plan: &Plan) -> Result<Vec<Range>, KernelError> {
     let own = Route::open()
         .and_then(|mut route| route.own_addresses())
         .map_err(|error| KernelError::refused("to list this host's addresses", error))?;
-    let globals = plan.sources.iter().map(|source| source.rule.globals());
+    let aliased = plan.sources.iter().filter(|source| source.alias);
+    let globals = aliased.map(|source| source.rule.globals());
     Ok(ranges::without(ranges::merged(globals), &own))
 }
 

@@ -75,6 +75,7 @@ pub fn plan(
         sources.extend(looked_up.ok().map(|looked_up| SourcePlan {
             rule: looked_up,
             interface: rule.interface().map(String::from),
+            alias: !rule.no_alias,
         }));
     }
     Ok(Plan {

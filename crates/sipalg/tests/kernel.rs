@@ -30,6 +30,8 @@ mod net;
 mod route;
 #[path = "kernel/steering.rs"]
 mod steering;
+#[path = "kernel/translation.rs"]
+mod translation;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
@@ -48,7 +50,14 @@ fn main() -> ExitCode {
     net::become_root();
     let mut failed = Vec::new();
     let mut held = 0;
-    let all = [route::LAWS, doors::LAWS, steering::LAWS, host::LAWS].concat();
+    let all = [
+        route::LAWS,
+        doors::LAWS,
+        steering::LAWS,
+        translation::LAWS,
+        host::LAWS,
+    ]
+    .concat();
     for (name, law) in all {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;

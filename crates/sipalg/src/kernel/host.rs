@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 type Settings = BTreeMap<String, String>;
 
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
+/// There once connection tracking is.
+const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
 
 /// The host's settings under our hands.
 #[derive(Debug)]
@@ -94,17 +96,34 @@ impl Host {
 
     /// Turns forwarding on, if it is not, with a record of what that changes.
     fn forward(&self) -> Result<(), KernelError> {
-        // What a crashed run found is the original, not what it left.
-        let mut originals = self.recorded()?;
         if read(IP_FORWARD)? == "1" {
             return Ok(());
         }
-        for setting in side_effects()? {
-            let value = read(&setting)?;
-            originals.entry(setting).or_insert(value);
+        self.change(side_effects()?, IP_FORWARD, "1")
+    }
+
+    /// How long ping and the like are translated. Where that cannot be set, the operator is told.
+    pub(super) fn set_icmp_timeout(&self, seconds: u32) {
+        let value = seconds.to_string();
+        let done = read(ICMP_TIMEOUT).and_then(|now| match now == value {
+            true => Ok(()),
+            false => self.change(vec![ICMP_TIMEOUT.to_owned()], ICMP_TIMEOUT, &value),
+        });
+        if let Err(error) = done {
+            eprintln!("sipalg: icmp-timeout is not in force: {error}");
+        }
+    }
+
+    /// Gives a setting a value, after `affected` has been recorded.
+    fn change(&self, affected: Vec<String>, setting: &str, value: &str) -> Result<(), KernelError> {
+        // What a crashed run found is the original, not what it left.
+        let mut originals = self.recorded()?;
+        for affected in affected {
+            let value = read(&affected)?;
+            originals.entry(affected).or_insert(value);
         }
         self.record(&originals)?;
-        set(IP_FORWARD, "1")
+        set(setting, value)
     }
 
     /// The record of a run that did not put back what it changed; empty if there is none, or if

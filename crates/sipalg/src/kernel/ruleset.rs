@@ -40,7 +40,7 @@ mod steering;
 mod translation;
 
 pub use guarding::OVER_BOUND;
-pub(super) use guarding::loose_for;
+pub(super) use guarding::{loose_for, seconds};
 
 /// The name of our table of the family `ip`.
 pub const TABLE: &str = "sipalg";

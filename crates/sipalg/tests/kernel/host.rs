@@ -43,6 +43,7 @@ fn state() -> State {
         settings.insert(path, value);
     };
     note("/proc/sys/net/ipv4/ip_forward".into());
+    note("/proc/sys/net/netfilter/nf_conntrack_icmp_timeout".into());
     for entry in std::fs::read_dir("/proc/sys/net/ipv4/conf").unwrap() {
         let interface = entry.unwrap().path();
         for setting in std::fs::read_dir(interface).unwrap() {

@@ -10,6 +10,7 @@ laws![
     commands_are_answered_in_order_and_a_wrong_one_fails,
     commands_come_from_stdin_too,
     connections_are_shown,
+    rules_and_lists_are_shown_with_what_they_have_done,
     debug_lines_come_until_the_end,
     a_hundred_changes_disturb_nothing_that_they_do_not_concern,
     without_a_gateway_it_says_so,
@@ -80,6 +81,53 @@ fn connections_are_shown() {
     }
     drop((phone, _outside));
     crate::gateway::eventually(|| shown().contains("connections: 0").then_some(()));
+}
+
+fn rules_and_lists_are_shown_with_what_they_have_done() {
+    let (gateway, running) = Running::start();
+    let rules = [
+        "enable",
+        "configure terminal",
+        "access-list 100 permit tcp host 10.1.1.2 any",
+        "ip nat service sip access-group 100",
+        "ip nat inside source static 192.168.122.200 10.1.1.200",
+        "ip nat inside source static tcp 192.168.122.2 5060 10.1.1.201 5062",
+        "ip nat inside source static 192.168.122.202 10.1.1.200",
+    ];
+    let (answers, _) = asked(
+        running
+            .console()
+            .args(rules.map(|line| ["-c", line]).concat()),
+    );
+    assert_eq!(
+        answers.lines().last(),
+        Some("% similar static entry (192.168.122.200 -> 10.1.1.200) already exists")
+    );
+    let (_phone, _outside) = connected(&gateway);
+    let server = gateway.phone.listen(5060);
+    let service = "10.1.1.201:5062".parse().unwrap();
+    let _caller = gateway.outside.connect(0, service).unwrap();
+    server.accept().unwrap();
+    let show = [
+        "show ip nat translations",
+        "show ip nat statistics",
+        "show access-lists 100",
+    ];
+    let (text, right) = asked(
+        running
+            .console()
+            .args(show.map(|line| ["-c", line]).concat()),
+    );
+    assert!(right);
+    for part in [
+        "--- 10.1.1.200         192.168.122.200    ---                ---\n",
+        "tcp 10.1.1.201:5062    192.168.122.2:5060 ---                ---\n",
+        "Total active translations: 3 (2 static, 1 dynamic; 2 extended)\n",
+        "[Id: 1] access-list 1 interface gout refcount 1\n",
+        "Extended IP access list 100\n    10 permit tcp host 10.1.1.2 any (1 match)\n",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
 }
 
 fn debug_lines_come_until_the_end() {

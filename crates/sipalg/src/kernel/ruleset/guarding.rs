@@ -35,7 +35,8 @@ pub(in crate::kernel) fn loose_for(timeouts: &FlowTimeouts) -> Duration {
 }
 
 /// The idle times of ordinary connections: their objects by name. The name tells the values, so
-/// that a rule changes with them.
+/// that a rule changes with them. ICMP's is a setting of the host (`host.rs`): nft could not read an
+/// object for it back.
 pub(super) fn timeouts(timeouts: &FlowTimeouts) -> Vec<(String, Lifetimes)> {
     let named = |name: String, protocol, seconds: Vec<(u16, u32)>| {
         let values = seconds.iter().map(|(_, seconds)| *seconds);
@@ -59,8 +60,6 @@ pub(super) fn timeouts(timeouts: &FlowTimeouts) -> Vec<(String, Lifetimes)> {
     objects.push(of_udp("dns".into(), seconds(timeouts.dns)));
     objects.push(of_tcp("tcp".into(), tcp));
     objects.push(of_udp("udp".into(), seconds(timeouts.udp)));
-    let icmp = vec![(ICMP_TIMEOUT, seconds(timeouts.icmp))];
-    objects.push(named("icmp".into(), libc::IPPROTO_ICMP, icmp));
     objects
 }
 
@@ -265,7 +264,7 @@ fn bounds(most: &MaxEntries) -> Vec<Chain> {
 fn lifetimes(configured: &FlowTimeouts, timeouts: &[(String, Lifetimes)]) -> Vec<Rule> {
     let ports = configured.ports.iter().map(|(_, port, _)| Some(*port));
     // In the order in which `timeouts` makes the objects.
-    let ports = ports.chain([Some(DNS), None, None, None]);
+    let ports = ports.chain([Some(DNS), None, None]);
     let rule = |((name, lifetimes), port): (&(String, Lifetimes), Option<u16>)| {
         let of = Rule::new().protocol(lifetimes.protocol);
         let of = match port {
@@ -277,7 +276,8 @@ fn lifetimes(configured: &FlowTimeouts, timeouts: &[(String, Lifetimes)]) -> Vec
     timeouts.iter().zip(ports).map(rule).collect()
 }
 
-fn seconds(idle: Option<Duration>) -> u32 {
+/// An idle time as the kernel takes it.
+pub(in crate::kernel) fn seconds(idle: Option<Duration>) -> u32 {
     let seconds = idle.and_then(|idle| u32::try_from(idle.as_secs()).ok());
     seconds.map_or(NEVER, |seconds| seconds.clamp(1, NEVER))
 }
@@ -313,4 +313,3 @@ const TCP_CLOSE: u16 = 8;
 const TCP_SYN_SENT2: u16 = 9;
 const UDP_UNREPLIED: u16 = 1;
 const UDP_REPLIED: u16 = 2;
-const ICMP_TIMEOUT: u16 = 1;

@@ -8,7 +8,7 @@
 use super::contents::number;
 use super::lists::{self, Outcome};
 use super::*;
-use crate::kernel::{CT_TAKEN, MARK_DIAL, MARK_DIVERT};
+use crate::kernel::{CT_TAKEN, MARK_DIAL, MARK_DIVERT, SourcePlan};
 use crate::netlink::nft::{Direction, End, network_mask};
 use sipalg_core::config::Source;
 use std::net::Ipv4Addr;
@@ -68,7 +68,12 @@ fn divert_udp(plan: &Plan) -> Vec<Rule> {
         let rule = Rule::new().interface(Direction::In, &INSIDE_IF);
         rule.protocol(libc::IPPROTO_UDP)
     };
-    let outward = || udp().reached_by_any(&OUTSIDE_IF);
+    // What has a mapping keeps it toward everyone (RFC 4787 REQ-1), not only to SIP ports.
+    let outward = |set| {
+        let from = move || udp().end_in(End::Source, set);
+        let reached = plan.outside.iter().map(move |name| from().reached_by(name));
+        reached.map(|rule| rule.goto("knock_inside"))
+    };
     let mut rules = vec![
         udp()
             .end_in(End::Destination, &SIGNAL_UDP)
@@ -83,18 +88,13 @@ fn divert_udp(plan: &Plan) -> Vec<Rule> {
         udp,
         "knock_inside",
     ));
-    rules.extend([
-        // What has a mapping keeps it toward everyone (RFC 4787 REQ-1), not only to SIP ports.
-        outward()
-            .end_in(End::Source, &SIGNAL_UDP_LOCALS)
-            .goto("knock_inside"),
-        outward()
-            .end_in(End::Source, &STATIC_SIGNAL_LOCALS)
-            .goto("knock_inside"),
+    rules.extend(outward(&SIGNAL_UDP_LOCALS));
+    rules.extend(outward(&STATIC_SIGNAL_LOCALS));
+    rules.push(
         udp()
             .end_in(End::Destination, &SIP_UDP_PORTS)
             .goto("from_inside"),
-    ]);
+    );
     rules
 }
 
@@ -157,7 +157,7 @@ fn divert_tcp(plan: &Plan) -> Vec<Rule> {
 
 /// To SIP ports of networks that have static translation.
 fn to_static_networks(plan: &Plan, sip: &Set, packet: impl Fn() -> Rule, chain: &str) -> Vec<Rule> {
-    let rule = |source: &crate::kernel::SourcePlan| match source.rule.source {
+    let rule = |source: &SourcePlan| match source.rule.source {
         Source::Static { global, prefix, .. } if prefix < 32 && source.rule.payload => {
             let to = packet().address(End::Destination, global, mask(prefix));
             Some(to.end_in(End::Destination, sip).goto(chain))
@@ -177,37 +177,45 @@ fn crossing(plan: &Plan, inside: End) -> Vec<Rule> {
         End::Destination => "admit",
     };
     for (index, source) in plan.sources.iter().enumerate() {
-        let crosses = match (inside, &source.interface) {
-            (End::Source, Some(name)) => Rule::new().reached_by(name),
-            (End::Source, None) => Rule::new().reached_by_any(&OUTSIDE_IF),
-            (End::Destination, _) => Rule::new().reached_by_any(&INSIDE_IF),
+        let by: &[String] = match (inside, &source.interface) {
+            (End::Source, Some(name)) => std::slice::from_ref(name),
+            (End::Source, None) => &plan.outside,
+            (End::Destination, _) => &plan.inside,
         };
-        let decided = |rule: Rule| match source.rule.payload {
-            true => rule.goto(taken),
-            false => rule.accept(),
-        };
-        rules.push(match &source.rule.source {
-            Source::List { .. } => crosses.jump(&source_chain(
-                index,
-                match inside {
-                    End::Source => "out",
-                    End::Destination => "in",
-                },
-            )),
-            Source::Static { local, prefix, .. } => {
-                decided(crosses.address(inside, *local, mask(*prefix)))
-            }
-            Source::StaticPort {
-                protocol, local, ..
-            } => decided(
-                crosses
-                    .protocol(number(*protocol))
-                    .address(inside, *local.ip(), Ipv4Addr::BROADCAST)
-                    .ports(inside, local.port(), local.port(), false),
-            ),
-        });
+        for name in by {
+            let crosses = Rule::new().reached_by(name);
+            rules.push(judged(index, source, inside, taken, crosses));
+        }
     }
     rules
+}
+
+/// A packet that crosses, by one source rule.
+fn judged(index: usize, source: &SourcePlan, inside: End, taken: &str, crosses: Rule) -> Rule {
+    let decided = |rule: Rule| match source.rule.payload {
+        true => rule.goto(taken),
+        false => rule.accept(),
+    };
+    match &source.rule.source {
+        Source::List { .. } => {
+            let used_for = match inside {
+                End::Source => "out",
+                End::Destination => "in",
+            };
+            crosses.jump(&source_chain(index, used_for))
+        }
+        Source::Static { local, prefix, .. } => {
+            decided(crosses.address(inside, *local, mask(*prefix)))
+        }
+        Source::StaticPort {
+            protocol, local, ..
+        } => decided(
+            crosses
+                .protocol(number(*protocol))
+                .address(inside, *local.ip(), Ipv4Addr::BROADCAST)
+                .ports(inside, local.port(), local.port(), false),
+        ),
+    }
 }
 
 fn knock_media(plan: &Plan) -> Vec<Rule> {

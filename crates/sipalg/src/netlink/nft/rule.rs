@@ -73,13 +73,12 @@ impl Rule {
     /// destination is an address of this host.
     #[must_use]
     pub fn reached_by(self, name: &str) -> Self {
-        self.load_way_out().equal(&super::interface(name))
-    }
-
-    /// `fib daddr oifname @set`
-    #[must_use]
-    pub fn reached_by_any(self, set: &Set) -> Self {
-        self.load_way_out().found_in(set)
+        self.expression("fib", |m| {
+            m.put(NFTA_FIB_DREG, &REGISTER_1)
+                .put(NFTA_FIB_RESULT, &NFT_FIB_RESULT_OIFNAME.to_be_bytes())
+                .put(NFTA_FIB_FLAGS, &NFTA_FIB_F_DADDR.to_be_bytes())
+        })
+        .equal(&super::interface(name))
     }
 
     /// `ct state new`

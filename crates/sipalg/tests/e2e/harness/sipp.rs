@@ -105,10 +105,20 @@ impl Sipp {
     }
 }
 
-/// A scenario with the URIs of a transport.
+/// A scenario as it is over a transport.
 fn over(transport: &str, scenario: &str) -> String {
     match transport.starts_with('u') {
-        true => scenario.replace(";transport=tcp", ""),
+        true => {
+            let scenario = scenario.replace(";transport=tcp", "");
+            // RFC 3261 timer A: the first of them may wait for ARP and be lost there.
+            let again = "<send retrans=\"500\"><![CDATA[\n";
+            ["INVITE ", "BYE "]
+                .iter()
+                .fold(scenario, |scenario, method| {
+                    let plain = format!("<send><![CDATA[\n{method}");
+                    scenario.replace(&plain, &format!("{again}{method}"))
+                })
+        }
         false => scenario.into(),
     }
 }

@@ -65,15 +65,6 @@ impl Rule {
         })
     }
 
-    /// Loads the name of the interface that the destination is reached by.
-    pub(super) fn load_way_out(self) -> Self {
-        self.expression("fib", |m| {
-            m.put(NFTA_FIB_DREG, &REGISTER_1)
-                .put(NFTA_FIB_RESULT, &NFT_FIB_RESULT_OIFNAME.to_be_bytes())
-                .put(NFTA_FIB_FLAGS, &NFTA_FIB_F_DADDR.to_be_bytes())
-        })
-    }
-
     pub(super) fn no_bit(self, bits: u32) -> Self {
         self.masked(&bits.to_ne_bytes()).equal(&0u32.to_ne_bytes())
     }
