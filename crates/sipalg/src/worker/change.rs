@@ -5,7 +5,9 @@ use super::Worker;
 use crate::carrier::Ended;
 use crate::configuration::interfaces;
 use crate::kernel::Plan;
-fn firewall_findings(_: &Plan) -> Vec<String> { Vec::new() }
+fn firewall_findings(_: &Plan) -> Vec<String> {
+    Vec::new()
+}
 use crate::log;
 use crate::plan::{self, Interfaces};
 use sd_notify::NotifyState;

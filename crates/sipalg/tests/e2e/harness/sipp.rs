@@ -112,10 +112,12 @@ fn over(transport: &str, scenario: &str) -> String {
             let scenario = scenario.replace(";transport=tcp", "");
             // RFC 3261 timer A: the first of them may wait for ARP and be lost there.
             let again = "<send retrans=\"500\"><![CDATA[\n";
-            ["INVITE ", "BYE "].iter().fold(scenario, |scenario, method| {
-                let plain = format!("<send><![CDATA[\n{method}");
-                scenario.replace(&plain, &format!("{again}{method}"))
-            })
+            ["INVITE ", "BYE "]
+                .iter()
+                .fold(scenario, |scenario, method| {
+                    let plain = format!("<send><![CDATA[\n{method}");
+                    scenario.replace(&plain, &format!("{again}{method}"))
+                })
         }
         false => scenario.into(),
     }
