@@ -18,6 +18,7 @@ nft       nftables
 setpriv   util-linux
 sipp      sip-tester
 sysctl    procps
+turnserver coturn
 tshark    tshark
 unshare   util-linux
 "
