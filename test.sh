@@ -18,8 +18,8 @@ nft       nftables
 setpriv   util-linux
 sipp      sip-tester
 sysctl    procps
-turnserver coturn
 tshark    tshark
+turnserver coturn
 unshare   util-linux
 "
 
