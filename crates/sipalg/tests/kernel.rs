@@ -18,6 +18,8 @@ macro_rules! laws {
     };
 }
 
+#[path = "kernel/datagrams.rs"]
+mod datagrams;
 #[path = "kernel/doors.rs"]
 mod doors;
 #[path = "kernel/gateway.rs"]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         route::LAWS,
         doors::LAWS,
         steering::LAWS,
+        datagrams::LAWS,
         translation::LAWS,
         host::LAWS,
     ]
