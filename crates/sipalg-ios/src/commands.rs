@@ -13,7 +13,7 @@ mod source;
 mod system;
 mod translation;
 
-pub use exec::EXEC;
+pub use exec::{EXEC, PRIVILEGED};
 
 use crate::access::{List, ListKind};
 use crate::exec::Exec;
@@ -59,6 +59,7 @@ pub struct Refusal {
 /// Global configuration mode.
 pub static GLOBAL: &[Command<Setting<Startup>>] = &[
     system::HOSTNAME,
+    system::ENABLE_SECRET,
     system::INTERFACES,
     translation::TIMEOUT,
     translation::PORT_TIMEOUT,

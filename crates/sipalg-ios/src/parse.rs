@@ -133,6 +133,11 @@ pub enum Mode {
 }
 
 impl Editor {
+    /// Goes on with a configuration, in the mode where it was left.
+    pub fn resume(startup: Startup, mode: Mode) -> Editor {
+        Editor { startup, mode }
+    }
+
     /// What the next line configures.
     pub fn mode(&self) -> &Mode {
         &self.mode
@@ -222,7 +227,7 @@ fn run<C>(
 }
 
 /// `default COMMAND` is `no COMMAND` to the grammar; whether it was. The columns stay.
-fn as_no(line: &str) -> (Cow<'_, str>, bool) {
+pub(crate) fn as_no(line: &str) -> (Cow<'_, str>, bool) {
     let text = line.trim_start();
     let word = text.split(char::is_whitespace).next().unwrap_or_default();
     let is = word.len() >= "def".len()

@@ -20,6 +20,8 @@ pub const DEFAULT_SIP_PORT: u16 = 5060;
 pub struct Startup {
     /// `hostname`.
     pub hostname: Option<String>,
+    /// `enable secret`: its hash, as in crypt(3).
+    pub enable_secret: Option<String>,
     /// The interfaces that were named, in the order of configuration.
     pub interfaces: Vec<Interface>,
     /// Access lists by number or name.
@@ -60,6 +62,7 @@ impl Default for Startup {
     fn default() -> Self {
         Startup {
             hostname: None,
+            enable_secret: None,
             interfaces: Vec::new(),
             lists: BTreeMap::new(),
             sources: Vec::new(),
@@ -177,6 +180,18 @@ pub struct EntryBounds {
     pub hosts: BTreeMap<Ipv4Addr, u32>,
     /// `list LIST`.
     pub lists: BTreeMap<String, u32>,
+}
+
+/// The rules in the order in which they are tried, as in IOS: static before dynamic, and of those the
+/// narrower first.
+pub fn ordered(sources: &[InsideSource]) -> Vec<&InsideSource> {
+    let mut ordered: Vec<_> = sources.iter().collect();
+    ordered.sort_by_key(|rule| match rule.kind {
+        SourceKind::StaticPort { .. } => 0,
+        SourceKind::Static { prefix, .. } => 33 - u32::from(prefix.min(32)),
+        SourceKind::List { .. } => 34,
+    });
+    ordered
 }
 
 impl InsideSource {

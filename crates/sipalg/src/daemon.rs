@@ -20,6 +20,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::Group;
 use sd_notify::NotifyState;
 use sipalg_core::{Alg, Leg};
 use std::fs::{self, File};
@@ -37,6 +38,8 @@ pub struct Options {
     pub config: PathBuf,
     /// The console's Unix socket.
     pub socket: PathBuf,
+    /// The group that may use it, besides the owner of the process.
+    pub socket_group: Option<String>,
     /// Where the host's original settings are kept.
     pub state_dir: PathBuf,
     /// The port at 127.0.0.1 that intercepted connections arrive at.
@@ -87,6 +90,8 @@ enum Problem {
     Console { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    #[error("there is no group {0} on this host; make it, or choose another with --socket-group")]
+    NoGroup(String),
     #[error("cannot {doing}: {error}")]
     Host {
         doing: &'static str,
@@ -221,7 +226,15 @@ fn listen<T>(
 
 fn bind_console(options: &Options) -> Result<Console, Problem> {
     let path = options.socket.clone();
-    Console::bind(&path).map_err(|error| match error.kind() {
+    let group = match &options.socket_group {
+        Some(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Some(group.gid),
+            Ok(None) => return Err(Problem::NoGroup(name.clone())),
+            Err(errno) => return Err(host("look up the console's group", errno.into())),
+        },
+        None => None,
+    };
+    Console::bind(&path, group).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Problem::ConsoleInUse { path },
         _ => Problem::Console { path, error },
     })

@@ -8,6 +8,8 @@ use sipalg_ios::startup::{GlobalAddress, GlobalSet, InsideSource, SourceKind};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+pub use sipalg_ios::startup::ordered;
+
 /// The interfaces of the host by name, each with its IPv4 address if it has one.
 pub type Interfaces = BTreeMap<String, Option<Ipv4Addr>>;
 
@@ -106,18 +108,6 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
         address_idle: startup.timeouts.address,
         keepalive: startup.sip_keepalive,
     }
-}
-
-/// The rules in the order in which they are tried, as in IOS: static before dynamic, and of those the
-/// narrower first.
-pub fn ordered(sources: &[InsideSource]) -> Vec<&InsideSource> {
-    let mut ordered: Vec<_> = sources.iter().collect();
-    ordered.sort_by_key(|rule| match rule.kind {
-        SourceKind::StaticPort { .. } => 0,
-        SourceKind::Static { prefix, .. } => 33 - u32::from(prefix.min(32)),
-        SourceKind::List { .. } => 34,
-    });
-    ordered
 }
 
 /// A rule with its lists, pools and interfaces looked up; `address_of` knows the latter.

@@ -1,30 +1,31 @@
 //! The event loop: one thread, one poll, everything that is ready handled in one wake-up.
 
 use crate::carrier::Carrier;
-use crate::commands::{self, Asked, Exit};
-use crate::configuration::Source;
+use crate::commands::{self, Gateway, Typed};
+use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
 use crate::kernel::ports::Ports;
 use crate::kernel::{Kernel, Plan};
 use crate::listen::Listener;
-use crate::log;
 use crate::netlink::watch::Watch;
 use crate::plan::Interfaces;
 use crate::wake::Wake;
+use crate::{log, plan};
 use change::Surroundings;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use sipalg_core::Instant;
+use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 
 mod change;
@@ -58,7 +59,10 @@ pub struct Worker {
     signals: SignalFd,
     watch: Watch,
     source: Source,
+    /// The configuration in force.
     startup: Startup,
+    /// The configuration as it was typed.
+    typed: Typed,
     around: Surroundings,
     /// The listener has connections that were not accepted yet.
     accepting: bool,
@@ -88,7 +92,7 @@ pub struct Parts {
     pub ports: Ports,
     /// Where the configuration comes from.
     pub source: Source,
-    /// The configuration, as `show running-config` shows it.
+    /// The configuration in force.
     pub startup: Startup,
     /// The interfaces that the plan was made for.
     pub interfaces: Interfaces,
@@ -116,6 +120,7 @@ impl Worker {
             signals: parts.signals,
             watch: parts.watch,
             source: parts.source,
+            typed: parts.startup.clone().into(),
             startup: parts.startup,
             around: Surroundings::new(parts.interfaces),
             accepting: false,
@@ -291,20 +296,54 @@ impl Worker {
 
     fn answer(&mut self, now: Instant) {
         while let Some((key, line)) = self.console.next_command() {
-            let mut debug = self.console.debug_of(key);
-            let asked = Asked {
-                startup: &self.startup,
-                carrier: &mut self.carrier,
-                now,
-                debug: &mut debug,
+            let Some((mut session, mut watch)) = self.console.session(key) else {
+                continue;
             };
-            let answer = commands::answer(&line, asked);
-            self.console.set_debug(key, debug);
-            match answer {
-                Ok(text) => self.console.answer(key, &text),
-                Err(Exit) => self.console.dismiss(key),
+            match commands::answer(self, &mut session, &mut watch, now, &line) {
+                Some(text) => {
+                    let ask = session.ask(&self.typed.startup);
+                    self.console.answer(key, &text, (session, watch), &ask);
+                }
+                None => self.console.dismiss(key),
             }
         }
+    }
+}
+
+impl Gateway for Worker {
+    fn startup(&self) -> &Startup {
+        &self.startup
+    }
+
+    fn typed(&mut self) -> &mut Typed {
+        &mut self.typed
+    }
+
+    fn file(&self) -> &Path {
+        &self.source.path
+    }
+
+    fn carrier(&mut self) -> &mut Carrier {
+        &mut self.carrier
+    }
+
+    fn lacks(&self, startup: &Startup) -> Option<String> {
+        let plan = plan::plan(startup, &Interfaces::new(), self.source.listener);
+        plan.err().map(|error| error.to_string())
+    }
+
+    fn host_lacks(&self, startup: &Startup, side: Leg) -> Vec<String> {
+        match configuration::interfaces() {
+            Ok(interfaces) => {
+                let lacks = plan::lacks(startup, &interfaces, side);
+                lacks.iter().map(plan::Lack::to_string).collect()
+            }
+            Err(error) => vec![format!("cannot list this host's interfaces: {error}")],
+        }
+    }
+
+    fn apply(&mut self, startup: Startup) -> Result<(), String> {
+        self.reconfigure(startup)
     }
 }
 

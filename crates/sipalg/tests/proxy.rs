@@ -33,10 +33,14 @@ mod net;
 mod pool;
 #[path = "proxy/running.rs"]
 mod running;
+#[path = "proxy/screen.rs"]
+mod screen;
 #[path = "proxy/start.rs"]
 mod start;
 #[path = "proxy/tcp.rs"]
 mod tcp;
+#[path = "proxy/terminal.rs"]
+mod terminal;
 #[path = "proxy/trouble.rs"]
 mod trouble;
 #[path = "proxy/udp.rs"]
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         pool::LAWS,
         trouble::LAWS,
         console::LAWS,
+        terminal::LAWS,
         start::LAWS,
     ];
     for &(name, law) in laws.concat().iter() {

@@ -4,6 +4,7 @@ use super::{Goto, INTERFACE, IP, NAT, Refusal, Setting, one, refuse};
 use crate::grammar::Part::{NoEnds, OneOf};
 use crate::grammar::{Args, Command, Kind, keyword, value};
 use crate::running;
+use crate::secret;
 use crate::startup::{Interface, Startup};
 use sipalg_core::Leg;
 
@@ -18,6 +19,38 @@ pub(super) const HOSTNAME: Command<Setting<Startup>> = Command {
     meaning: Setting {
         apply: hostname,
         running: |s| one(s.hostname.as_ref().map(|name| format!("hostname {name}"))),
+    },
+};
+
+pub(super) const ENABLE_SECRET: Command<Setting<Startup>> = Command {
+    pattern: &[
+        keyword("enable", "Modify enable password parameters"),
+        keyword("secret", "Assign the privileged level secret"),
+        NoEnds,
+        OneOf(&[
+            &[
+                value(
+                    "TYPE",
+                    Kind::Number(5, 5),
+                    "Specifies a HASHED secret will follow",
+                ),
+                value("HASH", Kind::Word, "The HASHED 'enable' secret string"),
+            ],
+            &[value(
+                "SECRET",
+                Kind::Line,
+                "The UNENCRYPTED (cleartext) 'enable' secret",
+            )],
+        ]),
+    ],
+    no: true,
+    example: "enable secret 5 $5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
+    meaning: Setting {
+        apply: enable_secret,
+        running: |s| {
+            let line = |hash: &String| format!("enable secret 5 {hash}");
+            one(s.enable_secret.as_ref().map(line))
+        },
     },
 };
 
@@ -70,6 +103,22 @@ fn hostname(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
         return refuse("NAME", "Hostname contains one or more illegal characters.");
     }
     startup.hostname = (!args.no).then(|| name.into());
+    Ok(Goto::Stay)
+}
+
+fn enable_secret(startup: &mut Startup, args: &Args) -> Result<Goto, Refusal> {
+    startup.enable_secret = match (args.text("HASH"), args.text("SECRET")) {
+        _ if args.no => None,
+        (Some(hash), _) if secret::is_hash(hash) => Some(hash.into()),
+        (Some(_), _) => {
+            let reason = "it is no SHA-crypt hash; type the secret itself, without the 5";
+            return refuse("HASH", reason);
+        }
+        (None, typed) => match secret::hash(typed.unwrap_or_default()) {
+            Ok(hash) => Some(hash),
+            Err(reason) => return refuse("SECRET", reason),
+        },
+    };
     Ok(Goto::Stay)
 }
 

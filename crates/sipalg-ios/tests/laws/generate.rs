@@ -15,6 +15,8 @@ pub fn generate(random: &mut Random) -> Startup {
     let mut startup = Startup::default();
     if random.flip() {
         startup.hostname = Some(format!("gw-{}", random.below(100)));
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        startup.enable_secret = random.flip().then(|| hash.into());
     }
     for index in 0..random.below(7) {
         let nat = [None, Some(Leg::Inside), Some(Leg::Outside)][random.below(3)];

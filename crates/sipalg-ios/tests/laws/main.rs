@@ -3,7 +3,7 @@
 mod generate;
 
 use generate::{Random, generate};
-use sipalg_ios::commands::{EXEC, EXTENDED_LIST, GLOBAL, INTERFACE, LIST, Setting};
+use sipalg_ios::commands::{EXEC, EXTENDED_LIST, GLOBAL, INTERFACE, LIST, PRIVILEGED, Setting};
 use sipalg_ios::grammar::{self, Command, Expected, Kind, Part, Token};
 use sipalg_ios::parse::Editor;
 use sipalg_ios::running;
@@ -25,6 +25,7 @@ fn every_example_means_its_own_command_and_no_other() {
     check(LIST);
     check(EXTENDED_LIST);
     check(EXEC);
+    check(PRIVILEGED);
 }
 
 #[test]
@@ -79,6 +80,7 @@ fn whatever_help_offers_is_accepted_and_each_token_is_offered_once() {
     check(LIST);
     check(EXTENDED_LIST);
     check(EXEC);
+    check(PRIVILEGED);
 }
 
 fn every_token(parts: &[Part], see: &mut impl FnMut(&Token)) {

@@ -75,7 +75,10 @@ impl Worker {
         let _ = since.and_then(|since| sd_notify::notify(&[NotifyState::Reloading, since]));
         let read = self.source.read().map_err(|problem| problem.to_string());
         match read.and_then(|startup| self.reconfigure(startup)) {
-            Ok(()) => log::line(format_args!("configuration loaded again")),
+            Ok(()) => {
+                self.typed = self.startup.clone().into();
+                log::line(format_args!("configuration loaded again"));
+            }
             Err(problem) => {
                 log::line(format_args!("{problem}"));
                 log::line(format_args!("nothing was changed"));

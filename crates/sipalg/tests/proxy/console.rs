@@ -1,5 +1,6 @@
 //! Laws of `sipalg console`.
 
+use crate::gateway::accepted;
 use crate::running::Running;
 use crate::tcp::{connected, hears, says};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,6 +11,7 @@ laws![
     commands_come_from_stdin_too,
     connections_are_shown,
     debug_lines_come_until_the_end,
+    a_hundred_changes_disturb_nothing_that_they_do_not_concern,
     without_a_gateway_it_says_so,
 ];
 
@@ -29,7 +31,7 @@ fn commands_are_answered_in_order_and_a_wrong_one_fails() {
             .args(["-c", "show me", "-c", "show version"]),
     );
     assert!(
-        text.starts_with("% Invalid input") && text.contains("Version"),
+        text.starts_with("        ^\n% Invalid input") && text.contains("Version"),
         "{text}"
     );
     assert!(!right);
@@ -108,6 +110,72 @@ fn debug_lines_come_until_the_end() {
     running.stop();
     lines.read_to_string(&mut seen).unwrap();
     assert!(console.wait().unwrap().success());
+}
+
+fn a_hundred_changes_disturb_nothing_that_they_do_not_concern() {
+    let (gateway, running) = Running::start();
+    let server = gateway.outside.listen(5060);
+    let connect = |_| {
+        let phone = gateway.phone.connect(0, gateway.outside.at(5060)).unwrap();
+        (phone, accepted(&server).0)
+    };
+    let mut connections: Vec<_> = (0..20).map(connect).collect();
+    let mut console = running
+        .console()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = console.stdin.take().unwrap();
+    let mut answers = BufReader::new(console.stdout.take().unwrap());
+    writeln!(stdin, "configure terminal").unwrap();
+    let changes = [
+        "ip nat service sip tcp port 9001",
+        "access-list 2 permit 10.9.0.0 0.0.255.255",
+        "ip nat inside source list 2 interface gout overload",
+        "ip nat translation udp-timeout 120",
+        "hostname other",
+        "no ip nat service sip tcp port 9001",
+        "no ip nat inside source list 2 interface gout overload",
+        "no access-list 2",
+        "default ip nat translation udp-timeout",
+        "hostname gw",
+    ];
+    let message = b"OPTIONS sip:x SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+    for line in changes.iter().cycle().take(100) {
+        // Its answer says that the line is in force.
+        writeln!(stdin, "{line}\ndo show privilege").unwrap();
+        for (phone, outside) in &mut connections {
+            says(phone, message);
+            hears(outside, message);
+            says(outside, message);
+            hears(phone, message);
+        }
+        let mut answer = String::new();
+        while !answer.ends_with("is 15\n") {
+            assert_ne!(
+                answers.read_line(&mut answer).unwrap(),
+                0,
+                "{line}: {answer}"
+            );
+        }
+        assert!(!answer.contains("% "), "{line}: {answer}");
+    }
+    drop(stdin);
+    assert!(console.wait().unwrap().success());
+    let (text, _) = asked(
+        running
+            .console()
+            .args(["-c", "show ip nat sip connections"]),
+    );
+    assert!(text.contains("connections: 20"), "{text}");
+    let (text, _) = asked(running.console().args(["-c", "show running-config"]));
+    for line in crate::running::CONFIGURATION
+        .lines()
+        .filter(|line| *line != "!")
+    {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
 }
 
 fn without_a_gateway_it_says_so() {

@@ -115,6 +115,11 @@ impl Running {
         command
     }
 
+    /// The file that it started with.
+    pub(crate) fn startup_config(&self) -> PathBuf {
+        self.folder.join("startup-config")
+    }
+
     /// `SIGTERM`, and how it ends.
     pub(crate) fn stop(mut self) -> Ended {
         kill(self.pid(), Signal::SIGTERM).unwrap();
