@@ -20,6 +20,7 @@ sipp      sip-tester
 sysctl    procps
 tmux      tmux
 tshark    tshark
+turnserver coturn
 unshare   util-linux
 "
 

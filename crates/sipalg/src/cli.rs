@@ -48,7 +48,7 @@ struct Run {
     /// Where the host's original settings are kept
     #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
     state_dir: PathBuf,
-    /// The port at 127.0.0.1 that intercepted connections arrive at
+    /// The port at 127.0.0.1 that intercepted connections and datagrams arrive at
     #[arg(long, value_name = "PORT", default_value_t = 15060, value_parser = clap::value_parser!(u16).range(1..))]
     tproxy_port: u16,
     /// Pass every byte unchanged

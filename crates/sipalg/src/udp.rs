@@ -22,8 +22,9 @@ pub const LONGEST: usize = 65_535 - 20 - HEADER;
 /// Length of a UDP header.
 const HEADER: usize = 8;
 
-/// What the kernel may keep of datagrams that were not read yet, bytes: a registrar that restarts
-/// hears from everyone at once.
+/// What the kernel may keep of datagrams, bytes: of those that were not read yet, since a registrar
+/// that restarts hears from everyone at once; of those that wait for hosts to answer ARP, since all
+/// share the socket.
 const BACKLOG: usize = 4 * 1024 * 1024;
 
 /// Nobody's address: a socket that is bound to it hears nothing.
@@ -58,9 +59,16 @@ impl Udp {
         let ear = socket(Type::DGRAM)?;
         setsockopt(&ear, sockopt::Ipv4OrigDstAddr, &true)?;
         setsockopt(&ear, sockopt::IpRecvTos, &true)?;
-        enlarge(&ear);
+        // Privileged first: beyond net.core.rmem_max, which user namespaces may not exceed. It is
+        // fine with what it gets.
+        if setsockopt(&ear, sockopt::RcvBufForce, &BACKLOG).is_err() {
+            let _ = setsockopt(&ear, sockopt::RcvBuf, &BACKLOG);
+        }
         ear.bind(&address.into())?;
         let mouth = socket(Type::RAW)?;
+        if setsockopt(&mouth, sockopt::SndBufForce, &BACKLOG).is_err() {
+            let _ = setsockopt(&mouth, sockopt::SndBuf, &BACKLOG);
+        }
         // A message that has grown past the MTU leaves in fragments, whatever the path is like.
         setsockopt(&mouth, MtuDiscovery, &libc::IP_PMTUDISC_DONT)?;
         mouth.set_mark(MARK_DIAL)?;
@@ -155,14 +163,6 @@ fn socket(kind: Type) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::IPV4, kind, Some(Protocol::UDP))?;
     socket.set_ip_transparent_v4(true)?;
     Ok(socket)
-}
-
-/// Takes what the host grants.
-fn enlarge(ear: &socket2::Socket) {
-    // Privileged first: beyond net.core.rmem_max, which user namespaces may not exceed.
-    if setsockopt(ear, sockopt::RcvBufForce, &BACKLOG).is_err() {
-        let _ = setsockopt(ear, sockopt::RcvBuf, &BACKLOG);
-    }
 }
 
 /// The UDP header of `bytes`, unless they are too long for one.

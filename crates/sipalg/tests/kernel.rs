@@ -18,6 +18,12 @@ macro_rules! laws {
     };
 }
 
+#[path = "kernel/access.rs"]
+mod access;
+#[path = "kernel/bounds.rs"]
+mod bounds;
+#[path = "kernel/datagrams.rs"]
+mod datagrams;
 #[path = "kernel/doors.rs"]
 mod doors;
 #[path = "kernel/gateway.rs"]
@@ -26,6 +32,8 @@ mod gateway;
 mod host;
 #[path = "kernel/net.rs"]
 mod net;
+#[path = "kernel/replan.rs"]
+mod replan;
 #[path = "kernel/route.rs"]
 mod route;
 #[path = "kernel/steering.rs"]
@@ -54,7 +62,11 @@ fn main() -> ExitCode {
         route::LAWS,
         doors::LAWS,
         steering::LAWS,
+        datagrams::LAWS,
         translation::LAWS,
+        access::LAWS,
+        bounds::LAWS,
+        replan::LAWS,
         host::LAWS,
     ]
     .concat();

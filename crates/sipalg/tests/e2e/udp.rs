@@ -36,7 +36,7 @@ fn without_a_gateway_in_the_way_two_hundred_calls_over_udp_are_heard() {
 }
 
 #[test]
-fn two_hundred_calls_out_over_udp_at_once_are_all_heard() {
+fn two_hundred_calls_out_over_udp_are_all_heard() {
     let net = Net::new();
     let (caller, callee) = (net.inside(3), net.outside(2));
     let gateway = Gateway::start(&net);

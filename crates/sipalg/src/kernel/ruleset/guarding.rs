@@ -130,7 +130,7 @@ fn guard() -> Vec<Rule> {
         door().accept(),
         ordinary.jump("ordinary_out"),
         from(&OUTSIDE_IF, &INSIDE_IF)
-            .new_connection()
+            .unconfirmed()
             .jump("ordinary_in"),
     ]
 }
@@ -154,12 +154,14 @@ fn closed(plan: &Plan) -> Vec<Rule> {
 fn ordinary_out(plan: &Plan) -> Vec<Rule> {
     let loose = loose_for(&plan.timeouts);
     let udp = Rule::new().protocol(libc::IPPROTO_UDP);
-    let new = || Rule::new().new_connection();
+    // Not `ct state new`, which a flow is until it is answered: once it is within the bounds, it is
+    // not to be counted again.
+    let first = || Rule::new().unconfirmed();
     vec![
         udp.note(End::Source, &LOOSE_ENDS, loose),
-        new().jump("lifetimes"),
-        new().jump("bounds_out"),
-        new().jump("newcomers"),
+        first().jump("lifetimes"),
+        first().jump("bounds_out"),
+        first().jump("newcomers"),
     ]
 }
 

@@ -39,16 +39,21 @@ impl Sipp {
         Sipp::call_by(host, from, to, "t1")
     }
 
-    /// Makes all calls at once over UDP, each by a socket of its own.
+    /// Makes all calls within 4 s over UDP, each by a socket of its own.
     pub fn call_over_udp(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
         Sipp::call_by(host, from, to, "un")
     }
 
     fn call_by(host: &Host, from: Ipv4Addr, to: SocketAddrV4, transport: &str) -> Self {
         let calls = CALLS.to_string();
+        // Over UDP a host that is busy loses what comes all at once.
+        let rate = match transport.starts_with('u') {
+            true => CALLS / 4,
+            false => CALLS,
+        };
         let mut command = Command::new("sipp");
-        command.args(["-t", transport]);
-        command.args(["-l", &calls, "-r", &calls, &to.to_string()]);
+        command.args(["-t", transport, "-r", &rate.to_string()]);
+        command.args(["-l", &calls, &to.to_string()]);
         let scenario = include_str!("sipp-caller.xml");
         Sipp::start(host, command, from, &over(transport, scenario))
     }
