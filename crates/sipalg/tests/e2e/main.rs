@@ -5,13 +5,18 @@
 
 mod calls;
 mod doors;
+mod exits;
+mod firewall;
 mod foreign;
 mod framing;
 mod harness;
 mod lifecycle;
 mod load;
 mod nat;
+mod pbx;
+mod pools;
 mod refusal;
 mod steering;
 mod stun;
+mod together;
 mod udp;

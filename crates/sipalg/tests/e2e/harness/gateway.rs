@@ -110,6 +110,34 @@ impl<'net> Gateway<'net> {
             .output(program, &["console", "--socket", socket, "-c", command], "")
     }
 
+    /// Lines of configuration, given on a console of its own.
+    pub fn configure(&self, lines: &str) {
+        let socket = self.files.socket();
+        let socket = socket.to_str().expect("a plain path");
+        let program = env!("CARGO_BIN_EXE_sipalg");
+        let lines = format!("configure terminal\n{lines}\nend\n");
+        self.host
+            .output(program, &["console", "--socket", socket], &lines);
+    }
+
+    /// Waits until it logs a line that contains `text`, after those already waited for.
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        self.process.wait_for(text)
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.process.said()
+    }
+
+    /// A counter of `show ip nat sip counters`.
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.console("show ip nat sip counters");
+        let line = counters.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no counter {name:?} in {counters}"))
+    }
+
     /// The media doors in the kernel: inside global, inside local.
     pub fn media_doors(&self) -> Vec<(SocketAddrV4, SocketAddrV4)> {
         let ends = self.elements("map", "media_dn");
