@@ -280,6 +280,23 @@ fn a_silent_flow_is_pinged_as_long_as_a_registration_lives_on_it() {
 }
 
 #[test]
+fn a_registration_that_is_renewed_elsewhere_or_taken_back_leaves_its_flow_in_silence() {
+    let (mut world, _) = pinging();
+    let register = request("REGISTER", "192.168.122.3", "<sip:a@192.168.122.3>");
+    let other = world.connect("192.168.122.3:40002", SERVER);
+    let sent = world.say(other, Inside, &register);
+    world.say(other, Outside, &answer(&sent));
+    assert_eq!(pings(&mut world, 49), 1, "on one of the two");
+    let sent = world.say(other, Inside, &register);
+    world.say(
+        other,
+        Outside,
+        &answer(&sent).replace("Expires: 60", "Expires: 0"),
+    );
+    assert_eq!(pings(&mut world, 49), 0);
+}
+
+#[test]
 fn a_flow_that_is_not_between_messages_is_not_pinged() {
     let (mut world, flow) = pinging();
     let limit = world.alg.config().limits.body_bytes;

@@ -155,6 +155,20 @@ fn a_rule_that_comes_back_serves_the_same_call_again() {
 }
 
 #[test]
+fn a_held_stream_whose_rule_is_gone_gets_no_door_back() {
+    let (mut world, flow) = phone(vec![overload("192.168.1.0", "203.0.113.1")]);
+    world.reconfigure(under(vec![]));
+    let held = sdp("0.0.0.0", 6000);
+    let again = format!(
+        "INVITE sip:b@198.51.100.2 SIP/2.0\r\nCall-ID: c0\r\nCSeq: 2 INVITE\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {}\r\n\r\n{held}",
+        held.len()
+    );
+    assert_eq!(world.say(flow, Inside, &again), again);
+    assert_eq!(doors(&world), [""; 0]);
+}
+
+#[test]
 fn who_has_a_port_that_becomes_static_makes_way() {
     let (mut world, _) = phone(vec![overload("192.168.1.0", "203.0.113.1")]);
     let new = under(vec![
