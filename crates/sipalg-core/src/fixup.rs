@@ -113,6 +113,7 @@ impl Fixup<'_> {
             match row.place {
                 Place::Via => self.via(value),
                 Place::WarningAgents => self.warning(value, row.reach),
+                Place::Dialog => {}
                 Place::Addresses => {
                     let Some(address) = uri::address(message, value) else {
                         continue;

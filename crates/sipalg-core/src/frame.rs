@@ -120,8 +120,7 @@ pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Opt
 }
 
 impl Framer {
-    /// Takes in the next bytes of the stream and hands on the pieces. `scan` is memory to work in,
-    /// left empty.
+    /// Takes in the next bytes of the stream and hands on the pieces. `scan` is memory to work in.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -131,6 +130,7 @@ impl Framer {
     ) {
         match self.partial.take() {
             None => {
+                scan.clear();
                 let taken = self.cut(input, limits, scan, each);
                 let rest = input.get(taken..).unwrap_or_default();
                 if !rest.is_empty() {

@@ -79,14 +79,14 @@ fn a_registration_keeps_the_door_of_a_flow_that_ends() {
         "192.168.122.3:5060;rport;branch=z9hG4bK1",
         "<sip:a@192.168.122.3>",
     );
-    let sent = world.tell(flow, Inside, &text);
+    let sent = world.datagram(flow, Inside, &text);
     assert_eq!(sent, text.replace("192.168.122.3", "10.1.1.1"));
-    world.tell(flow, Outside, &answer(&sent));
+    world.datagram(flow, Outside, &answer(&sent));
     world.close(flow);
     assert_eq!(signalling(&world), ["udp 10.1.1.1:5060"]);
     // Anyone may send to it, and the phone's answers keep it open beyond the registration.
     let (incoming, _) = world.converse("10.7.7.7:9", "10.1.1.1:5060");
-    world.tell(
+    world.datagram(
         incoming,
         Inside,
         "SIP/2.0 100 Trying\r\nContent-Length: 0\r\n\r\n",
@@ -102,7 +102,7 @@ fn who_only_listens_is_not_kept_open_by_the_outside() {
     let mut world = World::new();
     let (flow, _) = world.converse(PHONE, SERVER);
     let (incoming, _) = world.converse("10.7.7.7:9", "10.1.1.1:5060");
-    world.tell(
+    world.datagram(
         incoming,
         Outside,
         &request("OPTIONS", "10.7.7.7:9", "<sip:b@10.7.7.7>"),
@@ -126,7 +126,7 @@ fn answers_find_a_phone_that_sends_from_another_port_than_it_listens_at() {
         let mut world = World::new();
         let (flow, source) = world.converse("192.168.122.3:49000", SERVER);
         assert_eq!(source, "10.1.1.1:49000");
-        let sent = world.tell(
+        let sent = world.datagram(
             flow,
             Inside,
             &request("OPTIONS", &via, "<sip:a@example.com>"),
@@ -155,7 +155,7 @@ fn received_and_rport_are_turned_back() {
         "192.168.122.3:5060;rport;branch=z9hG4bK1",
         "<sip:a@192.168.122.3>",
     );
-    let sent = world.tell(flow, Inside, &text);
+    let sent = world.datagram(flow, Inside, &text);
     assert!(
         sent.contains(&format!("SIP/2.0/UDP 10.1.1.1:{port};rport;")),
         "{sent}"
@@ -165,7 +165,7 @@ fn received_and_rport_are_turned_back() {
         "{sent}"
     );
     let seen = answer(&sent).replace(";rport;", &format!(";rport={port};received=10.1.1.1;"));
-    let back = world.tell(flow, Outside, &seen);
+    let back = world.datagram(flow, Outside, &seen);
     assert!(
         back.contains("UDP 192.168.122.3:5060;rport=5060;received=192.168.122.3;"),
         "{back}"
@@ -189,12 +189,12 @@ fn a_contact_is_reached_by_its_transport_or_that_of_its_flow() {
     ] {
         let mut world = World::new();
         let (flow, _) = world.converse(PHONE, SERVER);
-        let sent = world.tell(
+        let sent = world.datagram(
             flow,
             Inside,
             &request("REGISTER", "192.168.122.3;rport", contact),
         );
-        world.tell(flow, Outside, &answer(&sent));
+        world.datagram(flow, Outside, &answer(&sent));
         let doors = signalling(&world);
         assert_eq!(doors.len(), 2, "{contact}: {doors:?}");
         assert!(doors.contains(&door.to_string()), "{contact}: {doors:?}");
@@ -219,10 +219,10 @@ fn a_call_may_begin_over_udp_and_go_on_over_tcp() {
             body.len()
         ),
     );
-    let sent = world.tell(datagrams, Inside, &invite);
+    let sent = world.datagram(datagrams, Inside, &invite);
     assert!(!sent.contains("192.168"), "{sent}");
     let ok = "SIP/2.0 200 OK\r\nFrom: <sip:a@10.1.1.2>;tag=1\r\nTo: <sip:a@10.1.1.2>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
-    world.tell(datagrams, Outside, ok);
+    world.datagram(datagrams, Outside, ok);
     world.close(datagrams);
     assert_eq!(world.doors(DoorKind::Media).len(), 2);
     let bye = "BYE sip:a@10.1.1.2 SIP/2.0\r\nFrom: <sip:a@10.1.1.2>;tag=1\r\nTo: <sip:a@10.1.1.2>;tag=2\r\nCall-ID: c\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n";
@@ -325,14 +325,16 @@ fn over_udp_a_pong_is_swallowed_as_well() {
         ..config()
     });
     let (flow, _) = world.converse(PHONE, SERVER);
-    let sent = world.tell(
+    let sent = world.datagram(
         flow,
         Inside,
         &request("REGISTER", "192.168.122.3;rport", "<sip:a@192.168.122.3>"),
     );
-    world.tell(flow, Outside, &answer(&sent));
+    world.datagram(flow, Outside, &answer(&sent));
     assert_eq!(pings(&mut world, 25), 1);
-    assert_eq!(world.tell(flow, Inside, "\r\n\r\n"), "\r\n\r\n");
-    let back: Vec<_> = (0..2).map(|_| world.tell(flow, Outside, "\r\n")).collect();
+    assert_eq!(world.datagram(flow, Inside, "\r\n\r\n"), "\r\n\r\n");
+    let back: Vec<_> = (0..2)
+        .map(|_| world.datagram(flow, Outside, "\r\n"))
+        .collect();
     assert_eq!(back, ["", "\r\n"]);
 }

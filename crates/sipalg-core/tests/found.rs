@@ -320,3 +320,38 @@ fn the_contact_of_a_transfer_is_reachable_until_its_outcome_is_told() {
     world.say(flow, Outside, notify);
     assert!(world.doors(DoorKind::Signalling).is_empty());
 }
+
+/// A port is a number, not the beginning of a longer word.
+#[test]
+fn an_address_behind_the_colon_of_an_address_is_no_port() {
+    for sent_by in [
+        "192.168.122.3:\t192.168.122.3:\t168.122.3",
+        "192.168.122.3:5060x",
+    ] {
+        let text =
+            format!("OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP {sent_by}\r\nl: 0\r\n\r\n");
+        let mut world = World::new();
+        let flow = world.connect(PHONE, SERVER);
+        assert_eq!(world.say(flow, Inside, &text), text);
+    }
+}
+
+/// The memory that a datagram was read in was handed on as if a message had begun there.
+#[test]
+fn a_stream_is_read_from_its_beginning_after_a_datagram() {
+    let mut world = World::new();
+    let phone = at("192.168.122.3:5060");
+    let opened = world
+        .alg
+        .open_datagrams(world.now, phone, at(SERVER), &mut world.out);
+    let flow = opened.unwrap().flow;
+    let text =
+        "OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP 192.168.122.3:40001\r\nl: 0\r\n\r\n";
+    world
+        .alg
+        .datagram(world.now, flow, Inside, text.as_bytes(), &mut world.out);
+    world.out.clear();
+    let flow = world.connect(PHONE, SERVER);
+    let sent = world.say(flow, Inside, text);
+    assert_eq!(sent, text.replace("192.168.122.3", "10.1.1.1"));
+}

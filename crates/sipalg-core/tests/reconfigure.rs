@@ -282,7 +282,7 @@ fn pings_begin_and_end_with_their_interval() {
         keepalive: seconds.map(Duration::from_secs),
         ..under(vec![overload("192.168.1.0", "203.0.113.1")])
     };
-    let mut pinged = |world: &mut World, seconds| {
+    let pinged = |world: &mut World, seconds| {
         world.reconfigure(every(seconds));
         world.now = world.now + Duration::from_secs(100);
         world.alg.handle_timeout(world.now, &mut world.out);

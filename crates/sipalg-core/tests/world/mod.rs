@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub const PHONE: &str = "192.168.122.3:40001";
+/// A phone sends its datagrams from the port that it listens at.
+pub const PHONE_OVER_UDP: &str = "192.168.122.3:5060";
 pub const SERVER: &str = "10.1.1.2:5060";
 
 pub fn at(text: &str) -> SocketAddrV4 {
@@ -142,24 +144,11 @@ impl World {
         Ok((opened.source.to_string(), opened.target.to_string()))
     }
 
-    pub fn close(&mut self, flow: FlowId) {
-        self.alg.close(self.now, flow, &mut self.out);
-        self.obey();
-    }
-
     /// Other rules from now on; names the flows that must go.
     pub fn reconfigure(&mut self, config: Config) -> Vec<FlowId> {
         let lost = self.alg.reconfigure(self.now, config, &mut self.out);
         self.obey();
         lost
-    }
-
-    /// Sends a datagram on a leg; returns what the other leg gets.
-    pub fn tell(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
-        self.alg
-            .datagram(self.now, flow, from, text.as_bytes(), &mut self.out);
-        self.obey();
-        String::from_utf8(std::mem::take(&mut self.out.bytes)).unwrap()
     }
 
     /// Every translation as `PRO INSIDE-GLOBAL INSIDE-LOCAL`.
@@ -183,10 +172,39 @@ impl World {
             .collect()
     }
 
+    /// The same for datagrams.
+    pub fn connect_datagrams(&mut self, peer: &str, destination: &str) -> FlowId {
+        let (peer, destination) = (at(peer), at(destination));
+        let opened = self
+            .alg
+            .open_datagrams(self.now, peer, destination, &mut self.out);
+        self.obey();
+        self.out.clear();
+        opened.unwrap().flow
+    }
+
+    /// Sends a datagram on a leg; returns what the other leg gets.
+    pub fn datagram(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
+        self.alg
+            .datagram(self.now, flow, from, text.as_bytes(), &mut self.out);
+        self.sent()
+    }
+
+    /// The flow is over.
+    pub fn close(&mut self, flow: FlowId) {
+        self.alg.close(self.now, flow, &mut self.out);
+        self.obey();
+        self.out.clear();
+    }
+
     /// Sends text on a leg; returns what the other leg gets.
     pub fn say(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
         self.alg
             .stream(self.now, flow, from, text.as_bytes(), &mut self.out);
+        self.sent()
+    }
+
+    fn sent(&mut self) -> String {
         self.obey();
         let bytes = String::from_utf8(self.out.bytes.clone()).unwrap();
         self.out.clear();
