@@ -318,7 +318,7 @@ impl AccessList {
 }
 
 /// One line of an access list. A standard list's has `protocol` none and `destination` any.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AccessEntry {
     /// Permit, or else deny.
     pub permit: bool,
@@ -358,7 +358,7 @@ impl AccessEntry {
 }
 
 /// One end of the traffic that an access list entry speaks of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AccessEnd {
     /// The address to compare with.
     pub address: Ipv4Addr,
@@ -389,7 +389,7 @@ impl AccessEnd {
 }
 
 /// `eq`, `lt`, `gt`, `range`; and `neq`, which is a range turned around.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AccessPorts {
     /// The first port.
     pub first: u16,

@@ -65,10 +65,10 @@ fn feed_datagram(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8]) -> Ou
     let now = Instant::from_micros(1);
     let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
     let phone = SocketAddrV4::new(host, 5060);
-    let opened = alg
-        .open_datagrams(now, phone, server, &mut Outbox::default())
-        .unwrap();
     let mut out = Outbox::default();
+    let opened = alg.open_datagrams(now, phone, server, &mut out).unwrap();
+    // The door for the answers is the flow's, not the message's.
+    out.clear();
     alg.datagram(now, opened.flow, from, bytes, &mut out);
     Outcome {
         bytes: out.bytes,

@@ -3,8 +3,9 @@
 //! ```text
 //!   ruleset    THE nftables rules, as data
 //!   doors      which door leads where, and what an operation on one means for the sets
+//!   addresses  which host has which address of a pool without overload
 //!   sweep      connections that stand in a new door's way or came through a closed one
-//!   host       ip_forward, policy rule and route; put back afterwards, also after a crash
+//!   host       ip_forward, policy rules and routes; put back afterwards, also after a crash
 //!   ports      what the gateway itself listens on
 //! ```
 //!
@@ -12,21 +13,29 @@
 //! thread that calls [`Kernel::install`].
 
 use crate::netlink::conntrack::Conntrack;
-use crate::netlink::nft::{self, Nft};
+use crate::netlink::log::Log;
+use crate::netlink::nft::{self, Lifetimes, Nft};
+use crate::netlink::route::Route;
+use addresses::Addresses;
 use doors::Doors;
 use host::Host;
-use ruleset::{MEDIA_IN, MEDIA_OUT, SIGNAL_DOORS, TABLE};
+use ranges::Range;
+use ruleset::{HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, OVER_BOUND, Ruleset, SIGNAL_DOORS, TABLE};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::{AccessList, FlowTimeouts, MaxEntries, SourceRule};
-use sipalg_core::door::{DoorOp, MediaCount};
+use sipalg_core::config::{AccessEntry, AccessList, FlowTimeouts, MaxEntries, SourceRule};
+use sipalg_core::door::{AddressOp, DoorOp, MediaCount};
 use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use sweep::Sweep;
 
+mod addresses;
 mod doors;
 mod error;
 mod host;
 pub mod ports;
+mod ranges;
 pub mod ruleset;
 mod sweep;
 
@@ -39,9 +48,16 @@ pub const MARK_DIVERT: u32 = 0x0100_0000;
 pub const CT_TAKEN: u32 = 0x0100_0000;
 /// Connection mark bit: the UDP flow goes through a media door.
 pub const CT_DOOR: u32 = 0x0200_0000;
+/// Connection mark bit, beside [`CT_DOOR`]: the UDP flow began inside, and its source is a door's.
+pub const CT_FROM_DOOR: u32 = 0x0400_0000;
 /// Packet mark bit (`SO_MARK`) of legs that we dial with an outside host's address: their
-/// connection becomes [`CT_TAKEN`], so that the answers come to us.
+/// connection becomes [`CT_TAKEN`], so that the answers come to us. And of every datagram that the
+/// proxy sends, to whichever side: it is not translated.
 pub const MARK_DIAL: u32 = 0x0200_0000;
+/// Log group (`log group` of nftables) of packets from hosts that want an address of a pool.
+pub const NEWCOMERS: u16 = 5060;
+/// Who has put a route there (`RTPROT_*`): us.
+pub const ROUTE_PROTOCOL: u8 = 60;
 /// Routing table and policy rule priority for packets with [`MARK_DIVERT`].
 pub const DIVERT_TABLE: u32 = 5060;
 
@@ -81,6 +97,9 @@ pub struct SourcePlan {
     pub rule: SourceRule,
     /// The outside interface that it names. Traffic of a rule that names none may leave by any.
     pub interface: Option<String>,
+    /// Whether the gateway answers for its global addresses, ARP included. Without, the outside
+    /// network must send them here by itself.
+    pub alias: bool,
 }
 
 /// The kernel under our rules. Dropped without [`Kernel::remove`], as in a crash, it leaves them in
@@ -88,8 +107,15 @@ pub struct SourcePlan {
 #[derive(Debug)]
 pub struct Kernel {
     nft: Nft,
-    conntrack: Conntrack,
+    ruleset: Ruleset,
+    /// Whether connections may have idle times of their own.
+    lifetimes: bool,
     doors: Doors,
+    addresses: Addresses,
+    sweep: Sweep,
+    newcomers: Log,
+    /// What was counted on entries of access lists before their counters began anew.
+    hits: HashMap<(String, AccessEntry), u64>,
     host: Host,
 }
 
@@ -102,10 +128,15 @@ impl Kernel {
     pub fn install(plan: &Plan, state_dir: &Path) -> Result<Kernel, KernelError> {
         let mut host = Host::lock(state_dir)?;
         match prepare(plan, &mut host) {
-            Ok((nft, conntrack, elements)) => Ok(Kernel {
-                nft,
-                conntrack,
-                doors: Doors::new(plan, elements),
+            Ok(parts) => Ok(Kernel {
+                nft: parts.nft,
+                ruleset: parts.ruleset,
+                lifetimes: parts.lifetimes,
+                doors: Doors::new(parts.elements),
+                addresses: Addresses::default(),
+                sweep: parts.sweep,
+                newcomers: parts.newcomers,
+                hits: HashMap::new(),
                 host,
             }),
             Err(error) => {
@@ -116,31 +147,134 @@ impl Kernel {
         }
     }
 
+    /// Works by `plan` from now on, in one transaction. Doors, addresses of hosts, counters and
+    /// connections stay; what the rules decide for new connections changes at once.
+    ///
+    /// # Errors
+    /// One sentence for the operator. The rules are as before then.
+    pub fn replan(&mut self, plan: &Plan) -> Result<(), KernelError> {
+        let borrowed = borrowed(plan)?;
+        let ruleset = Ruleset::new(plan, &borrowed, self.lifetimes);
+        let hits = self.access_hits()?;
+        self.host.set_up(plan, &borrowed)?;
+        self.nft
+            .commit(ruleset.replace(&self.ruleset))
+            .map_err(|error| KernelError::refused("the rules", error))?;
+        // Lists that have changed count from zero; their entries that are still there do not.
+        for (list, counts) in self.ruleset.lists.iter().zip(hits) {
+            if ruleset.lists.contains(list) {
+                continue;
+            }
+            for (entry, count) in list.entries.iter().zip(counts.1) {
+                self.hits.insert((list.name.clone(), *entry), count);
+            }
+        }
+        self.ruleset = ruleset;
+        let icmp = ruleset::seconds(plan.timeouts.icmp);
+        self.host.set_icmp_timeout(icmp);
+        self.host.forget(plan, &borrowed)
+    }
+
     /// How this kernel lets set elements live longer.
     pub fn elements(&self) -> Elements {
         self.doors.elements()
     }
 
-    /// Works as on a kernel of the given kind, whichever was found; for tests.
-    pub fn with_elements(mut self, plan: &Plan, elements: Elements) -> Self {
-        self.doors = Doors::new(plan, elements);
+    /// Works as on a kernel of the given kind, whichever was found; for tests, before the first
+    /// door.
+    pub fn with_elements(mut self, elements: Elements) -> Self {
+        self.doors = Doors::new(elements);
+        self.sweep.set_elements(elements);
         self
     }
 
-    /// Carries out `ops` in order, all in one transaction, and deletes the connections that stand
-    /// in the way of opened media doors or went through closed ones. An inside local and its inside
-    /// global belong to each other alone: a door that has either end of an opened one is closed.
+    /// Carries out the operations in order, all in one transaction, and deletes the connections that
+    /// stand in the way of opened UDP doors or use addresses that are released. An inside local and
+    /// its inside global belong to each other alone: a door that has either end of an opened one is
+    /// closed. What goes through a closed door stops at once.
     ///
     /// # Errors
     /// The kernel's; none of the operations has taken effect if the transaction failed.
-    pub fn apply(&mut self, ops: &[DoorOp]) -> Result<(), KernelError> {
-        let change = self.doors.change(ops);
-        if let Err(error) = self.nft.commit(change.messages) {
+    pub fn apply(&mut self, addresses: &[AddressOp], doors: &[DoorOp]) -> Result<(), KernelError> {
+        let mut moved = self.addresses.change(addresses);
+        let mut change = self.doors.change(doors);
+        let mut messages = std::mem::take(&mut moved.messages);
+        messages.append(&mut change.messages);
+        if let Err(error) = self.nft.commit(messages) {
             self.doors.undo(change.undo);
+            self.addresses.undo(&moved);
             return Err(KernelError::refused("the doors", error));
         }
-        sweep::sweep(&mut self.conntrack, &change.opened, &change.closed)
+        let sweep = &mut self.sweep;
+        sweep
+            .follow(&mut self.nft, &change.opened, &change.closed)
+            .and_then(|()| sweep.release(&moved.released))
             .map_err(|error| KernelError::refused("to list and delete connections", error))
+    }
+
+    /// Deletes the connections of doors that have closed: call it every few seconds. Until then
+    /// their packets are dropped.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn tidy(&mut self) -> Result<(), KernelError> {
+        self.sweep
+            .tidy()
+            .map_err(|error| KernelError::refused("to list and delete connections", error))
+    }
+
+    /// Readable when [`Kernel::newcomers`] has something.
+    pub fn newcomers_fd(&self) -> BorrowedFd<'_> {
+        self.newcomers.as_fd()
+    }
+
+    /// The inside hosts that wanted to begin a flow since the last call and have no address of their
+    /// pool without overload, each once, in the order in which they came. Their packets are dropped
+    /// until [`AddressOp::Assign`] gives them one.
+    pub fn newcomers(&mut self) -> Vec<Ipv4Addr> {
+        let mut hosts = self.newcomers.senders();
+        let mut known = std::collections::HashSet::new();
+        hosts.retain(|host| known.insert(*host));
+        hosts
+    }
+
+    /// The inside hosts with an address of a pool without overload that began or got a flow within
+    /// the last two minutes ([`ruleset::SEEN`]). Ask more often than that.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hosts_seen(&mut self) -> Result<Vec<Ipv4Addr>, KernelError> {
+        let seen = self
+            .nft
+            .elements(TABLE, &HOSTS_SEEN)
+            .map_err(|error| KernelError::refused("to tell the hosts seen", error))?;
+        Ok(seen.iter().map(nft::Element::address).collect())
+    }
+
+    /// How often each entry of each access list that the rules use has decided, by list.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn access_hits(&mut self) -> Result<Vec<(String, Vec<u64>)>, KernelError> {
+        let counters = self.counters()?;
+        let hits = self.ruleset.lists.iter().map(|list| {
+            let count = |(number, entry): (usize, &AccessEntry)| {
+                let name = ruleset::lists::counter(&list.name, number);
+                let before = self.hits.get(&(list.name.clone(), *entry));
+                counters.get(&name).unwrap_or(&0) + before.unwrap_or(&0)
+            };
+            let counts = list.entries.iter().enumerate().map(count).collect();
+            (list.name.clone(), counts)
+        });
+        Ok(hits.collect())
+    }
+
+    /// How many packets of new flows were dropped because of `max-entries`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn over_bound(&mut self) -> Result<u64, KernelError> {
+        Ok(self.counters()?.get(OVER_BOUND).copied().unwrap_or(0))
     }
 
     /// What was counted on each open media door since it opened, by inside local.
@@ -151,14 +285,22 @@ impl Kernel {
         let mut counts: HashMap<SocketAddrV4, MediaCount> = HashMap::new();
         let refused = |error| KernelError::refused("to tell the media counters", error);
         for element in self.nft.elements(TABLE, &MEDIA_IN).map_err(refused)? {
-            let count = counts.entry(element.key).or_default();
+            let count = counts.entry(element.address_port()).or_default();
             (count.in_packets, count.in_bytes) = (element.packets, element.bytes);
         }
         for element in self.nft.elements(TABLE, &MEDIA_OUT).map_err(refused)? {
-            let count = counts.entry(element.key).or_default();
+            let count = counts.entry(element.address_port()).or_default();
             (count.out_packets, count.out_bytes) = (element.packets, element.bytes);
         }
         Ok(counts.into_iter().collect())
+    }
+
+    fn counters(&mut self) -> Result<HashMap<String, u64>, KernelError> {
+        let counters = self
+            .nft
+            .counters(TABLE)
+            .map_err(|error| KernelError::refused("to tell its counters", error))?;
+        Ok(counters.into_iter().collect())
     }
 
     /// Takes away all rules, ends what went through doors, and puts the host settings back. Close
@@ -181,15 +323,71 @@ pub fn clean(state_dir: &Path) -> Result<(), KernelError> {
     take_away(&mut Host::lock(state_dir)?)
 }
 
-fn prepare(plan: &Plan, host: &mut Host) -> Result<(Nft, Conntrack, Elements), KernelError> {
-    host.set_up(plan)?;
+/// What [`prepare`] made.
+struct Parts {
+    nft: Nft,
+    ruleset: Ruleset,
+    lifetimes: bool,
+    elements: Elements,
+    sweep: Sweep,
+    newcomers: Log,
+}
+
+fn prepare(plan: &Plan, host: &mut Host) -> Result<Parts, KernelError> {
+    let borrowed = borrowed(plan)?;
+    host.set_up(plan, &borrowed)?;
+    host.forget(plan, &borrowed)?;
     let refused = |error| KernelError::refused("the rules", error);
     let mut nft = Nft::open().map_err(refused)?;
-    nft.commit(ruleset::install(plan)).map_err(refused)?;
+    let lifetimes = try_lifetimes(&mut nft)?;
+    let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
+    nft.commit(ruleset.install()).map_err(refused)?;
+    host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
     let elements = try_elements(&mut nft)?;
-    let mut conntrack = Conntrack::open().map_err(refused)?;
-    sweep::check(&mut conntrack)?;
-    Ok((nft, conntrack, elements))
+    let sweep = Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?;
+    let newcomers = Log::listen(NEWCOMERS)
+        .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
+    Ok(Parts {
+        nft,
+        ruleset,
+        lifetimes,
+        elements,
+        sweep,
+        newcomers,
+    })
+}
+
+/// The inside global addresses that are no addresses of this host itself.
+fn borrowed(plan: &Plan) -> Result<Vec<Range>, KernelError> {
+    let own = Route::open()
+        .and_then(|mut route| route.own_addresses())
+        .map_err(|error| KernelError::refused("to list this host's addresses", error))?;
+    let aliased = plan.sources.iter().filter(|source| source.alias);
+    let globals = aliased.map(|source| source.rule.globals());
+    Ok(ranges::without(ranges::merged(globals), &own))
+}
+
+/// Tries whether connections can have idle times of their own here. If not, they have the kernel's.
+fn try_lifetimes(nft: &mut Nft) -> Result<bool, KernelError> {
+    let trial = Lifetimes {
+        protocol: libc::IPPROTO_UDP,
+        seconds: Vec::new(),
+    };
+    let add = || nft::add_table(TABLE);
+    let table = vec![add(), nft::delete_table(TABLE), add()];
+    nft.commit(table)
+        .map_err(|error| KernelError::refused("the rules", error))?;
+    match nft.commit(vec![nft::add_timeout(TABLE, "trial", &trial)]) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            eprintln!(
+                "sipalg: this kernel cannot give connections idle times ({error}): the timeouts of \
+                 `ip nat translation` are not in force but net.netfilter.nf_conntrack_*_timeout; \
+                 the option CONFIG_NF_CONNTRACK_TIMEOUT, or its module, would help"
+            );
+            Ok(false)
+        }
+    }
 }
 
 /// Tries, on an element that leads nowhere, how this kernel prolongs the life of elements.
@@ -202,9 +400,7 @@ fn try_elements(nft: &mut Nft) -> Result<Elements, KernelError> {
     nft.commit(add(short)).map_err(refused)?;
     nft.commit(add(long)).map_err(refused)?;
     let elements = nft.elements(TABLE, &SIGNAL_DOORS).map_err(refused)?;
-    let prolonged = elements
-        .iter()
-        .any(|e| e.key == nobody && e.expires > short);
+    let prolonged = elements.iter().any(|e| e.key == key && e.expires > short);
     let destroy = vec![nft::destroy_element(TABLE, &SIGNAL_DOORS, &key)];
     if nft.commit(destroy).is_ok() && prolonged {
         return Ok(Elements::Prolonged);

@@ -5,6 +5,8 @@
 //!   route       rtnetlink: links, addresses, routes, policy rules
 //!   nft         nftables: tables, chains, sets, rules and their expressions
 //!   conntrack   ctnetlink: list and delete connections
+//!   watch       rtnetlink: that links or addresses have changed
+//!   log         nfnetlink_log: packets that a rule tells of
 //!   diag        sock_diag: sockets that wait for whoever comes
 //! ```
 //!
@@ -12,8 +14,10 @@
 
 pub mod conntrack;
 pub mod diag;
+pub mod log;
 pub mod nft;
 pub mod route;
+pub mod watch;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -21,7 +25,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
@@ -271,6 +275,24 @@ impl Socket {
         self.transaction(part)
     }
 
+    /// What the kernel has sent without being asked, message by message; does not wait.
+    pub fn unasked(&mut self, mut each: impl FnMut(&[u8])) {
+        loop {
+            match self.receive(MsgFlags::MSG_DONTWAIT) {
+                // Some were lost for want of room. The others are still there.
+                Err(Errno::ENOBUFS) => {}
+                Err(_) => return,
+                Ok(length) => {
+                    let mut rest = self.buffer.get(..length).unwrap_or_default();
+                    while let Some((message, after)) = split(rest) {
+                        rest = after;
+                        each(&message[HEADER..]);
+                    }
+                }
+            }
+        }
+    }
+
     fn transaction(&mut self, messages: Vec<Message>) -> Result<(), Error> {
         let Some(last) = messages.len().checked_sub(1) else {
             return Ok(());
@@ -360,6 +382,12 @@ impl Socket {
             self.sequence + 1
         };
         self.sequence
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -18,6 +18,12 @@ macro_rules! laws {
     };
 }
 
+#[path = "kernel/access.rs"]
+mod access;
+#[path = "kernel/bounds.rs"]
+mod bounds;
+#[path = "kernel/datagrams.rs"]
+mod datagrams;
 #[path = "kernel/doors.rs"]
 mod doors;
 #[path = "kernel/gateway.rs"]
@@ -26,10 +32,14 @@ mod gateway;
 mod host;
 #[path = "kernel/net.rs"]
 mod net;
+#[path = "kernel/replan.rs"]
+mod replan;
 #[path = "kernel/route.rs"]
 mod route;
 #[path = "kernel/steering.rs"]
 mod steering;
+#[path = "kernel/translation.rs"]
+mod translation;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
@@ -48,7 +58,18 @@ fn main() -> ExitCode {
     net::become_root();
     let mut failed = Vec::new();
     let mut held = 0;
-    let all = [route::LAWS, doors::LAWS, steering::LAWS, host::LAWS].concat();
+    let all = [
+        route::LAWS,
+        doors::LAWS,
+        steering::LAWS,
+        datagrams::LAWS,
+        translation::LAWS,
+        access::LAWS,
+        bounds::LAWS,
+        replan::LAWS,
+        host::LAWS,
+    ]
+    .concat();
     for (name, law) in all {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;

@@ -277,7 +277,10 @@ impl Machine {
         Ok(())
     }
 
-    fn doors(&self, expected: &[Text]) -> Result<(), String> {
+    fn doors(&mut self, expected: &[Text]) -> Result<(), String> {
+        for text in expected {
+            self.bind_from_door(text)?;
+        }
         let mut wanted = Vec::new();
         for text in expected {
             wanted.push(String::from_utf8_lossy(&self.render(text)?).into_owned());
@@ -295,6 +298,19 @@ impl Machine {
             actual.join("\n  "),
             wanted.join("\n  ")
         ))
+    }
+
+    /// A port that a door is the first to tell.
+    fn bind_from_door(&mut self, text: &Text) -> Result<(), String> {
+        let [Piece::Bytes(lead), Piece::Port(name, offset)] = &text[..] else {
+            return Ok(());
+        };
+        let lines: Vec<String> = self.out.doors.iter().map(door_line).collect();
+        let lead = String::from_utf8_lossy(lead);
+        match lines.iter().find_map(|line| line.strip_prefix(&*lead)) {
+            Some(port) if !self.ports.contains_key(name) => self.bind(name, *offset, port),
+            _ => Ok(()),
+        }
     }
 
     /// Events say how the bytes arrived, so that they are compared only when those came whole.

@@ -1,24 +1,23 @@
-//! Which media door leads where, and what an operation on a door means for the kernel's sets.
+//! Which UDP door leads where, and what an operation on a door means for the kernel's sets.
 
-use super::Plan;
 use super::ruleset::{
-    MEDIA_DN, MEDIA_GLOBAL, MEDIA_IN, MEDIA_OUT, MEDIA_PORTS, MEDIA_SN, SIGNAL_DOORS, TABLE,
+    DOOR_PORTS, MEDIA_DN, MEDIA_GLOBAL, MEDIA_IN, MEDIA_OUT, MEDIA_SN, MEDIA_TCP, SIGNAL_DOORS,
+    SIGNAL_UDP, SIGNAL_UDP_LOCALS, TABLE,
 };
 use crate::netlink::Message;
 use crate::netlink::nft::{
     Set, SetKind, add_element, add_key, address_port, delete_element, destroy_element,
-    interface_port,
 };
-use sipalg_core::Protocol;
-use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::Source;
-use sipalg_core::door::DoorOp;
+use sipalg_core::addr::SocketAddrV4;
+use sipalg_core::door::{DoorKind, DoorOp};
+use sipalg_core::{Door, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// The two ends of a media door.
+/// The two ends of a UDP door.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(super) struct Pair {
+    pub(super) kind: DoorKind,
     pub(super) local: SocketAddrV4,
     pub(super) global: SocketAddrV4,
 }
@@ -34,15 +33,15 @@ pub enum Elements {
     Replaced,
 }
 
-/// The open media doors. Each inside local has one inside global and the other way round, so
-/// that the kernel's two maps never contradict each other.
+/// The open UDP doors. Each inside local has one inside global of a kind and the other way round,
+/// so that the kernel's two maps never contradict each other.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
-    by_local: HashMap<SocketAddrV4, SocketAddrV4>,
-    by_global: HashMap<SocketAddrV4, SocketAddrV4>,
+    by_local: HashMap<(DoorKind, SocketAddrV4), SocketAddrV4>,
+    by_global: HashMap<(DoorKind, SocketAddrV4), SocketAddrV4>,
+    /// How many doors have this port, at whichever global address.
+    ports: HashMap<u16, u32>,
     elements: Elements,
-    /// The outside interface that has the inside global address.
-    interfaces: HashMap<Ipv4Addr, String>,
 }
 
 /// What operations come down to.
@@ -50,9 +49,9 @@ pub(super) struct Doors {
 pub(super) struct Change {
     /// For the kernel, in order.
     pub(super) messages: Vec<Message>,
-    /// Media doors that are open now and were not, or led elsewhere.
+    /// UDP doors that are open now and were not, or led elsewhere.
     pub(super) opened: HashSet<Pair>,
-    /// Media doors that were open and are not.
+    /// UDP doors that were open and are not.
     pub(super) closed: HashSet<Pair>,
     /// For [`Doors::undo`].
     pub(super) undo: Vec<Step>,
@@ -67,16 +66,9 @@ pub(super) enum Step {
 
 impl Doors {
     /// No door yet.
-    pub(super) fn new(plan: &Plan, elements: Elements) -> Self {
-        let sources = plan.sources.iter();
+    pub(super) fn new(elements: Elements) -> Self {
         Doors {
             elements,
-            interfaces: sources
-                .filter_map(|source| match (&source.rule.source, &source.interface) {
-                    (Source::List { pool, .. }, Some(name)) => Some((pool.start, name.clone())),
-                    _ => None,
-                })
-                .collect(),
             ..Doors::default()
         }
     }
@@ -92,7 +84,7 @@ impl Doors {
         for op in ops {
             match op.door().protocol {
                 Protocol::Tcp => self.proxied(op, &mut change),
-                Protocol::Udp => self.media(op, &mut change),
+                Protocol::Udp => self.translated(op, &mut change),
             }
         }
         change
@@ -108,13 +100,10 @@ impl Doors {
         }
     }
 
-    fn media(&mut self, op: &DoorOp, change: &mut Change) {
+    fn translated(&mut self, op: &DoorOp, change: &mut Change) {
         let door = op.door();
-        let pair = Pair {
-            local: door.inside_local,
-            global: door.inside_global,
-        };
-        let open = self.by_local.get(&pair.local) == Some(&pair.global);
+        let pair = Pair::of(door);
+        let open = self.global_of(pair) == Some(pair.global);
         match op {
             DoorOp::Close(_) if open => self.close(pair, change),
             // Another door may have an end of it by now.
@@ -128,7 +117,7 @@ impl Doors {
                         change.opened.insert(pair);
                     }
                 }
-                for element in self.media_elements(pair) {
+                for element in elements_of(pair) {
                     self.put(&element, door.lifetime, change);
                 }
             }
@@ -137,10 +126,10 @@ impl Doors {
 
     /// Closes the doors that have an end of `pair`.
     fn clear_way(&mut self, pair: Pair, change: &mut Change) {
-        if let Some(&global) = self.by_local.get(&pair.local) {
+        if let Some(global) = self.global_of(pair) {
             self.close(Pair { global, ..pair }, change);
         }
-        if let Some(&local) = self.by_global.get(&pair.global) {
+        if let Some(&local) = self.by_global.get(&(pair.kind, pair.global)) {
             self.close(Pair { local, ..pair }, change);
         }
     }
@@ -151,8 +140,11 @@ impl Doors {
         if !change.opened.remove(&pair) {
             change.closed.insert(pair);
         }
-        for element in self.media_elements(pair) {
-            self.take(&element, change);
+        let port_is_free = !self.ports.contains_key(&pair.global.port());
+        for element in elements_of(pair) {
+            if element.set != &DOOR_PORTS || port_is_free {
+                self.take(&element, change);
+            }
         }
     }
 
@@ -163,7 +155,7 @@ impl Doors {
             Elements::Replaced if element.set.kind == SetKind::Counting => {
                 change
                     .messages
-                    .push(add_key(TABLE, element.set, &element.key));
+                    .push(add_key(TABLE, element.set, &element.key, None));
             }
             Elements::Replaced => {
                 self.take(element, change);
@@ -174,43 +166,19 @@ impl Doors {
 
     /// Takes an element out, whether it is there or not.
     fn take(&self, element: &Element, change: &mut Change) {
-        let (set, key) = (element.set, &element.key);
-        match self.elements {
-            Elements::Prolonged => change.messages.push(destroy_element(TABLE, set, key)),
-            Elements::Replaced => change.messages.extend([
-                // It may have expired, and to delete what is not there would fail.
-                element.add(Duration::from_secs(1)),
-                delete_element(TABLE, set, key),
-            ]),
-        }
-    }
-
-    /// What the kernel holds of a media door.
-    fn media_elements(&self, pair: Pair) -> Vec<Element> {
-        let (local, global) = (address_port(pair.local), address_port(pair.global));
-        let element = |set, key: &[u8], value| Element {
-            set,
-            key: key.into(),
-            value,
-        };
-        let mut elements = vec![
-            element(&MEDIA_DN, &global, Some(local)),
-            element(&MEDIA_GLOBAL, &global, None),
-            element(&MEDIA_SN, &local, Some(global)),
-            element(&MEDIA_IN, &local, None),
-            element(&MEDIA_OUT, &local, None),
-        ];
-        if let Some(interface) = self.interfaces.get(pair.global.ip()) {
-            let key = interface_port(interface, pair.global.port());
-            elements.push(element(&MEDIA_PORTS, &key, None));
-        }
-        elements
+        let value = element.value.as_ref().map(|value| &value[..]);
+        let messages = taken_out(self.elements, element.set, &element.key, value);
+        change.messages.extend(messages);
     }
 
     fn proxied(&self, op: &DoorOp, change: &mut Change) {
         let door = op.door();
+        let set = match door.kind {
+            DoorKind::Signalling => &SIGNAL_DOORS,
+            DoorKind::Media => &MEDIA_TCP,
+        };
         let element = Element {
-            set: &SIGNAL_DOORS,
+            set,
             key: address_port(door.inside_global).into(),
             value: None,
         };
@@ -220,14 +188,78 @@ impl Doors {
         }
     }
 
+    fn global_of(&self, pair: Pair) -> Option<SocketAddrV4> {
+        self.by_local.get(&(pair.kind, pair.local)).copied()
+    }
+
     fn remember(&mut self, pair: Pair) {
-        self.by_local.insert(pair.local, pair.global);
-        self.by_global.insert(pair.global, pair.local);
+        self.by_local.insert((pair.kind, pair.local), pair.global);
+        self.by_global.insert((pair.kind, pair.global), pair.local);
+        *self.ports.entry(pair.global.port()).or_default() += 1;
     }
 
     fn forget(&mut self, pair: Pair) {
-        self.by_local.remove(&pair.local);
-        self.by_global.remove(&pair.global);
+        self.by_local.remove(&(pair.kind, pair.local));
+        self.by_global.remove(&(pair.kind, pair.global));
+        if let Some(doors) = self.ports.get_mut(&pair.global.port()) {
+            *doors -= 1;
+            if *doors == 0 {
+                self.ports.remove(&pair.global.port());
+            }
+        }
+    }
+}
+
+impl Pair {
+    fn of(door: &Door) -> Self {
+        Pair {
+            kind: door.kind,
+            local: door.inside_local,
+            global: door.inside_global,
+        }
+    }
+}
+
+/// What the kernel holds of a UDP door.
+fn elements_of(pair: Pair) -> Vec<Element> {
+    let (local, global) = (address_port(pair.local), address_port(pair.global));
+    let element = |set, key: &[u8], value| Element {
+        set,
+        key: key.into(),
+        value,
+    };
+    let port = pair.global.port().to_be_bytes();
+    let port = element(&DOOR_PORTS, &port, None);
+    match pair.kind {
+        DoorKind::Media => vec![
+            element(&MEDIA_DN, &global, Some(local)),
+            element(&MEDIA_GLOBAL, &global, None),
+            element(&MEDIA_SN, &local, Some(global)),
+            element(&MEDIA_IN, &local, None),
+            element(&MEDIA_OUT, &local, None),
+            port,
+        ],
+        DoorKind::Signalling => vec![
+            element(&SIGNAL_UDP, &global, None),
+            element(&SIGNAL_UDP_LOCALS, &local, None),
+            port,
+        ],
+    }
+}
+
+/// Takes `key` out of a set, whether it is there or not.
+pub(super) fn without(elements: Elements, set: &Set, key: &[u8]) -> Vec<Message> {
+    taken_out(elements, set, key, None)
+}
+
+fn taken_out(elements: Elements, set: &Set, key: &[u8], value: Option<&[u8]>) -> Vec<Message> {
+    match elements {
+        Elements::Prolonged => vec![destroy_element(TABLE, set, key)],
+        Elements::Replaced => vec![
+            // It may have expired, and to delete what is not there would fail.
+            add_element(TABLE, set, key, value, Duration::from_secs(1)),
+            delete_element(TABLE, set, key),
+        ],
     }
 }
 
@@ -247,8 +279,7 @@ impl Element {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipalg_core::Door;
-    use sipalg_core::door::DoorKind;
+    use sipalg_core::addr::Ipv4Addr;
 
     fn door(local: u16, global: u16) -> Door {
         Door {
@@ -261,12 +292,7 @@ mod tests {
     }
 
     fn pair(local: u16, global: u16) -> Pair {
-        let Door {
-            inside_local: local,
-            inside_global: global,
-            ..
-        } = door(local, global);
-        Pair { local, global }
+        Pair::of(&door(local, global))
     }
 
     #[test]
@@ -300,5 +326,19 @@ mod tests {
         let change = doors.change(&[DoorOp::Close(door(1, 11))]);
         assert_eq!(change.closed, [pair(1, 11)].into());
         assert!(doors.by_local.is_empty() && doors.by_global.is_empty());
+        assert!(doors.ports.is_empty());
+    }
+
+    #[test]
+    fn a_port_is_kept_as_long_as_any_door_has_it() {
+        let mut doors = Doors::default();
+        let mut other = door(2, 11);
+        other.inside_global = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 11);
+        doors.change(&[DoorOp::Open(door(1, 11)), DoorOp::Open(other)]);
+        let port = destroy_element(TABLE, &DOOR_PORTS, &11u16.to_be_bytes());
+        let first = doors.change(&[DoorOp::Close(door(1, 11))]);
+        assert!(!first.messages.contains(&port));
+        let last = doors.change(&[DoorOp::Close(other)]);
+        assert!(last.messages.contains(&port));
     }
 }

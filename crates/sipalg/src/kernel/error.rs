@@ -8,9 +8,6 @@ use std::path::Path;
 /// Why the kernel does not do what we want.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The configuration names an interface that is not there.
-    #[error("there is no interface `{0}` on this host; name one that `ip link` shows")]
-    NoInterface(String),
     /// `EPERM`.
     #[error(
         "no permission to change the kernel's network settings; run as root or with CAP_NET_ADMIN"
@@ -97,6 +94,9 @@ fn missing(error: &Error) -> Option<(String, &'static str)> {
                 "ct" => "CONFIG_NFT_CT",
                 "nat" => "CONFIG_NFT_NAT",
                 "masq" => "CONFIG_NFT_MASQ",
+                "connlimit" => "CONFIG_NFT_CONNLIMIT",
+                "limit" => "CONFIG_NFT_LIMIT",
+                "log" => "CONFIG_NFT_LOG and CONFIG_NETFILTER_NETLINK_LOG",
                 _ => "CONFIG_NF_TABLES",
             };
             Some((format!("the nftables expression `{name}`"), option))

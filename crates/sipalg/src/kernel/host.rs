@@ -5,19 +5,23 @@
 //! asks as if from the loopback, then never meets them, and so `rp_filter` may be as strict as it
 //! likes, also with `src_valid_mark=1` (wg-quick sets that).
 
-use super::{DIVERT_TABLE, KernelError, MARK_DIVERT, Plan};
+use super::ranges::{Range, networks};
+use super::{DIVERT_TABLE, KernelError, MARK_DIVERT, Plan, ROUTE_PROTOCOL};
 use crate::netlink::route::{PolicyRule, Route};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// Original values by their path below `/proc/sys`.
 type Settings = BTreeMap<String, String>;
 
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
+/// There once connection tracking is.
+const ICMP_TIMEOUT: &str = "net/netfilter/nf_conntrack_icmp_timeout";
 
 /// The host's settings under our hands.
 #[derive(Debug)]
@@ -44,31 +48,41 @@ impl Host {
         }
     }
 
-    /// Makes the host a router, and sends packets that are marked for the proxy to it.
-    pub(super) fn set_up(&mut self, plan: &Plan) -> Result<(), KernelError> {
+    /// Makes the host a router, sends packets that are marked for the proxy to it, and answers for
+    /// the `borrowed` addresses. May be called again with another plan; then [`Host::forget`] ends
+    /// what only the former one wanted.
+    pub(super) fn set_up(&mut self, plan: &Plan, borrowed: &[Range]) -> Result<(), KernelError> {
         let refused = |error| KernelError::refused("the policy rule for the proxy", error);
         let mut route = Route::open().map_err(refused)?;
-        let links = route.links().map_err(refused)?;
-        let ours = || plan.inside.iter().chain(&plan.outside);
-        if let Some(name) = ours().find(|name| links.iter().all(|link| link.name != **name)) {
-            return Err(KernelError::NoInterface(name.clone()));
-        }
         self.forward()?;
-        // Rules of a run that crashed may name other interfaces.
-        delete_rules(&mut route).map_err(refused)?;
         route.add_local_default(DIVERT_TABLE).map_err(refused)?;
-        for interface in ours() {
+        // The rule of an interface that is not there yet waits for it.
+        for interface in ours(plan) {
             route.add_rule(&rule(interface)).map_err(refused)?;
+        }
+        let refused = |error| KernelError::refused("to answer for inside global addresses", error);
+        for network in borrowed.iter().flat_map(|range| networks(*range)) {
+            route.add_local(network, ROUTE_PROTOCOL).map_err(refused)?;
         }
         Ok(())
     }
 
+    /// Ends policy rules and routes of ours that `plan` does not want: those of a former plan, or of
+    /// a run that crashed.
+    pub(super) fn forget(&mut self, plan: &Plan, borrowed: &[Range]) -> Result<(), KernelError> {
+        let rules: Vec<_> = ours(plan).map(|name| rule(name)).collect();
+        let borrowed: Vec<_> = borrowed.iter().flat_map(|r| networks(*r)).collect();
+        let mut route = Route::open().map_err(not_deleted)?;
+        delete(&mut route, &rules, &borrowed).map_err(not_deleted)
+    }
+
     /// Puts everything back as it was recorded.
     pub(super) fn put_back(&mut self) -> Result<(), KernelError> {
-        let refused = |error| KernelError::refused("to delete the policy rule", error);
-        let mut route = Route::open().map_err(refused)?;
-        delete_rules(&mut route).map_err(refused)?;
-        route.delete_local_default(DIVERT_TABLE).map_err(refused)?;
+        let mut route = Route::open().map_err(not_deleted)?;
+        delete(&mut route, &[], &[]).map_err(not_deleted)?;
+        route
+            .delete_local_default(DIVERT_TABLE)
+            .map_err(not_deleted)?;
         for (setting, original) in in_order(self.recorded()?) {
             if read(&setting)? != original {
                 set(&setting, &original)?;
@@ -79,17 +93,34 @@ impl Host {
 
     /// Turns forwarding on, if it is not, with a record of what that changes.
     fn forward(&self) -> Result<(), KernelError> {
-        // What a crashed run found is the original, not what it left.
-        let mut originals = self.recorded()?;
         if read(IP_FORWARD)? == "1" {
             return Ok(());
         }
-        for setting in side_effects()? {
-            let value = read(&setting)?;
-            originals.entry(setting).or_insert(value);
+        self.change(side_effects()?, IP_FORWARD, "1")
+    }
+
+    /// How long ping and the like are translated. Where that cannot be set, the operator is told.
+    pub(super) fn set_icmp_timeout(&self, seconds: u32) {
+        let value = seconds.to_string();
+        let done = read(ICMP_TIMEOUT).and_then(|now| match now == value {
+            true => Ok(()),
+            false => self.change(vec![ICMP_TIMEOUT.to_owned()], ICMP_TIMEOUT, &value),
+        });
+        if let Err(error) = done {
+            eprintln!("sipalg: icmp-timeout is not in force: {error}");
+        }
+    }
+
+    /// Gives a setting a value, after `affected` has been recorded.
+    fn change(&self, affected: Vec<String>, setting: &str, value: &str) -> Result<(), KernelError> {
+        // What a crashed run found is the original, not what it left.
+        let mut originals = self.recorded()?;
+        for affected in affected {
+            let value = read(&affected)?;
+            originals.entry(affected).or_insert(value);
         }
         self.record(&originals)?;
-        set(IP_FORWARD, "1")
+        set(setting, value)
     }
 
     /// The record of a run that did not put back what it changed; empty if there is none, or if
@@ -160,13 +191,33 @@ fn rule(interface: &str) -> PolicyRule {
     }
 }
 
-fn delete_rules(route: &mut Route) -> Result<(), crate::netlink::Error> {
+/// Deletes all policy rules and routes of ours but those named.
+fn delete(
+    route: &mut Route,
+    rules: &[PolicyRule],
+    borrowed: &[(Ipv4Addr, u8)],
+) -> Result<(), crate::netlink::Error> {
     for found in route.rules()? {
-        if found.table == DIVERT_TABLE && found.mark == MARK_DIVERT {
+        let is_ours = found.table == DIVERT_TABLE && found.mark == MARK_DIVERT;
+        if is_ours && !rules.contains(&found) {
             route.delete_rule(&found)?;
         }
     }
+    for found in route.routes()? {
+        let is_ours = found.protocol == ROUTE_PROTOCOL && found.kind == libc::RTN_LOCAL;
+        if is_ours && !borrowed.contains(&found.destination) {
+            route.delete_local(found.destination, ROUTE_PROTOCOL)?;
+        }
+    }
     Ok(())
+}
+
+fn not_deleted(error: crate::netlink::Error) -> KernelError {
+    KernelError::refused("to delete the policy rule", error)
+}
+
+fn ours(plan: &Plan) -> impl Iterator<Item = &String> {
+    plan.inside.iter().chain(&plan.outside)
 }
 
 fn proc(setting: &str) -> PathBuf {

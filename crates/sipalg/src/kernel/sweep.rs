@@ -3,73 +3,197 @@
 //! Address translation is decided by the first packet of a connection (for UDP: of a flow), so a
 //! flow that began before a door opened would never see it, and one that came through a door would
 //! outlive it.
+//!
+//! To list connections takes the longer the more there are, and doors open and close all the time.
+//! So rules note who sends and is sent to outside of doors, and only for a door that has such an end
+//! is anything listed. Flows of closed doors are stopped by the rules at once; they are deleted
+//! later, many in one go, or when a door wants one of their ends for another.
 
-use super::doors::Pair;
+use super::addresses::Held;
+use super::doors::{Elements, Pair, without};
+use super::ruleset::{LOOSE_ENDS, TABLE};
 use super::{CT_DOOR, KernelError};
 use crate::netlink::Error;
-use crate::netlink::conntrack::{Conntrack, Entry, Tuple};
+use crate::netlink::conntrack::{Conntrack, Entry, Which};
+use crate::netlink::nft::{self, Nft};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
+use sipalg_core::door::DoorKind;
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-/// Deletes the flows that stand in the way of `opened` doors and those that went through `closed`
-/// ones. Ordinary flows of other hosts that merely share a port number stay.
-pub(super) fn sweep(
-    conntrack: &mut Conntrack,
-    opened: &HashSet<Pair>,
-    closed: &HashSet<Pair>,
-) -> Result<(), Error> {
-    if opened.is_empty() && closed.is_empty() {
-        return Ok(());
-    }
-    let global_of: HashMap<_, _> = opened.iter().map(|p| (p.local, p.global)).collect();
-    let local_of: HashMap<_, _> = opened.iter().map(|p| (p.global, p.local)).collect();
-    for entry in conntrack.udp()? {
-        if in_the_way(&entry, &global_of, &local_of) || went_through(&entry, closed) {
-            conntrack.delete_udp(&entry.original)?;
-        }
-    }
-    Ok(())
+/// With more doors than this in one go, one listing is cheaper than to ask for each.
+const MOST_QUESTIONS: usize = 64;
+/// With more closed doors than this, their flows are deleted without being asked.
+const MOST_ENDED: usize = 16_384;
+
+/// What is known of connections without listing them.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    conntrack: Conntrack,
+    elements: Elements,
+    /// Media doors that have closed, whose flows may still be there.
+    ended: HashSet<Pair>,
+    ended_locals: HashMap<SocketAddrV4, SocketAddrV4>,
+    ended_globals: HashMap<SocketAddrV4, SocketAddrV4>,
+    /// Ends of flows that are older than our rules, which did not note them.
+    older: HashSet<SocketAddrV4>,
+    /// When the last of those has either sent again, and been noted, or ended.
+    older_until: Instant,
 }
 
-/// Whether the kernel has ctnetlink at all, by asking for something harmless.
-pub(super) fn check(conntrack: &mut Conntrack) -> Result<(), KernelError> {
-    let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-    let nothing = Tuple {
-        source: nobody,
-        destination: nobody,
-    };
-    conntrack
-        .delete_udp(&nothing)
-        .map_err(|error| match error.errno {
-            nix::errno::Errno::EINVAL => KernelError::Missing {
-                what: "access to connection tracking".into(),
-                option: "CONFIG_NF_CT_NETLINK",
-            },
-            _ => KernelError::refused("to delete connections", error),
+impl Sweep {
+    /// Begins with the flows that are there now; `idle` is how long one may live without a packet.
+    pub(super) fn new(elements: Elements, idle: Duration) -> Result<Self, KernelError> {
+        let refused = |error| KernelError::refused("to list connections", error);
+        let mut conntrack = Conntrack::open().map_err(refused)?;
+        let flows = conntrack
+            .udp()
+            .map_err(|error| match error.errno {
+                nix::errno::Errno::EINVAL => KernelError::Missing {
+                    what: "access to connection tracking".into(),
+                    option: "CONFIG_NF_CT_NETLINK",
+                },
+                _ => refused(error),
+            })?
+            .into_iter();
+        Ok(Sweep {
+            conntrack,
+            elements,
+            ended: HashSet::new(),
+            ended_locals: HashMap::new(),
+            ended_globals: HashMap::new(),
+            older: flows
+                .flat_map(|flow| [flow.original.source, flow.original.destination])
+                .collect(),
+            older_until: Instant::now() + idle,
         })
+    }
+
+    /// Works as on a kernel of the given kind.
+    pub(super) fn set_elements(&mut self, elements: Elements) {
+        self.elements = elements;
+    }
+
+    /// Deletes what stands in the way of the `opened` doors, and remembers the `closed` ones.
+    pub(super) fn follow(
+        &mut self,
+        nft: &mut Nft,
+        opened: &HashSet<Pair>,
+        closed: &HashSet<Pair>,
+    ) -> Result<(), Error> {
+        for pair in closed.iter().filter(|pair| pair.kind == DoorKind::Media) {
+            self.ended.insert(*pair);
+            self.ended_locals.insert(pair.local, pair.global);
+            self.ended_globals.insert(pair.global, pair.local);
+        }
+        if opened.iter().any(|pair| self.has_ended_elsewhere(pair)) || self.ended.len() > MOST_ENDED
+        {
+            self.tidy()?;
+        }
+        let mut suspects = Vec::new();
+        for pair in opened {
+            if self.ended.remove(pair) {
+                self.ended_locals.remove(&pair.local);
+                self.ended_globals.remove(&pair.global);
+            }
+            if opened.len() > MOST_QUESTIONS || self.may_be_in_the_way(nft, pair)? {
+                suspects.push(*pair);
+            }
+        }
+        self.clear_way(nft, &suspects)
+    }
+
+    /// Deletes the flows of doors that have closed.
+    pub(super) fn tidy(&mut self) -> Result<(), Error> {
+        if Instant::now() > self.older_until {
+            self.older = HashSet::new();
+        }
+        if self.ended.is_empty() {
+            return Ok(());
+        }
+        let ended = std::mem::take(&mut self.ended);
+        self.ended_locals.clear();
+        self.ended_globals.clear();
+        self.conntrack
+            .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
+                went_through(entry, &ended)
+            })
+    }
+
+    /// Ends the flows of hosts that have lost their address.
+    pub(super) fn release(&mut self, released: &[Held]) -> Result<(), Error> {
+        if released.is_empty() {
+            return Ok(());
+        }
+        let global_of: HashMap<_, _> = released.iter().map(|h| (h.local, h.global)).collect();
+        let uses = |local: &Ipv4Addr, global: &Ipv4Addr| global_of.get(local) == Some(global);
+        self.conntrack.delete_where(Which::All, |entry| {
+            uses(entry.original.source.ip(), entry.reply.destination.ip())
+                || uses(entry.reply.source.ip(), entry.original.destination.ip())
+        })
+    }
+
+    /// Whether an end of the door belonged to another one whose flows may still be there.
+    fn has_ended_elsewhere(&self, pair: &Pair) -> bool {
+        let other = |of: Option<&SocketAddrV4>, end| of.is_some_and(|other| *other != end);
+        other(self.ended_locals.get(&pair.local), pair.global)
+            || other(self.ended_globals.get(&pair.global), pair.local)
+    }
+
+    /// Whether a flow that is older than the door may have one of its ends.
+    fn may_be_in_the_way(&mut self, nft: &mut Nft, pair: &Pair) -> Result<bool, Error> {
+        let ends = [pair.local, pair.global];
+        if ends.iter().any(|end| self.older.contains(end)) {
+            return Ok(true);
+        }
+        for end in ends {
+            if nft.has(TABLE, &LOOSE_ENDS, &nft::address_port(end))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Deletes the flows that stand in the way of these doors. Ordinary flows of other hosts that
+    /// merely share a port number stay.
+    fn clear_way(&mut self, nft: &mut Nft, doors: &[Pair]) -> Result<(), Error> {
+        if doors.is_empty() {
+            return Ok(());
+        }
+        let by_local: Ends = doors.iter().map(|p| (p.local, *p)).collect();
+        let by_global: Ends = doors.iter().map(|p| (p.global, *p)).collect();
+        self.conntrack
+            .delete_where(Which::Udp, |entry| in_the_way(entry, &by_local, &by_global))?;
+        let ends = doors.iter().flat_map(|pair| [pair.local, pair.global]);
+        let mut forget = Vec::new();
+        for end in ends {
+            self.older.remove(&end);
+            forget.extend(without(self.elements, &LOOSE_ENDS, &nft::address_port(end)));
+        }
+        nft.commit(forget)
+    }
 }
 
-type Ends = HashMap<SocketAddrV4, SocketAddrV4>;
+type Ends = HashMap<SocketAddrV4, Pair>;
 
 /// A flow that an opened door would translate otherwise than the kernel does, or that began before
-/// it: such a one lacks the mark by which the door's packets are counted and guarded.
-fn in_the_way(entry: &Entry, global_of: &Ends, local_of: &Ends) -> bool {
+/// it: such a one lacks the mark by which the door's packets are counted and guarded. What has an
+/// end of a signalling door is the proxy's.
+fn in_the_way(entry: &Entry, by_local: &Ends, by_global: &Ends) -> bool {
     let unmarked = entry.mark & CT_DOOR == 0;
-    let outward = global_of.get(&entry.original.source);
-    let inward = local_of.get(&entry.original.destination);
-    outward.is_some_and(|global| unmarked || entry.reply.destination != *global)
-        || inward.is_some_and(|local| unmarked || entry.reply.source != *local)
+    let outward = by_local.get(&entry.original.source);
+    let inward = by_global.get(&entry.original.destination);
+    outward.is_some_and(|door| unmarked || entry.reply.destination != door.global)
+        || inward.is_some_and(|door| unmarked || entry.reply.source != door.local)
 }
 
 /// A flow that one of the `closed` doors translated.
 fn went_through(entry: &Entry, closed: &HashSet<Pair>) -> bool {
-    let outward = Pair {
-        local: entry.original.source,
-        global: entry.reply.destination,
+    let pair = |local, global| Pair {
+        kind: DoorKind::Media,
+        local,
+        global,
     };
-    let inward = Pair {
-        local: entry.reply.source,
-        global: entry.original.destination,
-    };
-    closed.contains(&outward) || closed.contains(&inward)
+    closed.contains(&pair(entry.original.source, entry.reply.destination))
+        || closed.contains(&pair(entry.reply.source, entry.original.destination))
 }

@@ -29,6 +29,17 @@ pub struct Entry {
     pub mark: u32,
 }
 
+/// Which connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// All of IPv4.
+    All,
+    /// Those of UDP.
+    Udp,
+    /// Those of UDP that carry one of these mark bits.
+    UdpMarked(u32),
+}
+
 impl Conntrack {
     /// Opens a conversation in the network namespace of the calling thread.
     ///
@@ -43,40 +54,34 @@ impl Conntrack {
     /// # Errors
     /// `EINVAL` where the kernel has no ctnetlink.
     pub fn udp(&mut self) -> Result<Vec<Entry>, Error> {
-        let question = message(IPCTNL_MSG_CT_GET)
-            .nest(CTA_TUPLE_ORIG, |m| m.nest(CTA_TUPLE_PROTO, protocol))
-            .nest(CTA_FILTER, |m| {
-                m.put(CTA_FILTER_ORIG_FLAGS, &FILTER_PROTOCOL.to_ne_bytes())
-                    .put(CTA_FILTER_REPLY_FLAGS, &0u32.to_ne_bytes())
-            });
-        self.0
-            .dump(&question, |payload, found| found.extend(entry_of(payload)))
+        self.0.dump(&question(Which::Udp), |payload, found| {
+            found.extend(entry_of(payload));
+        })
     }
 
-    /// Deletes the UDP connection whose original direction is `original`; one that has ended
-    /// meanwhile is no error.
+    /// Deletes the connections of a kind that `doomed` says yes to.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn delete_udp(&mut self, original: &Tuple) -> Result<(), Error> {
-        let request = message(IPCTNL_MSG_CT_DELETE).nest(CTA_TUPLE_ORIG, |m| {
-            m.nest(CTA_TUPLE_IP, |m| {
-                m.put(CTA_IP_V4_SRC, &original.source.ip().octets())
-                    .put(CTA_IP_V4_DST, &original.destination.ip().octets())
-            })
-            .nest(CTA_TUPLE_PROTO, |m| {
-                protocol(m)
-                    .put(CTA_PROTO_SRC_PORT, &original.source.port().to_be_bytes())
-                    .put(
-                        CTA_PROTO_DST_PORT,
-                        &original.destination.port().to_be_bytes(),
-                    )
-            })
-        });
-        match self.0.request(request) {
-            Err(error) if error.errno == Errno::ENOENT => Ok(()),
-            result => result,
+    pub fn delete_where(
+        &mut self,
+        which: Which,
+        doomed: impl Fn(&Entry) -> bool,
+    ) -> Result<(), Error> {
+        let identities = self.0.dump(&question(which), |payload, found| {
+            if entry_of(payload).is_some_and(|entry| doomed(&entry)) {
+                found.extend(identity_of(payload));
+            }
+        })?;
+        for identity in identities {
+            let request = message(IPCTNL_MSG_CT_DELETE).raw(&identity);
+            match self.0.request(request) {
+                // It has ended meanwhile.
+                Err(error) if error.errno == Errno::ENOENT => {}
+                result => result?,
+            }
         }
+        Ok(())
     }
 
     /// Deletes every connection, of any protocol, that carries one of the mark bits `bits`.
@@ -101,7 +106,40 @@ fn protocol(message: Message) -> Message {
     message.put(CTA_PROTO_NUM, &[libc::IPPROTO_UDP as u8])
 }
 
-/// The connection that a message tells of, if it is an IPv4 UDP one.
+fn question(which: Which) -> Message {
+    let udp = || {
+        message(IPCTNL_MSG_CT_GET)
+            .nest(CTA_TUPLE_ORIG, |m| m.nest(CTA_TUPLE_PROTO, protocol))
+            .nest(CTA_FILTER, |m| {
+                m.put(CTA_FILTER_ORIG_FLAGS, &FILTER_PROTOCOL.to_ne_bytes())
+                    .put(CTA_FILTER_REPLY_FLAGS, &0u32.to_ne_bytes())
+            })
+    };
+    match which {
+        Which::All => message(IPCTNL_MSG_CT_GET),
+        Which::Udp => udp(),
+        Which::UdpMarked(bits) => {
+            let bits = bits.to_be_bytes();
+            udp().put(CTA_MARK, &bits).put(CTA_MARK_MASK, &bits)
+        }
+    }
+}
+
+/// The attributes by which the kernel finds the connection that a message tells of.
+fn identity_of(payload: &[u8]) -> Option<Vec<u8>> {
+    let told = payload.get(4..)?;
+    let nothing = Message::new(0, 0, &[]);
+    let identity = nothing.nest(CTA_TUPLE_ORIG, |m| {
+        m.raw(attribute(told, CTA_TUPLE_ORIG).unwrap_or_default())
+    });
+    let identity = match attribute(told, CTA_ZONE) {
+        Some(zone) => identity.put(CTA_ZONE, zone),
+        None => identity,
+    };
+    Some(identity.body().to_vec())
+}
+
+/// The IPv4 connection that a message tells of.
 fn entry_of(payload: &[u8]) -> Option<Entry> {
     let told = payload.get(4..)?;
     let mark = attribute(told, CTA_MARK).and_then(|v| v.try_into().ok());
@@ -112,19 +150,15 @@ fn entry_of(payload: &[u8]) -> Option<Entry> {
     })
 }
 
+/// The ports of protocols without ports are zero.
 fn tuple_of(told: &[u8]) -> Option<Tuple> {
     let ip = attribute(told, CTA_TUPLE_IP)?;
     let proto = attribute(told, CTA_TUPLE_PROTO)?;
-    if attribute(proto, CTA_PROTO_NUM)? != [libc::IPPROTO_UDP as u8] {
-        return None;
-    }
     let end = |address, port| {
         let address: [u8; 4] = attribute(ip, address)?.try_into().ok()?;
-        let port: [u8; 2] = attribute(proto, port)?.try_into().ok()?;
-        Some(SocketAddrV4::new(
-            Ipv4Addr::from(address),
-            u16::from_be_bytes(port),
-        ))
+        let port = attribute(proto, port).and_then(|port| port.try_into().ok());
+        let port = port.map_or(0, u16::from_be_bytes);
+        Some(SocketAddrV4::new(Ipv4Addr::from(address), port))
     };
     Some(Tuple {
         source: end(CTA_IP_V4_SRC, CTA_PROTO_SRC_PORT)?,
@@ -137,6 +171,7 @@ const IPCTNL_MSG_CT_DELETE: u16 = 2;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_MARK: u16 = 8;
+const CTA_ZONE: u16 = 18;
 const CTA_MARK_MASK: u16 = 21;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;

@@ -45,6 +45,8 @@ pub struct RouteEntry {
     pub destination: (Ipv4Addr, u8),
     /// `RTN_*`: unicast 1, local 2, broadcast 3 and so on.
     pub kind: u8,
+    /// `RTPROT_*`: who has put it there.
+    pub protocol: u8,
     /// The next hop.
     pub gateway: Option<Ipv4Addr>,
     /// Number of the interface that it leaves by.
@@ -101,6 +103,19 @@ impl Route {
         Ok(found.into_iter().map(|(_, address)| address).collect())
     }
 
+    /// All IPv4 addresses of this host.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn own_addresses(&mut self) -> Result<Vec<Ipv4Addr>, Error> {
+        let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0];
+        self.list(libc::RTM_GETADDR, &header, |m| {
+            let told = m.get(8..)?;
+            let local = attribute(told, libc::IFA_LOCAL).or(attribute(told, libc::IFA_ADDRESS));
+            address_of(local?)
+        })
+    }
+
     /// Every IPv4 route of every table.
     ///
     /// # Errors
@@ -116,6 +131,7 @@ impl Route {
                 table: number(libc::RTA_TABLE).unwrap_or(u32::from(m[4])),
                 destination: (destination, m[1]),
                 kind: m[7],
+                protocol: m[5],
                 gateway: address(libc::RTA_GATEWAY),
                 interface: number(libc::RTA_OIF),
             })
@@ -181,6 +197,27 @@ impl Route {
     /// The kernel's.
     pub fn delete_local_default(&mut self, table: u32) -> Result<(), Error> {
         let message = self.local_default(libc::RTM_DELROUTE, 0, table)?;
+        unless(Errno::ESRCH, self.0.request(message))
+    }
+
+    /// Adds the route `local NETWORK dev lo table local` in the name of `protocol`: this host answers
+    /// for the network's addresses (ARP included) without having them. One that is there already is
+    /// left as it is.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_local(&mut self, network: (Ipv4Addr, u8), protocol: u8) -> Result<(), Error> {
+        let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+        let message = self.local(libc::RTM_NEWROUTE, flags, network, protocol)?;
+        unless(Errno::EEXIST, self.0.request(message))
+    }
+
+    /// Deletes what [`Route::add_local`] added; a route that is not there is no error.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn delete_local(&mut self, network: (Ipv4Addr, u8), protocol: u8) -> Result<(), Error> {
+        let message = self.local(libc::RTM_DELROUTE, 0, network, protocol)?;
         unless(Errno::ESRCH, self.0.request(message))
     }
 
@@ -258,6 +295,22 @@ impl Route {
         let index = self.index("lo")?;
         Ok(Message::new(kind, flags, &header)
             .put(libc::RTA_TABLE, &table.to_ne_bytes())
+            .put(libc::RTA_OIF, &index.to_ne_bytes()))
+    }
+
+    fn local(
+        &mut self,
+        kind: u16,
+        flags: i32,
+        (network, prefix): (Ipv4Addr, u8),
+        protocol: u8,
+    ) -> Result<Message, Error> {
+        let mut header = route_header(libc::RT_TABLE_LOCAL, libc::RTN_LOCAL, libc::RT_SCOPE_HOST);
+        header[1] = prefix;
+        header[5] = protocol;
+        let index = self.index("lo")?;
+        Ok(Message::new(kind, flags, &header)
+            .put(libc::RTA_DST, &network.octets())
             .put(libc::RTA_OIF, &index.to_ne_bytes()))
     }
 

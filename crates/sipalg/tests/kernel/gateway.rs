@@ -12,7 +12,9 @@ use crate::net::{Host, enter_new_net};
 use nix::sys::socket::{setsockopt, sockopt};
 use sipalg::kernel::{Elements, Kernel, Plan, SourcePlan};
 use sipalg::netlink::route::Route;
-use sipalg_core::config::{AccessEntry, AccessList, FlowTimeouts, MaxEntries, SourceRule};
+use sipalg_core::config::{
+    AccessEntry, AccessList, FlowTimeouts, MaxEntries, Pool, Source, SourceRule,
+};
 use sipalg_core::{Door, DoorKind, DoorOp, Protocol};
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -83,15 +85,24 @@ impl Gateway {
 
     /// The network with sipalg's kernel half in place.
     pub(crate) fn installed() -> (Self, Kernel) {
+        Self::with(&plan())
+    }
+
+    /// The network with `plan` in place.
+    pub(crate) fn with(plan: &Plan) -> (Self, Kernel) {
         let gateway = Self::bare();
-        let kernel = gateway.install();
+        let kernel = gateway.carry_out(plan);
         (gateway, kernel)
     }
 
     pub(crate) fn install(&self) -> Kernel {
-        let kernel = Kernel::install(&plan(), self.state.path()).unwrap();
+        self.carry_out(&plan())
+    }
+
+    fn carry_out(&self, plan: &Plan) -> Kernel {
+        let kernel = Kernel::install(plan, self.state.path()).unwrap();
         match ELEMENTS.with(std::cell::Cell::get) {
-            Some(elements) => kernel.with_elements(&plan(), elements),
+            Some(elements) => kernel.with_elements(elements),
             None => kernel,
         }
     }
@@ -102,7 +113,8 @@ thread_local! {
     pub(crate) static ELEMENTS: std::cell::Cell<Option<Elements>> = const { std::cell::Cell::new(None) };
 }
 
-pub(crate) fn plan() -> Plan {
+/// The access list.
+pub(crate) fn list() -> AccessList {
     let entry = |permit, third, fourth, wildcard| {
         AccessEntry::standard(
             permit,
@@ -115,16 +127,20 @@ pub(crate) fn plan() -> Plan {
         // A mask with holes: the even hosts of 192.168.122.0/24 and 192.168.123.0/24.
         entry(true, 122, 0, [0, 0, 1, 254]),
     ];
-    let list = AccessList {
+    AccessList {
         name: "1".into(),
         entries,
-    };
+    }
+}
+
+pub(crate) fn plan() -> Plan {
     Plan {
         inside: ["gin", "gin2", "gin3"].map(String::from).into(),
         outside: vec!["gout".into()],
         sources: vec![SourcePlan {
-            rule: SourceRule::overload(list, GLOBAL),
+            rule: SourceRule::overload(list(), GLOBAL),
             interface: Some("gout".into()),
+            alias: true,
         }],
         l4f: true,
         sip_tcp_ports: vec![5060, 8000],
@@ -135,6 +151,35 @@ pub(crate) fn plan() -> Plan {
         timeouts: FlowTimeouts::default(),
         max_entries: MaxEntries::default(),
         listener: LISTENER,
+    }
+}
+
+/// The plan with these rules before, and the list's own only if `list_too`.
+pub(crate) fn plan_with(sources: Vec<Source>, list_too: bool) -> Plan {
+    let mut plan = plan();
+    let own = if list_too { plan.sources } else { Vec::new() };
+    let source = |source| SourcePlan {
+        rule: SourceRule {
+            source,
+            payload: true,
+        },
+        interface: None,
+        alias: true,
+    };
+    plan.sources = sources.into_iter().map(source).chain(own).collect();
+    plan
+}
+
+/// The list with the addresses 10.1.1.`first` to 10.1.1.`last`.
+pub(crate) fn pool(first: u8, last: u8, overload: bool) -> Source {
+    let [start, end] = [first, last].map(|last| Ipv4Addr::new(10, 1, 1, last));
+    Source::List {
+        list: list(),
+        pool: Pool {
+            start,
+            end,
+            overload,
+        },
     }
 }
 
@@ -153,11 +198,11 @@ pub(crate) fn global(port: u16) -> SocketAddrV4 {
 }
 
 pub(crate) fn open(kernel: &mut Kernel, door: Door) {
-    kernel.apply(&[DoorOp::Open(door)]).unwrap();
+    kernel.apply(&[], &[DoorOp::Open(door)]).unwrap();
 }
 
 pub(crate) fn close(kernel: &mut Kernel, door: Door) {
-    kernel.apply(&[DoorOp::Close(door)]).unwrap();
+    kernel.apply(&[], &[DoorOp::Close(door)]).unwrap();
 }
 
 impl Host {

@@ -43,6 +43,7 @@ fn state() -> State {
         settings.insert(path, value);
     };
     note("/proc/sys/net/ipv4/ip_forward".into());
+    note("/proc/sys/net/netfilter/nf_conntrack_icmp_timeout".into());
     for entry in std::fs::read_dir("/proc/sys/net/ipv4/conf").unwrap() {
         let interface = entry.unwrap().path();
         for setting in std::fs::read_dir(interface).unwrap() {
@@ -195,9 +196,8 @@ fn nft_can_read_the_rules_back() {
         "tproxy to 127.0.0.1:15060 ct mark set ct mark | 0x01000000 meta mark set meta mark | 0x01000000 accept",
         "ip daddr . udp dport @media_global ct mark set ct mark | 0x02000000 dnat ip to ip daddr . udp dport map @media_dn",
         "fib daddr oifname \"gout\" jump source_1_out",
-        "oifname . udp sport @media_ports jump source_1_renumber",
-        "\"gout\" . 30000",
-        "ip saddr & 255.255.254.1 == 192.168.122.0 goto take",
+        "udp sport @door_ports jump source_1_renumber",
+        "ip saddr & 255.255.254.1 == 192.168.122.0 counter name \"list_1_2\" goto take",
         "10.1.1.1 . 30000",
     ] {
         assert!(text.contains(words), "`{words}` is not in\n{text}");

@@ -175,7 +175,7 @@ fn a_new_connection_to_a_signalling_door_is_taken_while_it_is_open() {
     let door = signalling(&gateway, 5070);
     open(&mut kernel, door);
     taken(&gateway.outside, 0, global(5070));
-    kernel.apply(&[DoorOp::Refresh(door)]).unwrap();
+    kernel.apply(&[], &[DoorOp::Refresh(door)]).unwrap();
     taken(&gateway.outside, 0, global(5070));
     close(&mut kernel, door);
     let _proxy = proxy();

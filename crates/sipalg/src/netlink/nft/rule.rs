@@ -1,14 +1,19 @@
-//! One nftables rule, word for word.
+//! One nftables rule, word for word: what a packet must be for it. What then happens to the packet
+//! is in [`statement`], and how both are told to the kernel in [`expression`].
 //!
 //! Registers: each word loads what it works on into register 1 (32-bit registers 8 to 11), and
 //! where it needs a second, into register 2; no word relies on what another left there.
 
-use super::{NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, Set};
+use super::{KeyType, Set};
 use crate::netlink::Message;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use expression::*;
+use std::net::Ipv4Addr;
+
+mod expression;
+mod statement;
 
 /// A rule under construction.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Rule(Vec<Message>);
 
 /// Which of the packet's two ends: the one whose address and port come first in it, or the other.
@@ -27,6 +32,16 @@ pub enum Direction {
     In,
     /// `oifname`.
     Out,
+}
+
+impl End {
+    /// The other end.
+    pub const fn other(self) -> End {
+        match self {
+            End::Source => End::Destination,
+            End::Destination => End::Source,
+        }
+    }
 }
 
 impl Rule {
@@ -73,11 +88,63 @@ impl Rule {
             .any_bit(CT_STATE_NEW)
     }
 
+    /// `ct state & (established | related) == 0`: nothing that we have begun.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        self.load_ct(NFT_CT_STATE, &REGISTER_1)
+            .no_bit(CT_STATE_ESTABLISHED | CT_STATE_RELATED)
+    }
+
+    /// `ct direction original`
+    #[must_use]
+    pub fn original_direction(self) -> Self {
+        self.load_ct(NFT_CT_DIRECTION, &REGISTER_1)
+            .equal(&[IP_CT_DIR_ORIGINAL])
+    }
+
+    /// `ct direction reply`
+    #[must_use]
+    pub fn reply_direction(self) -> Self {
+        self.load_ct(NFT_CT_DIRECTION, &REGISTER_1)
+            .equal(&[IP_CT_DIR_REPLY])
+    }
+
     /// `ct status dnat`
     #[must_use]
     pub fn destination_translated(self) -> Self {
         self.load_ct(NFT_CT_STATUS, &REGISTER_1)
             .any_bit(IPS_DST_NAT)
+    }
+
+    /// `ct status & confirmed == 0`: the first packet of a connection, not yet out of the host.
+    #[must_use]
+    pub fn unconfirmed(self) -> Self {
+        self.load_ct(NFT_CT_STATUS, &REGISTER_1)
+            .no_bit(IPS_CONFIRMED)
+    }
+
+    /// `ct original ip daddr @set`
+    #[must_use]
+    pub fn originally_to(self, set: &Set) -> Self {
+        self.expression("ct", |m| {
+            m.put(NFTA_CT_DREG, &REGISTER_1)
+                .put(NFTA_CT_KEY, &NFT_CT_DST_IP.to_be_bytes())
+                .put(NFTA_CT_DIRECTION, &[IP_CT_DIR_ORIGINAL])
+        })
+        .found_in(set)
+    }
+
+    /// `ct original ip daddr . ct original proto-dst != @set`
+    #[must_use]
+    pub fn originally_not_to(self, set: &Set) -> Self {
+        let load = |rule: Rule, key: u32, word: usize| {
+            rule.expression("ct", |m| {
+                m.put(NFTA_CT_DREG, &WORDS[word])
+                    .put(NFTA_CT_KEY, &key.to_be_bytes())
+                    .put(NFTA_CT_DIRECTION, &[IP_CT_DIR_ORIGINAL])
+            })
+        };
+        load(load(self, NFT_CT_DST_IP, 0), NFT_CT_PROTO_DST, 1).not_found_in(set)
     }
 
     /// `socket wildcard 0` or `1`: a socket of this host waits for the packet, bound to one address or
@@ -97,6 +164,12 @@ impl Rule {
         self.load_ct(NFT_CT_MARK, &REGISTER_1).any_bit(bits)
     }
 
+    /// `ct mark & BITS == 0`
+    #[must_use]
+    pub fn connection_unmarked(self, bits: u32) -> Self {
+        self.load_ct(NFT_CT_MARK, &REGISTER_1).no_bit(bits)
+    }
+
     /// `meta mark & BITS != 0`
     #[must_use]
     pub fn packet_marked(self, bits: u32) -> Self {
@@ -111,6 +184,14 @@ impl Rule {
             .equal(&[0x02])
     }
 
+    /// `tcp flags & (rst | ack) != 0`: IOS's `established`.
+    #[must_use]
+    pub fn rst_or_ack(self) -> Self {
+        self.load_payload(BASE_TRANSPORT, 13, 1, &REGISTER_1)
+            .masked(&[0x14])
+            .compare(NFT_CMP_NEQ, &[0])
+    }
+
     /// `ip saddr & MASK == ADDRESS`
     #[must_use]
     pub fn address(self, which: End, address: Ipv4Addr, mask: Ipv4Addr) -> Self {
@@ -123,386 +204,54 @@ impl Rule {
         rule.equal(&wanted.octets())
     }
 
-    /// `th sport @set`
+    /// `th sport FIRST-LAST`, or `!=`
     #[must_use]
-    pub fn port(self, which: End, set: &Set) -> Self {
-        self.load_payload(BASE_TRANSPORT, which.port_offset(), 2, &REGISTER_1)
-            .found_in(set)
+    pub fn ports(self, which: End, first: u16, last: u16, inverted: bool) -> Self {
+        let rule = self.load_payload(BASE_TRANSPORT, which.port_offset(), 2, &REGISTER_1);
+        let operation = if inverted { NFT_CMP_NEQ } else { NFT_CMP_EQ };
+        if first == last {
+            return rule.compare(operation, &first.to_be_bytes());
+        }
+        rule.expression("range", |m| {
+            m.put(NFTA_RANGE_SREG, &REGISTER_1)
+                .put(NFTA_RANGE_OP, &operation.to_be_bytes())
+                .nest(NFTA_RANGE_FROM_DATA, |m| {
+                    m.put(NFTA_DATA_VALUE, &first.to_be_bytes())
+                })
+                .nest(NFTA_RANGE_TO_DATA, |m| {
+                    m.put(NFTA_DATA_VALUE, &last.to_be_bytes())
+                })
+        })
     }
 
-    /// `ip saddr . th sport @set`
+    /// `th sport @set`, `ip saddr @set`, `ip saddr . th sport @set` or
+    /// `meta l4proto . ip saddr . th sport @set`, whichever the set's keys are.
     #[must_use]
-    pub fn address_port(self, which: End, set: &Set) -> Self {
-        self.load_address_port(which).found_in(set)
-    }
-
-    /// `oifname . th sport @set`
-    #[must_use]
-    pub fn leaves_by_with_port(self, which: End, set: &Set) -> Self {
-        self.load_meta(NFT_META_OIFNAME)
-            .load_payload(BASE_TRANSPORT, which.port_offset(), 2, &REGISTER_2)
-            .found_in(set)
+    pub fn end_in(self, which: End, set: &Set) -> Self {
+        self.load_end(which, set.key).found_in(set)
     }
 
     /// `ip saddr . th sport != @set`
     #[must_use]
-    pub fn address_port_not(self, which: End, set: &Set) -> Self {
-        self.load_address_port(which).lookup(set, |m| {
-            m.put(NFTA_LOOKUP_FLAGS, &NFT_LOOKUP_F_INV.to_be_bytes())
-        })
+    pub fn end_not_in(self, which: End, set: &Set) -> Self {
+        self.load_end(which, set.key).not_found_in(set)
     }
 
-    /// `ct mark set ct mark | BITS`
-    #[must_use]
-    pub fn mark_connection(self, bits: u32) -> Self {
-        self.load_ct(NFT_CT_MARK, &REGISTER_2)
-            .with_bits(bits)
-            .expression("ct", |m| {
-                m.put(NFTA_CT_SREG, &REGISTER_2)
-                    .put(NFTA_CT_KEY, &NFT_CT_MARK.to_be_bytes())
-            })
-    }
-
-    /// `meta mark set meta mark | BITS`
-    #[must_use]
-    pub fn mark_packet(self, bits: u32) -> Self {
-        self.expression("meta", |m| {
-            m.put(NFTA_META_DREG, &REGISTER_2)
-                .put(NFTA_META_KEY, &NFT_META_MARK.to_be_bytes())
-        })
-        .with_bits(bits)
-        .expression("meta", |m| {
-            m.put(NFTA_META_SREG, &REGISTER_2)
-                .put(NFTA_META_KEY, &NFT_META_MARK.to_be_bytes())
-        })
-    }
-
-    /// `tproxy to ADDRESS:PORT`: the socket of an established connection, or else the listener
-    /// there; without either the rule ends here.
-    #[must_use]
-    pub fn tproxy(self, to: SocketAddrV4) -> Self {
-        self.immediate(&REGISTER_1, &to.ip().octets())
-            .immediate(&REGISTER_2, &to.port().to_be_bytes())
-            .expression("tproxy", |m| {
-                m.put(NFTA_TPROXY_FAMILY, &family())
-                    .put(NFTA_TPROXY_REG_ADDR, &REGISTER_1)
-                    .put(NFTA_TPROXY_REG_PORT, &REGISTER_2)
-            })
-    }
-
-    /// `dnat to ip daddr . th dport map @map`
-    #[must_use]
-    pub fn dnat(self, map: &Set) -> Self {
-        self.load_address_port(End::Destination)
-            .mapped_by(map)
-            .nat(NFT_NAT_DNAT, true)
-    }
-
-    /// `snat to ip saddr . th sport map @map`
-    #[must_use]
-    pub fn snat(self, map: &Set) -> Self {
-        self.load_address_port(End::Source)
-            .mapped_by(map)
-            .nat(NFT_NAT_SNAT, true)
-    }
-
-    /// `snat to ADDRESS`, with the port kept if it is free.
-    #[must_use]
-    pub fn snat_to(self, address: Ipv4Addr) -> Self {
-        self.immediate(&REGISTER_1, &address.octets())
-            .nat(NFT_NAT_SNAT, false)
-    }
-
-    /// `masquerade`
-    #[must_use]
-    pub fn masquerade(self) -> Self {
-        self.expression("masq", |m| m)
-    }
-
-    /// `masquerade random`: with a port that is not the sender's.
-    #[must_use]
-    pub fn masquerade_random(self) -> Self {
-        self.expression("masq", |m| {
-            m.put(NFTA_MASQ_FLAGS, &NF_NAT_RANGE_PROTO_RANDOM.to_be_bytes())
-        })
-    }
-
-    /// `accept`
-    #[must_use]
-    pub fn accept(self) -> Self {
-        self.verdict(libc::NF_ACCEPT, None)
-    }
-
-    /// `drop`
-    #[must_use]
-    pub fn drop(self) -> Self {
-        self.verdict(libc::NF_DROP, None)
-    }
-
-    /// `return`
-    #[must_use]
-    pub fn back(self) -> Self {
-        self.verdict(NFT_RETURN, None)
-    }
-
-    /// `jump CHAIN`
-    #[must_use]
-    pub fn jump(self, chain: &str) -> Self {
-        self.verdict(NFT_JUMP, Some(chain))
-    }
-
-    /// `goto CHAIN`
-    #[must_use]
-    pub fn goto(self, chain: &str) -> Self {
-        self.verdict(NFT_GOTO, Some(chain))
-    }
-
-    /// Appends the rule's expressions to a message.
-    pub(super) fn append_to(self, message: Message) -> Message {
-        self.0.into_iter().fold(message, |m, expression| {
-            m.nest(NFTA_LIST_ELEM, |m| m.raw(expression.body()))
-        })
-    }
-
-    fn expression(mut self, name: &str, data: impl FnOnce(Message) -> Message) -> Self {
-        let expression = Message::new(0, 0, &[])
-            .text(NFTA_EXPR_NAME, name)
-            .nest(NFTA_EXPR_DATA, data);
-        self.0.push(expression);
-        self
-    }
-
-    fn load_meta(self, key: u32) -> Self {
-        self.expression("meta", |m| {
-            m.put(NFTA_META_DREG, &REGISTER_1)
-                .put(NFTA_META_KEY, &key.to_be_bytes())
-        })
-    }
-
-    fn load_ct(self, key: u32, register: &[u8]) -> Self {
-        self.expression("ct", |m| {
-            m.put(NFTA_CT_DREG, register)
-                .put(NFTA_CT_KEY, &key.to_be_bytes())
-        })
-    }
-
-    fn load_payload(self, base: u32, offset: u32, length: u32, register: &[u8]) -> Self {
-        self.expression("payload", |m| {
-            m.put(NFTA_PAYLOAD_DREG, register)
-                .put(NFTA_PAYLOAD_BASE, &base.to_be_bytes())
-                .put(NFTA_PAYLOAD_OFFSET, &offset.to_be_bytes())
-                .put(NFTA_PAYLOAD_LEN, &length.to_be_bytes())
-        })
-    }
-
-    fn load_address_port(self, which: End) -> Self {
-        self.load_payload(BASE_NETWORK, which.offset(), 4, &REGISTER_1)
-            .load_payload(
-                BASE_TRANSPORT,
-                which.port_offset(),
-                2,
-                &REGISTER_1_SECOND_WORD,
-            )
-    }
-
-    fn masked(self, mask: &[u8]) -> Self {
-        self.bitwise(&REGISTER_1, mask, &vec![0; mask.len()])
-    }
-
-    /// Register 2 with `bits` set.
-    fn with_bits(self, bits: u32) -> Self {
-        self.bitwise(&REGISTER_2, &(!bits).to_ne_bytes(), &bits.to_ne_bytes())
-    }
-
-    fn bitwise(self, register: &[u8], mask: &[u8], xor: &[u8]) -> Self {
-        self.expression("bitwise", |m| {
-            m.put(NFTA_BITWISE_SREG, register)
-                .put(NFTA_BITWISE_DREG, register)
-                .put(NFTA_BITWISE_LEN, &(mask.len() as u32).to_be_bytes())
-                .nest(NFTA_BITWISE_MASK, |m| m.put(NFTA_DATA_VALUE, mask))
-                .nest(NFTA_BITWISE_XOR, |m| m.put(NFTA_DATA_VALUE, xor))
-        })
-    }
-
-    fn any_bit(self, bits: u32) -> Self {
-        self.masked(&bits.to_ne_bytes())
-            .compare(NFT_CMP_NEQ, &0u32.to_ne_bytes())
-    }
-
-    fn equal(self, value: &[u8]) -> Self {
-        self.compare(NFT_CMP_EQ, value)
-    }
-
-    fn compare(self, operation: u32, value: &[u8]) -> Self {
-        self.expression("cmp", |m| {
-            m.put(NFTA_CMP_SREG, &REGISTER_1)
-                .put(NFTA_CMP_OP, &operation.to_be_bytes())
-                .nest(NFTA_CMP_DATA, |m| m.put(NFTA_DATA_VALUE, value))
-        })
-    }
-
-    fn found_in(self, set: &Set) -> Self {
-        self.lookup(set, |m| m)
-    }
-
-    fn mapped_by(self, map: &Set) -> Self {
-        self.lookup(map, |m| m.put(NFTA_LOOKUP_DREG, &REGISTER_1))
-    }
-
-    fn lookup(self, set: &Set, more: impl FnOnce(Message) -> Message) -> Self {
-        self.expression("lookup", |m| {
-            more(
-                m.text(NFTA_LOOKUP_SET, set.name)
-                    .put(NFTA_LOOKUP_SET_ID, &set.id.to_be_bytes())
-                    .put(NFTA_LOOKUP_SREG, &REGISTER_1),
-            )
-        })
-    }
-
-    fn immediate(self, register: &[u8], value: &[u8]) -> Self {
-        self.expression("immediate", |m| {
-            m.put(NFTA_IMMEDIATE_DREG, register)
-                .nest(NFTA_IMMEDIATE_DATA, |m| m.put(NFTA_DATA_VALUE, value))
-        })
-    }
-
-    fn nat(self, kind: u32, with_port: bool) -> Self {
-        self.expression("nat", |m| {
-            let m = m
-                .put(NFTA_NAT_TYPE, &kind.to_be_bytes())
-                .put(NFTA_NAT_FAMILY, &family())
-                .put(NFTA_NAT_REG_ADDR_MIN, &REGISTER_1);
-            if with_port {
-                m.put(NFTA_NAT_REG_PROTO_MIN, &REGISTER_1_SECOND_WORD)
-            } else {
-                m
+    /// Loads what is compared with the keys of a set.
+    fn load_end(self, which: End, key: KeyType) -> Self {
+        let address = (BASE_NETWORK, which.offset(), 4);
+        let port = (BASE_TRANSPORT, which.port_offset(), 2);
+        let load = |rule: Rule, (base, offset, length), word: usize| {
+            rule.load_payload(base, offset, length, &WORDS[word])
+        };
+        match key {
+            KeyType::Address => load(self, address, 0),
+            KeyType::Port | KeyType::Interface => load(self, port, 0),
+            KeyType::AddressPort => load(load(self, address, 0), port, 1),
+            KeyType::ProtocolAddressPort => {
+                let rule = self.load_meta(NFT_META_L4PROTO);
+                load(load(rule, address, 1), port, 2)
             }
-        })
-    }
-
-    fn verdict(self, code: i32, chain: Option<&str>) -> Self {
-        self.expression("immediate", |m| {
-            m.put(NFTA_IMMEDIATE_DREG, &REGISTER_VERDICT)
-                .nest(NFTA_IMMEDIATE_DATA, |m| {
-                    m.nest(NFTA_DATA_VERDICT, |m| {
-                        let m = m.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
-                        match chain {
-                            Some(chain) => m.text(NFTA_VERDICT_CHAIN, chain),
-                            None => m,
-                        }
-                    })
-                })
-        })
-    }
-}
-
-impl End {
-    /// Where in the IPv4 header.
-    const fn offset(self) -> u32 {
-        match self {
-            End::Source => 12,
-            End::Destination => 16,
-        }
-    }
-
-    /// Where in the TCP or UDP header.
-    const fn port_offset(self) -> u32 {
-        match self {
-            End::Source => 0,
-            End::Destination => 2,
         }
     }
 }
-
-const fn interface_key(direction: Direction) -> u32 {
-    match direction {
-        Direction::In => NFT_META_IIFNAME,
-        Direction::Out => NFT_META_OIFNAME,
-    }
-}
-
-fn family() -> [u8; 4] {
-    libc::NFPROTO_IPV4.to_be_bytes()
-}
-
-const REGISTER_VERDICT: [u8; 4] = 0u32.to_be_bytes();
-const REGISTER_1: [u8; 4] = 1u32.to_be_bytes();
-const REGISTER_1_SECOND_WORD: [u8; 4] = 9u32.to_be_bytes();
-const REGISTER_2: [u8; 4] = 2u32.to_be_bytes();
-
-const BASE_NETWORK: u32 = 1;
-const BASE_TRANSPORT: u32 = 2;
-
-const NFTA_META_DREG: u16 = 1;
-const NFTA_META_KEY: u16 = 2;
-const NFTA_META_SREG: u16 = 3;
-const NFT_META_MARK: u32 = 3;
-const NFT_META_IIFNAME: u32 = 6;
-const NFT_META_OIFNAME: u32 = 7;
-const NFT_META_L4PROTO: u32 = 16;
-
-const NFTA_CT_DREG: u16 = 1;
-const NFTA_CT_KEY: u16 = 2;
-const NFTA_CT_SREG: u16 = 4;
-const NFT_CT_STATE: u32 = 0;
-const NFT_CT_STATUS: u32 = 2;
-const NFT_CT_MARK: u32 = 3;
-const CT_STATE_NEW: u32 = 8;
-const IPS_DST_NAT: u32 = 1 << 5;
-
-const NFTA_SOCKET_KEY: u16 = 1;
-const NFTA_SOCKET_DREG: u16 = 2;
-const NFT_SOCKET_WILDCARD: u32 = 2;
-
-const NFTA_PAYLOAD_DREG: u16 = 1;
-const NFTA_PAYLOAD_BASE: u16 = 2;
-const NFTA_PAYLOAD_OFFSET: u16 = 3;
-const NFTA_PAYLOAD_LEN: u16 = 4;
-
-const NFTA_BITWISE_SREG: u16 = 1;
-const NFTA_BITWISE_DREG: u16 = 2;
-const NFTA_BITWISE_LEN: u16 = 3;
-const NFTA_BITWISE_MASK: u16 = 4;
-const NFTA_BITWISE_XOR: u16 = 5;
-
-const NFTA_CMP_SREG: u16 = 1;
-const NFTA_CMP_OP: u16 = 2;
-const NFTA_CMP_DATA: u16 = 3;
-const NFT_CMP_EQ: u32 = 0;
-const NFT_CMP_NEQ: u32 = 1;
-
-const NFTA_LOOKUP_SET: u16 = 1;
-const NFTA_LOOKUP_SREG: u16 = 2;
-const NFTA_LOOKUP_DREG: u16 = 3;
-const NFTA_LOOKUP_SET_ID: u16 = 4;
-const NFTA_LOOKUP_FLAGS: u16 = 5;
-const NFT_LOOKUP_F_INV: u32 = 1;
-
-const NFTA_IMMEDIATE_DREG: u16 = 1;
-const NFTA_IMMEDIATE_DATA: u16 = 2;
-const NFTA_DATA_VERDICT: u16 = 2;
-const NFTA_VERDICT_CODE: u16 = 1;
-const NFTA_VERDICT_CHAIN: u16 = 2;
-const NFT_JUMP: i32 = -3;
-const NFT_GOTO: i32 = -4;
-const NFT_RETURN: i32 = -5;
-
-const NFTA_NAT_TYPE: u16 = 1;
-const NFTA_NAT_FAMILY: u16 = 2;
-const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
-const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
-const NFT_NAT_SNAT: u32 = 0;
-const NFT_NAT_DNAT: u32 = 1;
-
-const NFTA_MASQ_FLAGS: u16 = 1;
-const NF_NAT_RANGE_PROTO_RANDOM: u32 = 1 << 2;
-
-const NFTA_TPROXY_FAMILY: u16 = 1;
-const NFTA_TPROXY_REG_ADDR: u16 = 2;
-const NFTA_TPROXY_REG_PORT: u16 = 3;
-
-const NFTA_FIB_DREG: u16 = 1;
-const NFTA_FIB_RESULT: u16 = 2;
-const NFTA_FIB_FLAGS: u16 = 3;
-const NFT_FIB_RESULT_OIFNAME: u32 = 2;
-const NFTA_FIB_F_DADDR: u32 = 2;

@@ -1,0 +1,284 @@
+//! What goes to the proxy.
+//!
+//! TCP is decided once, on the first segment, and the connection is marked. Datagrams are decided
+//! each for itself. From inside they are taken before connection tracking, so that nothing of them
+//! stays there which would be in the way of ordinary translation when we are gone. From outside
+//! they are taken after it, because a flow of another inside host may have the same port.
+
+use super::contents::number;
+use super::lists::{self, Outcome};
+use super::*;
+use crate::kernel::{CT_TAKEN, MARK_DIAL, MARK_DIVERT, SourcePlan};
+use crate::netlink::nft::{Direction, End, network_mask};
+use sipalg_core::config::Source;
+use std::net::Ipv4Addr;
+
+pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
+    let mut chains = vec![
+        Chain::base("divert_udp", UNTRACKED, divert_udp(plan)),
+        Chain::base("divert", STEERING, divert(plan)),
+        Chain::base("dialled", SENDING, dialled()),
+        Chain::base("dialled_udp", SENDING_UNTRACKED, dialled_udp()),
+        Chain::inner("from_inside", crossing(plan, End::Source)),
+        // An inside host that is addressed directly, as where a route leads to it.
+        Chain::inner("from_outside", crossing(plan, End::Destination)),
+        Chain::inner("knock", [bypass(plan), vec![to("admit")]].concat()),
+        Chain::inner("knock_media", knock_media(plan)),
+        Chain::inner("knock_inside", [bypass(plan), vec![to("take")]].concat()),
+        Chain::inner("admit", admit(plan)),
+        Chain::inner("take", take(plan)),
+    ];
+    if let Some(list) = &plan.bypass {
+        // Whoever is accepted here has passed all chains at this point.
+        let rules = lists::rules(list, End::Source, true, &Rule::accept, &Rule::back);
+        chains.push(Chain::inner("bypass", rules));
+    }
+    let groups = [
+        ("access_group", &plan.access_group),
+        ("media_access_group", &plan.media_access_group),
+    ];
+    for (name, list) in groups {
+        if let Some(list) = list {
+            let mut rules = lists::rules(list, End::Source, true, &Rule::back, &Rule::drop);
+            rules.push(Rule::new().drop());
+            chains.push(Chain::inner(name, rules));
+        }
+    }
+    for (index, source) in plan.sources.iter().enumerate() {
+        let Source::List { list, .. } = &source.rule.source else {
+            continue;
+        };
+        let payload = source.rule.payload;
+        for (used_for, end) in [("out", End::Source), ("in", End::Destination)] {
+            let permitted: Outcome = match (payload, end) {
+                (false, _) => &Rule::accept,
+                (true, End::Source) => &|rule| rule.goto("take"),
+                (true, End::Destination) => &|rule| rule.goto("admit"),
+            };
+            let rules = lists::rules(list, end, true, permitted, &Rule::back);
+            chains.push(Chain::inner(source_chain(index, used_for), rules));
+        }
+    }
+    chains
+}
+
+/// Datagrams from inside.
+fn divert_udp(plan: &Plan) -> Vec<Rule> {
+    let udp = || {
+        let rule = Rule::new().interface(Direction::In, &INSIDE_IF);
+        rule.protocol(libc::IPPROTO_UDP)
+    };
+    // What has a mapping keeps it toward everyone (RFC 4787 REQ-1), not only to SIP ports.
+    let outward = |set| {
+        let from = move || udp().end_in(End::Source, set);
+        let reached = plan.outside.iter().map(move |name| from().reached_by(name));
+        reached.map(|rule| rule.goto("knock_inside"))
+    };
+    let mut rules = vec![
+        udp()
+            .end_in(End::Destination, &SIGNAL_UDP)
+            .goto("knock_inside"),
+        udp()
+            .end_in(End::Destination, &STATIC_SIGNALS)
+            .goto("knock_inside"),
+    ];
+    rules.extend(to_static_networks(
+        plan,
+        &SIP_UDP_PORTS,
+        udp,
+        "knock_inside",
+    ));
+    rules.extend(outward(&SIGNAL_UDP_LOCALS));
+    rules.extend(outward(&STATIC_SIGNAL_LOCALS));
+    rules.push(
+        udp()
+            .end_in(End::Destination, &SIP_UDP_PORTS)
+            .goto("from_inside"),
+    );
+    rules
+}
+
+/// TCP connections, and datagrams from outside.
+fn divert(plan: &Plan) -> Vec<Rule> {
+    let taken = || Rule::new().connection_marked(CT_TAKEN);
+    let from = |interfaces| Rule::new().interface(Direction::In, interfaces);
+    let udp = || from(&OUTSIDE_IF).protocol(libc::IPPROTO_UDP);
+    let mut rules = vec![
+        // tproxy finds the socket of an established connection first and the listener second, so
+        // this covers SYN cookies too, where the last segment of the handshake makes the socket.
+        taken()
+            .protocol(libc::IPPROTO_TCP)
+            .tproxy(plan.listener)
+            .mark_packet(MARK_DIVERT)
+            .accept(),
+        // What belongs to a taken connection is ours even if we are gone (no segment may leave
+        // untranslated), and so are the ICMP errors about it.
+        taken().mark_packet(MARK_DIVERT).accept(),
+    ];
+    if plan.media_access_group.is_some() {
+        let media = udp().end_in(End::Destination, &MEDIA_GLOBAL);
+        rules.push(media.jump("media_access_group"));
+    }
+    // Answers to an ordinary flow of another inside host, which has the port by chance, are its own.
+    let unasked = || udp().original_direction();
+    for set in [&SIGNAL_UDP, &STATIC_SIGNALS] {
+        rules.push(unasked().end_in(End::Destination, set).goto("knock"));
+    }
+    rules.extend(to_static_networks(plan, &SIP_UDP_PORTS, unasked, "knock"));
+    if plan.l4f {
+        rules.extend(divert_tcp(plan));
+    }
+    rules
+}
+
+/// New TCP connections.
+fn divert_tcp(plan: &Plan) -> Vec<Rule> {
+    let new = |from| {
+        let tcp = Rule::new().protocol(libc::IPPROTO_TCP);
+        tcp.new_connection().syn().interface(Direction::In, from)
+    };
+    let mut rules = Vec::new();
+    for (from, knock, knock_media, crossing) in [
+        (&INSIDE_IF, "knock_inside", "knock_inside", "from_inside"),
+        (&OUTSIDE_IF, "knock", "knock_media", "from_outside"),
+    ] {
+        let to = |set| new(from).end_in(End::Destination, set);
+        rules.extend([
+            to(&SIGNAL_DOORS).goto(knock),
+            to(&STATIC_SIGNALS).goto(knock),
+            to(&MEDIA_TCP).goto(knock_media),
+        ]);
+        rules.extend(to_static_networks(plan, &SIP_PORTS, || new(from), knock));
+        rules.push(to(&SIP_PORTS).goto(crossing));
+        rules.push(new(from).end_in(End::Source, &SIP_PORTS).goto(crossing));
+    }
+    rules
+}
+
+/// To SIP ports of networks that have static translation.
+fn to_static_networks(plan: &Plan, sip: &Set, packet: impl Fn() -> Rule, chain: &str) -> Vec<Rule> {
+    let rule = |source: &SourcePlan| match source.rule.source {
+        Source::Static { global, prefix, .. } if prefix < 32 && source.rule.payload => {
+            let to = packet().address(End::Destination, global, mask(prefix));
+            Some(to.end_in(End::Destination, sip).goto(chain))
+        }
+        _ => None,
+    };
+    plan.sources.iter().filter_map(rule).collect()
+}
+
+/// New SIP traffic of which the inside host is the end `inside`: if it leaves on the other side, it
+/// is for the source rules to judge. The gateway's own addresses are reached by no interface, so
+/// its services stay its own.
+fn crossing(plan: &Plan, inside: End) -> Vec<Rule> {
+    let mut rules = bypass(plan);
+    let taken = match inside {
+        End::Source => "take",
+        End::Destination => "admit",
+    };
+    for (index, source) in plan.sources.iter().enumerate() {
+        let by: &[String] = match (inside, &source.interface) {
+            (End::Source, Some(name)) => std::slice::from_ref(name),
+            (End::Source, None) => &plan.outside,
+            (End::Destination, _) => &plan.inside,
+        };
+        for name in by {
+            let crosses = Rule::new().reached_by(name);
+            rules.push(judged(index, source, inside, taken, crosses));
+        }
+    }
+    rules
+}
+
+/// A packet that crosses, by one source rule.
+fn judged(index: usize, source: &SourcePlan, inside: End, taken: &str, crosses: Rule) -> Rule {
+    let decided = |rule: Rule| match source.rule.payload {
+        true => rule.goto(taken),
+        false => rule.accept(),
+    };
+    match &source.rule.source {
+        Source::List { .. } => {
+            let used_for = match inside {
+                End::Source => "out",
+                End::Destination => "in",
+            };
+            crosses.jump(&source_chain(index, used_for))
+        }
+        Source::Static { local, prefix, .. } => {
+            decided(crosses.address(inside, *local, mask(*prefix)))
+        }
+        Source::StaticPort {
+            protocol, local, ..
+        } => decided(
+            crosses
+                .protocol(number(*protocol))
+                .address(inside, *local.ip(), Ipv4Addr::BROADCAST)
+                .ports(inside, local.port(), local.port(), false),
+        ),
+    }
+}
+
+fn knock_media(plan: &Plan) -> Vec<Rule> {
+    let mut rules = bypass(plan);
+    if plan.media_access_group.is_some() {
+        rules.push(Rule::new().jump("media_access_group"));
+    }
+    rules.push(to("take"));
+    rules
+}
+
+/// Signalling from outside.
+fn admit(plan: &Plan) -> Vec<Rule> {
+    let group = plan.access_group.as_ref();
+    let mut rules: Vec<_> = group
+        .map(|_| Rule::new().jump("access_group"))
+        .into_iter()
+        .collect();
+    rules.push(to("take"));
+    rules
+}
+
+/// To the proxy. Without a listener the rules end at tproxy, and the packet passes as any other.
+fn take(plan: &Plan) -> Vec<Rule> {
+    let to_proxy = |protocol| Rule::new().protocol(protocol).tproxy(plan.listener);
+    vec![
+        to_proxy(libc::IPPROTO_TCP)
+            .mark_connection(CT_TAKEN)
+            .mark_packet(MARK_DIVERT)
+            .accept(),
+        to_proxy(libc::IPPROTO_UDP)
+            .notrack()
+            .mark_packet(MARK_DIVERT)
+            .accept(),
+    ]
+}
+
+/// Legs that we dial in the name of an outside host: what answers them must come to us.
+fn dialled() -> Vec<Rule> {
+    vec![
+        Rule::new()
+            .packet_marked(MARK_DIAL)
+            .mark_connection(CT_TAKEN),
+    ]
+}
+
+/// Datagrams that we send have the addresses that they shall have.
+fn dialled_udp() -> Vec<Rule> {
+    let udp = Rule::new().protocol(libc::IPPROTO_UDP);
+    vec![udp.packet_marked(MARK_DIAL).notrack()]
+}
+
+fn bypass(plan: &Plan) -> Vec<Rule> {
+    let list = plan.bypass.as_ref();
+    list.map(|_| Rule::new().jump("bypass"))
+        .into_iter()
+        .collect()
+}
+
+fn to(chain: &str) -> Rule {
+    Rule::new().goto(chain)
+}
+
+fn mask(prefix: u8) -> Ipv4Addr {
+    Ipv4Addr::from(network_mask(prefix))
+}

@@ -1,0 +1,368 @@
+//! Sets and maps with their elements.
+
+use super::*;
+
+/// What the keys of a set are, or the values of a map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyType {
+    /// `ipv4_addr`: four bytes.
+    Address,
+    /// `ipv4_addr . inet_service`: [`address_port`].
+    AddressPort,
+    /// `inet_proto . ipv4_addr . inet_service`: [`protocol_address_port`].
+    ProtocolAddressPort,
+    /// `inet_service`: two bytes, big-endian.
+    Port,
+    /// `ifname`: [`interface`].
+    Interface,
+}
+
+/// A named set or map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Set {
+    /// Its name.
+    pub name: &'static str,
+    /// A number by which rules of the same transaction know it.
+    pub id: u32,
+    /// What its keys are.
+    pub key: KeyType,
+    /// What its values are, in a map.
+    pub value: Option<KeyType>,
+    /// What else there is to it.
+    pub kind: SetKind,
+}
+
+/// What a set holds besides its keys, and who fills it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetKind {
+    /// Elements stay until they are deleted.
+    Plain,
+    /// Elements expire.
+    Expiring,
+    /// Elements expire, each with a packet and byte counter.
+    Counting,
+    /// Ranges of addresses: [`add_range`].
+    Ranges,
+    /// Rules put elements in, which expire: [`Rule::note`].
+    Noting,
+    /// Rules put elements in, each with a count of connections: [`Rule::each_connections_over`].
+    Limiting,
+}
+
+/// An element of a set, as the kernel holds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Element {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Time until it goes by itself.
+    pub expires: Duration,
+    /// Packets counted on it, in a [`SetKind::Counting`] set.
+    pub packets: u64,
+    /// Bytes of those, IP headers included.
+    pub bytes: u64,
+}
+
+impl Element {
+    /// A key that begins with an address, as that.
+    pub fn address(&self) -> Ipv4Addr {
+        let octets = self.key.get(..4).and_then(|octets| octets.try_into().ok());
+        Ipv4Addr::from(octets.unwrap_or([0; 4]))
+    }
+
+    /// A key [`KeyType::AddressPort`] as that.
+    pub fn address_port(&self) -> SocketAddrV4 {
+        let port = self.key.get(4..6).and_then(|port| port.try_into().ok());
+        SocketAddrV4::new(self.address(), port.map_or(0, u16::from_be_bytes))
+    }
+}
+
+impl KeyType {
+    /// nft's number for it, and its length in bytes.
+    const fn shape(self) -> (u32, u32) {
+        const ADDRESS_PORT: u32 = TYPE_IPV4_ADDR << TYPE_BITS | TYPE_INET_SERVICE;
+        match self {
+            KeyType::Address => (TYPE_IPV4_ADDR, 4),
+            KeyType::AddressPort => (ADDRESS_PORT, 8),
+            KeyType::ProtocolAddressPort => {
+                (TYPE_INET_PROTOCOL << (2 * TYPE_BITS) | ADDRESS_PORT, 12)
+            }
+            KeyType::Port => (TYPE_INET_SERVICE, 2),
+            KeyType::Interface => (TYPE_IFNAME, libc::IFNAMSIZ as u32),
+        }
+    }
+}
+
+/// Adds a set.
+pub fn add_set(table: &str, set: &Set) -> Message {
+    let (key_type, key_length) = set.key.shape();
+    let flags = match set.kind {
+        SetKind::Plain => 0,
+        SetKind::Expiring | SetKind::Counting => NFT_SET_TIMEOUT,
+        SetKind::Ranges => NFT_SET_INTERVAL,
+        SetKind::Noting => NFT_SET_TIMEOUT | NFT_SET_EVAL,
+        SetKind::Limiting => NFT_SET_EVAL,
+    };
+    let flags = if set.value.is_some() {
+        flags | NFT_SET_MAP
+    } else {
+        flags
+    };
+    let mut message = message(NFT_MSG_NEWSET, libc::NLM_F_CREATE)
+        .text(NFTA_SET_TABLE, table)
+        .text(NFTA_SET_NAME, set.name)
+        .put(NFTA_SET_ID, &set.id.to_be_bytes())
+        .put(NFTA_SET_FLAGS, &flags.to_be_bytes())
+        .put(NFTA_SET_KEY_TYPE, &key_type.to_be_bytes())
+        .put(NFTA_SET_KEY_LEN, &key_length.to_be_bytes());
+    if set.key == KeyType::Interface {
+        message = message.put(NFTA_SET_USERDATA, &HOST_BYTE_ORDER);
+    }
+    if let Some(value) = set.value {
+        let (value_type, value_length) = value.shape();
+        message = message
+            .put(NFTA_SET_DATA_TYPE, &value_type.to_be_bytes())
+            .put(NFTA_SET_DATA_LEN, &value_length.to_be_bytes());
+    }
+    match set.kind {
+        SetKind::Counting => message.nest(NFTA_SET_EXPR, |m| {
+            m.text(NFTA_EXPR_NAME, "counter")
+                .nest(NFTA_EXPR_DATA, |m| m)
+        }),
+        SetKind::Noting | SetKind::Limiting => message.nest(NFTA_SET_DESC, |m| {
+            m.put(NFTA_SET_DESC_SIZE, &MOST_ELEMENTS.to_be_bytes())
+        }),
+        _ => message,
+    }
+}
+
+/// Adds `key` (in a map: with `value`) that does not expire.
+pub fn add_key(table: &str, set: &Set, key: &[u8], value: Option<&[u8]>) -> Message {
+    element(NFT_MSG_NEWSETELEM, table, set, key, |m| with(m, value))
+}
+
+/// Adds `key` (in a map: with `value`) for `lifetime`; one that is there lives that long from now
+/// (Linux 6.12; before, it keeps the life that it has).
+pub fn add_element(
+    table: &str,
+    set: &Set,
+    key: &[u8],
+    value: Option<&[u8]>,
+    lifetime: Duration,
+) -> Message {
+    // Zero would be for ever.
+    let lifetime = u64::try_from(lifetime.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    element(NFT_MSG_NEWSETELEM, table, set, key, |m| {
+        // Only with an expiration does the lifetime of an element that is there begin anew.
+        with(m, value)
+            .put(NFTA_SET_ELEM_TIMEOUT, &lifetime.to_be_bytes())
+            .put(NFTA_SET_ELEM_EXPIRATION, &lifetime.to_be_bytes())
+    })
+}
+
+/// Adds the addresses from `first` to `last` to a set of ranges, which must not overlap.
+pub fn add_range(table: &str, set: &Set, first: Ipv4Addr, last: Ipv4Addr) -> Message {
+    let flag = NFT_SET_ELEM_INTERVAL_END.to_be_bytes();
+    message(NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE)
+        .text(NFTA_SET_ELEM_LIST_TABLE, table)
+        .text(NFTA_SET_ELEM_LIST_SET, set.name)
+        .put(NFTA_SET_ELEM_LIST_SET_ID, &set.id.to_be_bytes())
+        .nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+            let m = m.nest(NFTA_LIST_ELEM, |m| keyed(m, &first.octets()));
+            match u32::from(last).checked_add(1) {
+                Some(end) => m.nest(NFTA_LIST_ELEM, |m| {
+                    keyed(m, &end.to_be_bytes()).put(NFTA_SET_ELEM_FLAGS, &flag)
+                }),
+                None => m,
+            }
+        })
+}
+
+/// Takes `key` out of a set; one that is not in it fails the whole transaction.
+pub fn delete_element(table: &str, set: &Set, key: &[u8]) -> Message {
+    element(NFT_MSG_DELSETELEM, table, set, key, |m| m)
+}
+
+/// Takes `key` out of a set; one that is not in it is no error (Linux 6.3).
+pub fn destroy_element(table: &str, set: &Set, key: &[u8]) -> Message {
+    element(NFT_MSG_DESTROYSETELEM, table, set, key, |m| m)
+}
+
+/// Takes everything out of a set.
+pub fn flush_set(table: &str, set: &Set) -> Message {
+    message(NFT_MSG_DELSETELEM, 0)
+        .text(NFTA_SET_ELEM_LIST_TABLE, table)
+        .text(NFTA_SET_ELEM_LIST_SET, set.name)
+}
+
+/// The key or value `ipv4_addr . inet_service`: each part padded to 32 bits.
+pub fn address_port(pair: SocketAddrV4) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..4].copy_from_slice(&pair.ip().octets());
+    key[4..6].copy_from_slice(&pair.port().to_be_bytes());
+    key
+}
+
+/// The key `inet_proto . ipv4_addr . inet_service`.
+pub fn protocol_address_port(protocol: i32, pair: SocketAddrV4) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[0] = protocol as u8;
+    key[4..].copy_from_slice(&address_port(pair));
+    key
+}
+
+/// The key `ifname`.
+pub fn interface(name: &str) -> [u8; libc::IFNAMSIZ] {
+    let mut key = [0; libc::IFNAMSIZ];
+    for (to, from) in key.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
+        *to = from;
+    }
+    key
+}
+
+impl Nft {
+    /// The live elements of a set.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is no such set.
+    pub fn elements(&mut self, table: &str, set: &Set) -> Result<Vec<Element>, Error> {
+        let question = message(NFT_MSG_GETSETELEM, 0)
+            .text(NFTA_SET_ELEM_LIST_TABLE, table)
+            .text(NFTA_SET_ELEM_LIST_SET, set.name);
+        self.list(&question, |told, found| {
+            let list = attribute(told, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+            found.extend(attributes(list).filter_map(|(_, element)| element_of(element)));
+        })
+    }
+
+    /// Whether `key` is in a set; takes no longer in a large one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn has(&mut self, table: &str, set: &Set, key: &[u8]) -> Result<bool, Error> {
+        match self
+            .0
+            .request(element(NFT_MSG_GETSETELEM, table, set, key, |m| m))
+        {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno == nix::errno::Errno::ENOENT => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn element(
+    operation: u16,
+    table: &str,
+    set: &Set,
+    key: &[u8],
+    more: impl FnOnce(Message) -> Message,
+) -> Message {
+    let flags = if operation == NFT_MSG_NEWSETELEM {
+        libc::NLM_F_CREATE
+    } else {
+        0
+    };
+    message(operation, flags)
+        .text(NFTA_SET_ELEM_LIST_TABLE, table)
+        .text(NFTA_SET_ELEM_LIST_SET, set.name)
+        .put(NFTA_SET_ELEM_LIST_SET_ID, &set.id.to_be_bytes())
+        .nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+            m.nest(NFTA_LIST_ELEM, |m| more(keyed(m, key)))
+        })
+}
+
+fn keyed(message: Message, key: &[u8]) -> Message {
+    message.nest(NFTA_SET_ELEM_KEY, |m| m.put(NFTA_DATA_VALUE, key))
+}
+
+fn with(message: Message, value: Option<&[u8]>) -> Message {
+    match value {
+        Some(value) => message.nest(NFTA_SET_ELEM_DATA, |m| m.put(NFTA_DATA_VALUE, value)),
+        None => message,
+    }
+}
+
+/// An element from a dump.
+fn element_of(told: &[u8]) -> Option<Element> {
+    let key = attribute(attribute(told, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)?;
+    let expression = attribute(told, NFTA_SET_ELEM_EXPR).unwrap_or_default();
+    let (packets, bytes) = counted(attribute(expression, NFTA_EXPR_DATA).unwrap_or_default());
+    Some(Element {
+        key: key.to_vec(),
+        expires: Duration::from_millis(number(told, NFTA_SET_ELEM_EXPIRATION)),
+        packets,
+        bytes,
+    })
+}
+
+const NFT_MSG_NEWSET: u16 = 9;
+const NFT_MSG_NEWSETELEM: u16 = 12;
+const NFT_MSG_GETSETELEM: u16 = 13;
+const NFT_MSG_DELSETELEM: u16 = 14;
+const NFT_MSG_DESTROYSETELEM: u16 = 30;
+
+const NFTA_SET_TABLE: u16 = 1;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_FLAGS: u16 = 3;
+const NFTA_SET_KEY_TYPE: u16 = 4;
+const NFTA_SET_KEY_LEN: u16 = 5;
+const NFTA_SET_DATA_TYPE: u16 = 6;
+const NFTA_SET_DATA_LEN: u16 = 7;
+const NFTA_SET_DESC: u16 = 9;
+const NFTA_SET_DESC_SIZE: u16 = 1;
+const NFTA_SET_ID: u16 = 10;
+const NFTA_SET_USERDATA: u16 = 13;
+const NFTA_SET_EXPR: u16 = 17;
+const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_SET_ELEM_LIST_SET_ID: u16 = 4;
+const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_FLAGS: u16 = 3;
+const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
+const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
+const NFTA_SET_ELEM_EXPR: u16 = 7;
+
+const NFT_SET_INTERVAL: u32 = 0x4;
+const NFT_SET_MAP: u32 = 0x8;
+const NFT_SET_TIMEOUT: u32 = 0x10;
+const NFT_SET_EVAL: u32 = 0x20;
+const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
+
+/// Bound on what rules put into a set by themselves: well above the connections that a gateway
+/// tracks.
+const MOST_ELEMENTS: u32 = 1 << 20;
+
+/// nft's own numbers for data types; the kernel only keeps them, nft needs them to print.
+const TYPE_BITS: u32 = 6;
+const TYPE_IPV4_ADDR: u32 = 7;
+const TYPE_INET_PROTOCOL: u32 = 12;
+const TYPE_INET_SERVICE: u32 = 13;
+const TYPE_IFNAME: u32 = 41;
+
+/// nft's own note on a set (type, length, value): the keys are in host byte order. Without it nft
+/// prints names as nothing.
+const HOST_BYTE_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_interface_name_keeps_its_final_nul() {
+        assert_eq!(&interface("gin")[..4], b"gin\0");
+        assert_eq!(interface("a-name-too-long-to-be").last(), Some(&0));
+    }
+
+    #[test]
+    fn a_pair_of_address_and_port_is_padded_to_words() {
+        let pair = SocketAddrV4::new(Ipv4Addr::new(1, 2, 3, 4), 0x1f40);
+        assert_eq!(address_port(pair), [1, 2, 3, 4, 0x1f, 0x40, 0, 0]);
+    }
+}
