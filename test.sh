@@ -18,7 +18,9 @@ nft       nftables
 setpriv   util-linux
 sipp      sip-tester
 sysctl    procps
+tmux      tmux
 tshark    tshark
+turnserver coturn
 unshare   util-linux
 "
 

@@ -108,7 +108,9 @@ impl Gateway {
     fn flow(&mut self) -> FlowId {
         let peer = "192.168.122.3:40001".parse().expect("an address");
         let server = "10.1.1.2:5060".parse().expect("an address");
-        let opened = self.alg.open(Instant::ZERO, peer, server);
+        let opened = self
+            .alg
+            .open(Instant::ZERO, peer, server, &mut Outbox::default());
         opened.expect("an inside host may connect").flow
     }
 
@@ -120,8 +122,8 @@ impl Gateway {
         };
         self.alg.stream(Instant::ZERO, flow, from, bytes, &mut out);
         self.alg.end_of_stream(Instant::ZERO, flow, from, &mut out);
+        self.alg.close(Instant::ZERO, flow, &mut out);
         self.kernel.obey(&out.doors);
-        self.alg.close(Instant::ZERO, flow);
         out.bytes
     }
 }

@@ -36,7 +36,7 @@ pub fn check(data: &[u8]) {
     let peer = "192.168.122.3:40001".parse().expect("an address");
     let server = "10.1.1.2:5060".parse().expect("an address");
     let flow = alg
-        .open(Instant::ZERO, peer, server)
+        .open(Instant::ZERO, peer, server, &mut Outbox::default())
         .expect("an inside host")
         .flow;
     let mut pass = |from: Leg, message: &[u8]| {

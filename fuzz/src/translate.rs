@@ -9,7 +9,7 @@ use crate::world::{Kernel, config, is_global, is_inside};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use sipalg_core::addr::SocketAddrV4;
 use sipalg_core::config::Limits;
-use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox, Protocol};
+use sipalg_core::{Alg, DoorKind, Event, FlowId, Instant, Leg, Outbox, Protocol};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub fn check(data: &[u8]) {
 /// One thing that happens.
 #[derive(Debug)]
 enum Step {
-    /// A connection is made.
-    Open(SocketAddrV4, SocketAddrV4),
+    /// A connection is made, or datagrams begin between two addresses.
+    Open(Protocol, SocketAddrV4, SocketAddrV4),
     /// A message arrives on the nth connection, in parts of that size.
     Message(usize, Leg, Vec<u8>, usize),
     /// Any bytes arrive.
@@ -58,7 +58,8 @@ enum Step {
 impl Step {
     fn read(input: &mut Unstructured<'_>) -> Result<Step> {
         Ok(match u8::arbitrary(input)? % 32 {
-            0..3 => Step::Open(endpoint(input)?, endpoint(input)?),
+            0 | 1 => Step::Open(Protocol::Tcp, endpoint(input)?, endpoint(input)?),
+            2 => Step::Open(Protocol::Udp, endpoint(input)?, endpoint(input)?),
             3 => Step::Bytes(number(input)?, leg(input)?, Vec::arbitrary(input)?),
             4 => Step::End(number(input)?, leg(input)?),
             5 => Step::Close(number(input)?),
@@ -157,7 +158,11 @@ fn message(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         0 => format!("{method} sip:b@{} SIP/2.0\r\n", spelled(input)?),
         _ => format!("SIP/2.0 {status} x\r\n"),
     };
-    text += &format!("Via: SIP/2.0/TCP {};branch=z9hG4bK1\r\n", spelled(input)?);
+    let transport = input.choose(&["TCP", "TCP", "TCP", "UDP"])?;
+    text += &format!(
+        "Via: SIP/2.0/{transport} {};branch=z9hG4bK1\r\n",
+        spelled(input)?
+    );
     let tag =
         |input: &mut Unstructured<'_>| Ok(*input.choose(&["", ";tag=1", ";tag=2", ";tag=3"])?);
     text += &format!("From: <sip:a@{}>{}\r\n", spelled(input)?, tag(input)?);
@@ -236,10 +241,11 @@ fn session(input: &mut Unstructured<'_>) -> Result<String> {
     Ok(text)
 }
 
-/// A connection as the world sees it.
+/// A connection, or the datagrams between two addresses, as the world sees it.
 #[derive(Debug)]
 struct Connection {
     flow: FlowId,
+    protocol: Protocol,
     demoted: bool,
     /// By leg that sends.
     sides: [Side; 2],
@@ -280,7 +286,7 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Open(peer, destination) => self.open(*peer, *destination),
+            Step::Open(protocol, peer, destination) => self.open(*protocol, *peer, *destination),
             Step::Message(nth, from, bytes, part) => {
                 self.message(*nth, *from, bytes, *part);
             }
@@ -297,7 +303,7 @@ impl World {
             }
             Step::Close(nth) if !self.connections.is_empty() => {
                 let gone = self.connections.remove(nth % self.connections.len());
-                self.alg.close(self.now, gone.flow);
+                self.alg.close(self.now, gone.flow, &mut self.out);
             }
             Step::Close(_) => {}
             Step::Wait(seconds) => self.wait(Duration::from_secs(*seconds)),
@@ -325,11 +331,17 @@ impl World {
         self.connections.get_mut(nth % count)
     }
 
-    fn open(&mut self, peer: SocketAddrV4, destination: SocketAddrV4) {
+    fn open(&mut self, protocol: Protocol, peer: SocketAddrV4, destination: SocketAddrV4) {
         if self.connections.len() >= 12 {
             return;
         }
-        let Ok(opened) = self.alg.open(self.now, peer, destination) else {
+        let opened = match protocol {
+            Protocol::Tcp => self.alg.open(self.now, peer, destination, &mut self.out),
+            Protocol::Udp => self
+                .alg
+                .open_datagrams(self.now, peer, destination, &mut self.out),
+        };
+        let Ok(opened) = opened else {
             return;
         };
         if is_inside(*peer.ip()) {
@@ -341,15 +353,15 @@ impl World {
             assert_eq!(opened.source, peer, "transparent");
             assert!(is_inside(*opened.target.ip()), "it leads to an inside host");
         }
-        if self
-            .kernel
-            .doors()
-            .any(|d| d.protocol == Protocol::Tcp && d.inside_global == destination)
-        {
+        if self.kernel.doors().any(|door| {
+            door.kind == DoorKind::Signalling
+                && (door.protocol, door.inside_global) == (protocol, destination)
+        }) {
             assert_eq!(opened.accepted, Leg::Outside);
         }
         self.connections.push(Connection {
             flow: opened.flow,
+            protocol,
             demoted: false,
             sides: Default::default(),
         });
@@ -358,6 +370,11 @@ impl World {
     /// A message alone on its stream changes only in what is ours.
     fn message(&mut self, nth: usize, from: Leg, bytes: &[u8], part: usize) {
         let mut sent = Vec::new();
+        let over = self.nth(nth).map(|connection| connection.protocol);
+        let part = match over {
+            Some(Protocol::Udp) => bytes.len(),
+            _ => part,
+        };
         let alone = self
             .nth(nth)
             .is_some_and(|c| !std::mem::replace(&mut c.sides[from as usize].spoilt, false));
@@ -377,10 +394,15 @@ impl World {
             return Vec::new();
         };
         let (flow, demoted) = (connection.flow, connection.demoted);
+        let protocol = connection.protocol;
         let side = &mut connection.sides[from as usize];
         let settled = std::mem::replace(&mut side.settled, demoted);
         let before = self.out.bytes.len();
-        self.alg.stream(self.now, flow, from, bytes, &mut self.out);
+        let (now, out) = (self.now, &mut self.out);
+        match protocol {
+            Protocol::Tcp => self.alg.stream(now, flow, from, bytes, out),
+            Protocol::Udp => self.alg.datagram(now, flow, from, bytes, out),
+        }
         let sent = &self.out.bytes[before..];
         if demoted {
             assert!(sent.ends_with(bytes), "a demoted stream passes unchanged");
@@ -483,7 +505,7 @@ impl World {
     /// All connections close and all time passes.
     fn end(&mut self) {
         for connection in std::mem::take(&mut self.connections) {
-            self.alg.close(self.now, connection.flow);
+            self.alg.close(self.now, connection.flow, &mut self.out);
         }
         self.wait(Duration::from_secs(15 * 24 * 3600));
         self.agree();

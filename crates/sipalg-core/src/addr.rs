@@ -22,6 +22,14 @@ impl Protocol {
             Protocol::Udp => "udp",
         }
     }
+
+    /// Its number in the IP header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        }
+    }
 }
 
 /// The side of the gateway that something came from.
@@ -42,3 +50,7 @@ impl Leg {
         }
     }
 }
+
+/// Names a flow for its life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct FlowId(pub u32);

@@ -1,15 +1,20 @@
 //! The state machine: flows, and the entry points through which the world drives it.
 
+mod flow;
 mod message;
+mod ping;
 
-use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
+pub use crate::addr::FlowId;
+pub use flow::{Opened, Refusal};
+
+use crate::addr::{Leg, Protocol, SocketAddrV4};
 use crate::call::{CallId, Calls};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::counters::Counters;
 use crate::door::Door;
 use crate::event::Event;
-use crate::fixup::{Host, Work};
-use crate::frame::{Framer, Piece, Scan};
+use crate::fixup::Work;
+use crate::frame::{Piece, Scan};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::registration::Registrations;
@@ -19,46 +24,22 @@ use crate::time::Instant;
 use crate::timer::{Key, Timers};
 use alloc::vec::Vec;
 use core::time::Duration;
-
-/// Names a flow for its life.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub struct FlowId(pub u32);
-
-/// Why a connection is not carried.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// No `ip nat inside source` rule permits the inside host.
-    NotTranslated,
-    /// No live door has this address.
-    NoDoor,
-    /// No port is free, or a table is full.
-    Exhausted,
-}
-
-/// A flow that was opened, and how to dial its other leg.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Opened {
-    /// Its name in later calls.
-    pub flow: FlowId,
-    /// The address to bind the dialled leg to.
-    pub source: SocketAddrV4,
-    /// The address to connect to.
-    pub target: SocketAddrV4,
-    /// The leg that was accepted; the dialled one is the other.
-    pub accepted: Leg,
-    /// Index in [`Config::sources`] of the rule that translates the inside host.
-    pub rule: usize,
-}
+use flow::{Flow, Passage};
 
 /// A mapping as `show ip nat translations` sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MappingView {
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// TCP or UDP; `None` if all of both, at the same ports: of a static host or network, or of a
+    /// host that has an address of a pool for itself. The ports below are 0 then.
+    pub protocol: Option<Protocol>,
     /// The inside host's own address.
     pub inside_local: SocketAddrV4,
     /// What the outside sees.
     pub inside_global: SocketAddrV4,
+    /// Whether a static rule gives it, so that it is there for ever.
+    pub is_static: bool,
+    /// Index in [`Config::sources`] of the rule that it is by.
+    pub rule: Option<usize>,
     /// When it was made.
     pub created: Instant,
     /// When it was last used.
@@ -67,49 +48,6 @@ pub struct MappingView {
     pub left: Option<Duration>,
     /// The door it carries, if any.
     pub door: Option<Door>,
-}
-
-/// Where a message passes, and when.
-#[derive(Clone, Copy, Debug)]
-struct Passage {
-    now: Instant,
-    /// The inside host of its flow.
-    host: Host,
-    from: Leg,
-    /// What carries it.
-    protocol: Protocol,
-}
-
-/// One connection, or the datagrams between two addresses, through the gateway.
-#[derive(Debug)]
-struct Flow {
-    protocol: Protocol,
-    host: Host,
-    /// The inside host's own end, if its source is mapped; released with the flow.
-    mapping: Option<MappingId>,
-    from_inside: Framer,
-    from_outside: Framer,
-    demoted: bool,
-    /// Between two inside hosts, through the door of one.
-    hairpin: bool,
-}
-
-impl Flow {
-    fn passage(&self, now: Instant, from: Leg) -> Passage {
-        Passage {
-            now,
-            host: self.host,
-            from,
-            protocol: self.protocol,
-        }
-    }
-
-    fn framer(&mut self, from: Leg) -> &mut Framer {
-        match from {
-            Leg::Inside => &mut self.from_inside,
-            Leg::Outside => &mut self.from_outside,
-        }
-    }
 }
 
 /// One gateway's worth of state.
@@ -123,6 +61,8 @@ pub struct Alg {
     registrations: Registrations,
     spellings: Spellings,
     flows: Slab<Flow>,
+    /// How many flows there have been.
+    serial: u64,
     scan: Scan,
     work: Work,
 }
@@ -135,18 +75,17 @@ macro_rules! context {
             now: $now,
             timers: &mut $alg.timers,
             counters: &mut $alg.counters,
-            limits: &$alg.config.limits,
-            lifetimes: &$alg.config.timers,
+            config: &$alg.config,
         }
     };
 }
 use context;
 
-/// Connections.
+/// What passes.
 impl Alg {
     /// A machine without state. `seed` makes its choice of ports unpredictable to others.
     pub fn new(config: Config, seed: u64) -> Self {
-        Alg {
+        let mut alg = Alg {
             config,
             counters: Counters::default(),
             timers: Timers::default(),
@@ -155,51 +94,14 @@ impl Alg {
             registrations: Registrations::new(seed),
             spellings: Spellings::new(seed),
             flows: Slab::default(),
+            serial: 0,
             scan: Scan::default(),
             work: Work::default(),
-        }
-    }
-
-    /// A TCP connection from `peer` to `destination` was intercepted; decides what it is and how to
-    /// dial on: anyone who heads for a live signalling door, an inside `peer` that heads outside, or
-    /// an outside `peer` that heads for a translated inside host directly.
-    ///
-    /// # Errors
-    /// The connection must be reset; nothing is kept.
-    pub fn open(
-        &mut self,
-        now: Instant,
-        peer: SocketAddrV4,
-        destination: SocketAddrV4,
-    ) -> Result<Opened, Refusal> {
-        self.open_over(now, Protocol::Tcp, peer, destination)
-    }
-
-    /// The same for datagrams between two addresses; they go through
-    /// [`datagram`](Self::datagram).
-    ///
-    /// # Errors
-    /// The datagrams must be dropped; nothing is kept.
-    pub fn open_datagrams(
-        &mut self,
-        now: Instant,
-        peer: SocketAddrV4,
-        destination: SocketAddrV4,
-    ) -> Result<Opened, Refusal> {
-        self.open_over(now, Protocol::Udp, peer, destination)
-    }
-
-    /// The gateway itself uses the global port that `flow` was given: bars it, and gives another
-    /// address to bind to.
-    ///
-    /// # Errors
-    /// No port is free, or the flow's inside host cannot be moved: it has a door at that port.
-    pub fn reopen(&mut self, now: Instant, flow: FlowId) -> Result<SocketAddrV4, Refusal> {
-        let mapping = self.flows.get(flow.0).and_then(|flow| flow.mapping);
-        let mapping = mapping.filter(|mapping| self.nat.door(*mapping).is_none());
-        let mut cx = context!(self, now);
-        let moved = mapping.map(|mapping| self.nat.move_away(&mut cx, mapping));
-        moved.and_then(Result::ok).ok_or(Refusal::Exhausted)
+        };
+        // Without mappings, nothing comes of it but those of static ports.
+        let mut cx = context!(alg, Instant::ZERO);
+        alg.nat.renew(&mut cx, &mut Outbox::default());
+        alg
     }
 
     /// Bytes came in on leg `from`; appends what the other leg must carry to `out`.
@@ -214,7 +116,7 @@ impl Alg {
         self.counters.bytes_in += bytes.len() as u64;
         let before = out.bytes.len();
         self.feed(now, flow, from, bytes, out);
-        self.counters.bytes_out += (out.bytes.len() - before) as u64;
+        self.sent(now, flow, from, before, out);
     }
 
     /// A datagram came in on leg `from`; appends what the other leg must carry to `out`. What is no
@@ -229,21 +131,30 @@ impl Alg {
     ) {
         self.counters.bytes_in += bytes.len() as u64;
         let before = out.bytes.len();
-        let found = self.flows.get(flow.0).filter(|_| self.config.fixup);
-        let passage = found.map(|flow| (flow.passage(now, from), flow.hairpin));
+        let found = self.flows.get(flow.0);
+        let found = found.filter(|flow| self.config.fixup && !flow.plain);
+        let passage = found.map(|found| found.passage(now, flow, from));
         let mut scan = core::mem::take(&mut self.scan);
         let limits = self.config.limits;
         let message = crate::frame::datagram(bytes, &limits, &mut scan);
-        if let (Some((at, hairpin)), Some(message)) = (passage, message) {
-            framed_events(out, &message, 1);
-            self.pass(at, hairpin, &message, out);
-            let rest = bytes.get(message.bytes.len()..);
-            out.bytes.extend_from_slice(rest.unwrap_or_default());
-        } else {
-            out.bytes.extend_from_slice(bytes);
+        match (passage, message) {
+            (Some(at), Some(message)) => {
+                framed_events(out, &message, 1);
+                self.pass(at, &message, out);
+                let rest = bytes.get(message.bytes.len()..);
+                out.bytes.extend_from_slice(rest.unwrap_or_default());
+            }
+            // RFC 5626 has STUN for pings over UDP, but CRLF is in use.
+            (Some(_), None) if bytes == b"\r\n" => self.keep_alive(flow, from, bytes, out),
+            (Some(_), None) if bytes == b"\r\n\r\n" && from == Leg::Inside => {
+                for half in bytes.chunks(2) {
+                    self.keep_alive(flow, from, half, out);
+                }
+            }
+            _ => out.bytes.extend_from_slice(bytes),
         }
         self.scan = scan;
-        self.counters.bytes_out += (out.bytes.len() - before) as u64;
+        self.sent(now, flow, from, before, out);
     }
 
     /// Leg `from` will send no more; releases what was held back of an incomplete message.
@@ -255,155 +166,57 @@ impl Alg {
         }
     }
 
-    /// Both legs are gone.
-    pub fn close(&mut self, now: Instant, flow: FlowId) {
-        let mapping = self.flows.remove(flow.0).and_then(|flow| flow.mapping);
-        if let Some(mapping) = mapping {
-            let mut cx = context!(self, now);
-            self.nat.release(&mut cx, mapping);
+    /// Takes note of what the flow sent outside since `before`.
+    fn sent(&mut self, now: Instant, flow: FlowId, from: Leg, before: usize, out: &Outbox) {
+        let count = out.bytes.len() - before;
+        self.counters.bytes_out += count as u64;
+        if let Some(flow) = self.flows.get_mut(flow.0)
+            && from == Leg::Inside
+            && count > 0
+        {
+            flow.sent = now;
         }
     }
 
-    fn open_over(
-        &mut self,
-        now: Instant,
-        over: Protocol,
-        peer: SocketAddrV4,
-        destination: SocketAddrV4,
-    ) -> Result<Opened, Refusal> {
-        let opened = if let Some(local) = self.target(over, destination) {
-            self.open_inward(now, over, peer, local)
-        } else if self.config.permits(*peer.ip()) {
-            self.open_outward(now, over, peer, destination)
-        } else if self.config.permits(*destination.ip()) {
-            self.open_inward(now, over, peer, destination)
-        } else if self.config.is_global(*destination.ip()) {
-            Err(Refusal::NoDoor)
-        } else {
-            Err(Refusal::NotTranslated)
-        };
-        match opened {
-            Ok(_) => self.counters.flows += 1,
-            Err(_) => self.counters.no_target += 1,
+    fn pass(&mut self, at: Passage, message: &crate::frame::Message<'_>, out: &mut Outbox) {
+        if at.from == Leg::Inside
+            && let Some(flow) = self.flows.get_mut(at.flow.0)
+        {
+            flow.pongs.inside_sent(false);
         }
-        opened
-    }
-
-    fn open_outward(
-        &mut self,
-        now: Instant,
-        over: Protocol,
-        inside: SocketAddrV4,
-        outside: SocketAddrV4,
-    ) -> Result<Opened, Refusal> {
-        let (mapping, rule) = self.map_source(now, over, inside)?;
-        let source = self
-            .nat
-            .get(mapping)
-            .map(|m| m.global)
-            .ok_or(Refusal::Exhausted)?;
-        let flow = self.add_flow(over, *inside.ip(), *source.ip(), Some(mapping), false);
-        Ok(Opened {
-            flow,
-            source,
-            target: outside,
-            accepted: Leg::Inside,
-            rule,
-        })
-    }
-
-    /// Toward an inside host, from outside; or from another inside host, which then appears under its
-    /// own inside global (RFC 4787 REQ-9), so that the answers come back through the gateway.
-    fn open_inward(
-        &mut self,
-        now: Instant,
-        over: Protocol,
-        peer: SocketAddrV4,
-        inside: SocketAddrV4,
-    ) -> Result<Opened, Refusal> {
-        let (rule, source_rule) = self
-            .config
-            .source_for(*inside.ip())
-            .ok_or(Refusal::NotTranslated)?;
-        let global = source_rule.global_of(*inside.ip());
-        let (mapping, source) = if self.config.permits(*peer.ip()) {
-            let (mapping, _) = self.map_source(now, over, peer)?;
-            (
-                Some(mapping),
-                self.nat.get(mapping).map(|m| m.global).unwrap_or(peer),
-            )
-        } else {
-            (None, peer)
-        };
-        let flow = self.add_flow(over, *inside.ip(), global, mapping, mapping.is_some());
-        Ok(Opened {
-            flow,
-            source,
-            target: inside,
-            accepted: Leg::Outside,
-            rule,
-        })
-    }
-
-    fn map_source(
-        &mut self,
-        now: Instant,
-        over: Protocol,
-        inside: SocketAddrV4,
-    ) -> Result<(MappingId, usize), Refusal> {
-        let (rule, source) = self
-            .config
-            .source_for(*inside.ip())
-            .ok_or(Refusal::NotTranslated)?;
-        let global = source.global_of(*inside.ip());
-        let mut cx = context!(self, now);
-        let mapping = self
-            .nat
-            .map(&mut cx, over, inside, global)
-            .map_err(|_| Refusal::Exhausted)?;
-        self.nat.hold(&mut cx, mapping);
-        Ok((mapping, rule))
-    }
-
-    fn add_flow(
-        &mut self,
-        protocol: Protocol,
-        local: Ipv4Addr,
-        global: Ipv4Addr,
-        mapping: Option<MappingId>,
-        hairpin: bool,
-    ) -> FlowId {
-        FlowId(self.flows.insert(Flow {
-            protocol,
-            host: Host { local, global },
-            mapping,
-            from_inside: Framer::default(),
-            from_outside: Framer::default(),
-            demoted: false,
-            hairpin,
-        }))
-    }
-
-    fn pass(
-        &mut self,
-        at: Passage,
-        hairpin: bool,
-        message: &crate::frame::Message<'_>,
-        out: &mut Outbox,
-    ) {
-        if hairpin {
+        if at.hairpin {
             self.hairpin_message(at, message, out);
         } else {
             self.message(at, message, out);
         }
     }
 
+    /// A CRLF between messages: it passes, unless it answers a ping that was ours.
+    fn keep_alive(&mut self, flow: FlowId, from: Leg, bytes: &[u8], out: &mut Outbox) {
+        self.counters.keepalives += 1;
+        let Some(flow) = self.flows.get_mut(flow.0) else {
+            return;
+        };
+        let ours = match from {
+            Leg::Outside => flow.pongs.is_ours(),
+            Leg::Inside => {
+                flow.pongs.inside_sent(true);
+                false
+            }
+        };
+        if !ours {
+            out.bytes.extend_from_slice(bytes);
+        }
+    }
+
     fn feed(&mut self, now: Instant, id: FlowId, from: Leg, bytes: &[u8], out: &mut Outbox) {
-        let Some(flow) = self.flows.get_mut(id.0).filter(|_| self.config.fixup) else {
+        let fixup = self.config.fixup;
+        let flow = self.flows.get_mut(id.0);
+        let Some(flow) = flow.filter(|flow| fixup && !flow.plain) else {
             out.bytes.extend_from_slice(bytes);
             return;
         };
-        let (at, hairpin) = (flow.passage(now, from), flow.hairpin);
+        let at = flow.passage(now, id, from);
         let mut framer = core::mem::take(flow.framer(from));
         if flow.demoted {
             framer.demote();
@@ -412,14 +225,11 @@ impl Alg {
         let limits = self.config.limits;
         let mut whole = 0;
         framer.feed(bytes, &limits, &mut scan, &mut |piece| match piece {
-            Piece::KeepAlive(bytes) => {
-                self.counters.keepalives += 1;
-                out.bytes.extend_from_slice(bytes);
-            }
+            Piece::KeepAlive(bytes) => self.keep_alive(id, from, bytes, out),
             Piece::Message(message) => {
                 whole += 1;
                 framed_events(out, &message, whole);
-                self.pass(at, hairpin, &message, out);
+                self.pass(at, &message, out);
             }
             Piece::Oversize { bytes, first } => {
                 self.counters.body_too_long += u64::from(first);
@@ -479,6 +289,9 @@ impl Alg {
             match key {
                 Key::Mapping(id) => self.nat.mapping_expired(&mut cx, MappingId(id)),
                 Key::Bar(protocol, global) => self.nat.bar_expired(protocol, global),
+                Key::Address(host) => self.nat.address_expired(&mut cx, host, out),
+                Key::Flow(flow) => self.refresh_flow(now, flow, out),
+                Key::Ping(flow) => self.ping(now, flow, out),
                 Key::Call(id) => self.calls.expired(&mut cx, &mut self.nat, CallId(id), out),
                 Key::Pending(key) => {
                     self.registrations
@@ -505,28 +318,71 @@ impl Alg {
         &self.config
     }
 
-    /// Where a live signalling door for TCP leads.
+    /// Where a live signalling door for TCP, or what a static rule gives, leads.
     pub fn signalling_target(&self, global: SocketAddrV4) -> Option<SocketAddrV4> {
-        self.target(Protocol::Tcp, global)
+        self.nat.target(&self.config, Protocol::Tcp, global)
     }
 
-    fn target(&self, over: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
-        let mapping = self.nat.find_global(over, global)?;
-        self.nat.door(mapping).map(|door| door.inside_local)
-    }
-
-    /// Every mapping, in the order of inside local addresses.
+    /// Every mapping, in the order of inside local addresses; also those of static rules that nobody
+    /// uses.
     pub fn mappings(&self, now: Instant) -> Vec<MappingView> {
         let view = |(id, mapping): (MappingId, &crate::nat::Mapping)| MappingView {
-            protocol: mapping.protocol,
+            protocol: Some(mapping.protocol),
             inside_local: mapping.local,
             inside_global: mapping.global,
+            is_static: mapping.is_static(),
+            rule: self.nat.rule_of(
+                &self.config,
+                mapping.protocol,
+                mapping.local,
+                mapping.global,
+            ),
             created: mapping.created,
             used: mapping.used,
             left: mapping.idle_until().map(|at| at.since(now)),
             door: self.nat.door(id),
         };
-        self.nat.list().into_iter().map(view).collect()
+        let mut views: Vec<_> = self.nat.list().into_iter().map(view).collect();
+        views.extend(self.static_hosts());
+        views.extend(self.own_addresses(now));
+        views.sort_by_key(|view| (view.inside_local, view.protocol));
+        views
+    }
+
+    fn static_hosts(&self) -> impl Iterator<Item = MappingView> {
+        let rules = self.config.sources.iter().enumerate();
+        rules.filter_map(|(index, rule)| match rule.source {
+            Source::Static { local, global, .. } => Some(MappingView {
+                protocol: None,
+                inside_local: SocketAddrV4::new(local, 0),
+                inside_global: SocketAddrV4::new(global, 0),
+                is_static: true,
+                rule: Some(index),
+                created: Instant::ZERO,
+                used: Instant::ZERO,
+                left: None,
+                door: None,
+            }),
+            _ => None,
+        })
+    }
+
+    fn own_addresses(&self, now: Instant) -> impl Iterator<Item = MappingView> {
+        self.nat.assigned().map(move |(host, assigned)| {
+            let local = SocketAddrV4::new(host, 0);
+            let global = SocketAddrV4::new(assigned.global, 0);
+            MappingView {
+                protocol: None,
+                inside_local: local,
+                inside_global: global,
+                is_static: false,
+                rule: self.nat.rule_of(&self.config, Protocol::Tcp, local, global),
+                created: assigned.created,
+                used: assigned.used,
+                left: assigned.idle_until().map(|at| at.since(now)),
+                door: None,
+            }
+        })
     }
 
     /// Every door, in the order of inside local addresses.

@@ -129,7 +129,7 @@ impl Calls {
             return Some(found);
         }
         let key = self.conversation(id, host);
-        if self.calls.len() >= cx.limits.calls || self.by_key.contains_key(&key) {
+        if self.calls.len() >= cx.config.limits.calls || self.by_key.contains_key(&key) {
             cx.counters.calls_full += 1;
             return None;
         }
@@ -149,7 +149,7 @@ impl Calls {
         }));
         self.by_key.insert(key, call);
         cx.counters.calls += 1;
-        self.arm(cx, call, cx.lifetimes.transaction);
+        self.arm(cx, call, cx.config.timers.transaction);
         Some(call)
     }
 
@@ -174,7 +174,13 @@ impl Calls {
             complete,
         } = described;
         for (_, mapping) in &doors {
-            nat.open_door(cx, *mapping, DoorKind::Media, door_lifetime(cx), out);
+            nat.open_door(
+                cx,
+                *mapping,
+                DoorKind::Media,
+                cx.config.timers.door_lifetime(),
+                out,
+            );
         }
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
@@ -278,7 +284,13 @@ impl Calls {
             return;
         }
         for contact in &contacts {
-            nat.open_door(cx, *contact, DoorKind::Signalling, door_lifetime(cx), out);
+            nat.open_door(
+                cx,
+                *contact,
+                DoorKind::Signalling,
+                cx.config.timers.door_lifetime(),
+                out,
+            );
         }
         for old in core::mem::replace(&mut entry.contacts, contacts) {
             nat.close_door(cx, old, out);
@@ -297,7 +309,7 @@ impl Calls {
         entry.dialogs.push(tag);
         entry.ending = false;
         entry.last_media = cx.now;
-        self.arm(cx, call, check_interval(cx));
+        self.arm(cx, call, cx.config.timers.check_interval());
     }
 
     /// A subscription of this Call-ID lasts for another while.
@@ -305,7 +317,7 @@ impl Calls {
         if let Some(entry) = self.calls.get_mut(call.0) {
             entry.subscribed = Some(cx.now + lifetime);
             if entry.dialogs.is_empty() {
-                self.arm(cx, call, lifetime.min(check_interval(cx)));
+                self.arm(cx, call, lifetime.min(cx.config.timers.check_interval()));
             }
         }
     }
@@ -329,7 +341,7 @@ impl Calls {
     /// Somebody says that a request is being worked on: it gets more time.
     pub fn progress(&mut self, cx: &mut Context<'_>, call: CallId) {
         if self.is_pending(call) {
-            self.arm(cx, call, cx.lifetimes.call_setup);
+            self.arm(cx, call, cx.config.timers.call_setup);
         }
     }
 
@@ -383,7 +395,11 @@ impl Calls {
                     .flat_map(|(_, doors)| doors),
             );
             self.close_doors(cx, nat, media, out);
-            self.arm(cx, call, until.since(cx.now).min(check_interval(cx)));
+            self.arm(
+                cx,
+                call,
+                until.since(cx.now).min(cx.config.timers.check_interval()),
+            );
         }
     }
 
@@ -420,7 +436,7 @@ impl Calls {
     fn ending(&mut self, cx: &mut Context<'_>, call: CallId) {
         if let Some(entry) = self.calls.get_mut(call.0) {
             entry.ending = true;
-            self.arm(cx, call, cx.lifetimes.transaction);
+            self.arm(cx, call, cx.config.timers.transaction);
         }
     }
 
@@ -448,9 +464,9 @@ impl Calls {
         };
         entry.armed = None;
         let silence = if entry.held || entry.current.is_empty() {
-            cx.lifetimes.call_silence
+            cx.config.timers.call_silence
         } else {
-            cx.lifetimes.media_inactivity
+            cx.config.timers.media_inactivity
         };
         let used = entry
             .current
@@ -470,8 +486,8 @@ impl Calls {
             }
         }
         let next = match subscribed {
-            Some(until) if !talks => until.since(cx.now).min(check_interval(cx)),
-            _ => check_interval(cx),
+            Some(until) if !talks => until.since(cx.now).min(cx.config.timers.check_interval()),
+            _ => cx.config.timers.check_interval(),
         };
         self.arm(cx, call, next);
     }
@@ -494,14 +510,4 @@ impl Calls {
             cx.timers.arm(&mut entry.armed, Key::Call(call.0), at);
         }
     }
-}
-
-/// How long the kernel keeps a call's door by itself: longer than any time between two refreshes.
-fn door_lifetime(cx: &Context<'_>) -> Duration {
-    cx.lifetimes.media_inactivity * 2 + cx.lifetimes.call_setup
-}
-
-/// How often an answered call is looked at.
-fn check_interval(cx: &Context<'_>) -> Duration {
-    cx.lifetimes.media_inactivity / 2
 }

@@ -10,8 +10,8 @@ use core::time::Duration;
 pub struct Config {
     /// `ip nat inside source` rules, in the order in which they are tried.
     pub sources: Vec<SourceRule>,
-    /// Whether messages are fixed up. Off, every byte passes unchanged and no door opens (the lab
-    /// uses it to show that its checks can fail).
+    /// Whether messages are fixed up. Off, every byte passes unchanged and no message opens a door
+    /// (the lab uses it to show that its checks can fail).
     pub fixup: bool,
     /// Inside hosts that may open doors to other inside hosts: PBXs. Without it every host opens
     /// doors to itself alone.
@@ -22,6 +22,12 @@ pub struct Config {
     pub entries: MaxEntries,
     /// Lifetimes.
     pub timers: Timers,
+    /// How long an address of a pool without overload stays with its host after its last new flow
+    /// and mapping: [`FlowTimeouts::address`]. `None`: for ever.
+    pub address_idle: Option<Duration>,
+    /// How long nothing may be sent on a flow that a registration lives on before it is pinged
+    /// (RFC 5626 section 4.4.1). `None`: no pings.
+    pub keepalive: Option<Duration>,
 }
 
 impl Default for Config {
@@ -33,17 +39,67 @@ impl Default for Config {
             limits: Limits::default(),
             entries: MaxEntries::default(),
             timers: Timers::default(),
+            address_idle: FlowTimeouts::default().address,
+            keepalive: None,
         }
     }
 }
 
 impl Config {
-    /// The first rule that translates the inside host `address`, with its index.
+    /// The first rule that translates the inside host `address` as a whole, with its index. A host
+    /// of which only some ports are translated has none.
     pub fn source_for(&self, address: Ipv4Addr) -> Option<(usize, &SourceRule)> {
+        self.find(|rule| rule.is_of_hosts() && rule.speaks_of(address))
+    }
+
+    /// The first rule that translates traffic between these two, with its index.
+    pub fn source_for_flow(
+        &self,
+        protocol: Protocol,
+        inside: SocketAddrV4,
+        outside: SocketAddrV4,
+    ) -> Option<(usize, &SourceRule)> {
+        self.find(|rule| match &rule.source {
+            Source::List { list, .. } => list.permits_flow(protocol, inside, outside),
+            Source::Static { .. } => rule.speaks_of(*inside.ip()),
+            Source::StaticPort { .. } => rule.fixed_global(protocol, inside).is_some(),
+        })
+    }
+
+    /// The inside global that a static rule gives an inside local, with the rule's index.
+    pub fn fixed_global(
+        &self,
+        protocol: Protocol,
+        local: SocketAddrV4,
+    ) -> Option<(usize, SocketAddrV4)> {
+        let mut rules = self.sources.iter().enumerate();
+        rules.find_map(|(index, rule)| Some((index, rule.fixed_global(protocol, local)?)))
+    }
+
+    /// The inside local that a static rule gives an inside global, with the rule's index.
+    pub fn fixed_local(
+        &self,
+        protocol: Protocol,
+        global: SocketAddrV4,
+    ) -> Option<(usize, SocketAddrV4)> {
+        let mut rules = self.sources.iter().enumerate();
+        rules.find_map(|(index, rule)| Some((index, rule.fixed_local(protocol, global)?)))
+    }
+
+    /// Whether `address` is a static host's, with all its ports.
+    pub fn is_fixed(&self, address: Ipv4Addr) -> bool {
+        let fixed = |rule: &SourceRule| matches!(rule.source, Source::Static { .. });
         self.sources
             .iter()
-            .enumerate()
-            .find(|(_, rule)| rule.speaks_of(address))
+            .any(|rule| fixed(rule) && rule.gives(address))
+    }
+
+    /// Whether `address`, or a port of it, belongs to a static rule.
+    pub fn is_static_global(&self, address: Ipv4Addr) -> bool {
+        let dynamic = |rule: &SourceRule| matches!(rule.source, Source::List { .. });
+        self.sources
+            .iter()
+            .any(|rule| !dynamic(rule) && rule.gives(address))
     }
 
     /// Whether `address` is one that inside hosts may become.
@@ -51,9 +107,29 @@ impl Config {
         self.sources.iter().any(|rule| rule.gives(address))
     }
 
-    /// Whether a rule translates the inside host `address`.
+    /// Whether a rule translates anything of the inside host `address`.
     pub fn permits(&self, address: Ipv4Addr) -> bool {
-        self.source_for(address).is_some()
+        self.sources.iter().any(|rule| rule.speaks_of(address))
+    }
+
+    /// Whether addresses in messages are translated as this inside local is: its rule does not say
+    /// `no-payload`.
+    pub fn fixes_up(&self, protocol: Protocol, local: SocketAddrV4) -> bool {
+        let fixed = self.fixed_global(protocol, local);
+        let rule = fixed.and_then(|(index, _)| self.sources.get(index));
+        let rule = rule.or_else(|| Some(self.source_for(*local.ip())?.1));
+        rule.is_some_and(|rule| rule.payload)
+    }
+
+    /// Whether the inside host `address` may open doors for other inside hosts.
+    pub fn trusts(&self, address: Ipv4Addr) -> bool {
+        let trusted = self.trusted.as_ref();
+        trusted.is_some_and(|list| list.permits(address))
+    }
+
+    fn find(&self, is_it: impl Fn(&SourceRule) -> bool) -> Option<(usize, &SourceRule)> {
+        let mut rules = self.sources.iter().enumerate();
+        rules.find(|(_, rule)| is_it(rule))
     }
 }
 
@@ -81,15 +157,35 @@ impl SourceRule {
         }
     }
 
-    /// What the inside host `address` becomes by this rule alone.
-    pub fn global_of(&self, address: Ipv4Addr) -> Ipv4Addr {
+    /// The inside global of an inside local, if the rule is static and speaks of it.
+    pub fn fixed_global(&self, protocol: Protocol, local: SocketAddrV4) -> Option<SocketAddrV4> {
         match &self.source {
-            Source::List { pool, .. } => pool.start,
-            Source::Static { global, prefix, .. } => {
-                let mask = network_mask(*prefix);
-                Ipv4Addr::from(u32::from(*global) & mask | u32::from(address) & !mask)
+            Source::Static { global, prefix, .. } if self.speaks_of(*local.ip()) => {
+                let address = with_prefix(*global, *prefix, *local.ip());
+                Some(SocketAddrV4::new(address, local.port()))
             }
-            Source::StaticPort { global, .. } => *global.ip(),
+            Source::StaticPort {
+                protocol: of,
+                local: inside,
+                global,
+            } if (*of, *inside) == (protocol, local) => Some(*global),
+            _ => None,
+        }
+    }
+
+    /// The inside local of an inside global, if the rule is static and speaks of it.
+    pub fn fixed_local(&self, protocol: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
+        match &self.source {
+            Source::Static { local, prefix, .. } if self.gives(*global.ip()) => {
+                let address = with_prefix(*local, *prefix, *global.ip());
+                Some(SocketAddrV4::new(address, global.port()))
+            }
+            Source::StaticPort {
+                protocol: of,
+                local,
+                global: outside,
+            } if (*of, *outside) == (protocol, global) => Some(*local),
+            _ => None,
         }
     }
 
@@ -111,6 +207,11 @@ impl SourceRule {
         (first..=last).contains(&address)
     }
 
+    /// Whether it translates hosts with all their ports.
+    pub fn is_of_hosts(&self) -> bool {
+        !matches!(self.source, Source::StaticPort { .. })
+    }
+
     /// Whether the rule translates anything of the inside host `address`.
     pub fn speaks_of(&self, address: Ipv4Addr) -> bool {
         match &self.source {
@@ -122,6 +223,12 @@ impl SourceRule {
             Source::StaticPort { local, .. } => *local.ip() == address,
         }
     }
+}
+
+/// `address` moved to another network of the same size.
+fn with_prefix(network: Ipv4Addr, prefix: u8, address: Ipv4Addr) -> Ipv4Addr {
+    let mask = network_mask(prefix);
+    Ipv4Addr::from(u32::from(network) & mask | u32::from(address) & !mask)
 }
 
 fn network_mask(prefix: u8) -> u32 {
@@ -191,6 +298,23 @@ impl AccessList {
             .find(|entry| entry.permit || entry.is_standard())
             .is_some_and(|entry| entry.permit)
     }
+
+    /// Whether the list permits the packet from `source` to `destination` that opens a flow: such a
+    /// one has no ACK, so that `established` does not match it.
+    pub fn permits_flow(
+        &self,
+        protocol: Protocol,
+        source: SocketAddrV4,
+        destination: SocketAddrV4,
+    ) -> bool {
+        let of = |entry: &&AccessEntry| {
+            !entry.established
+                && entry.protocol.is_none_or(|of| of == protocol.number())
+                && entry.source.has_endpoint(source)
+                && entry.destination.has_endpoint(destination)
+        };
+        self.entries.iter().find(of).is_some_and(|e| e.permit)
+    }
 }
 
 /// One line of an access list. A standard list's has `protocol` none and `destination` any.
@@ -256,6 +380,11 @@ impl AccessEnd {
     pub fn has(&self, address: Ipv4Addr) -> bool {
         let ignore = u32::from(self.wildcard);
         (u32::from(address) | ignore) == (u32::from(self.address) | ignore)
+    }
+
+    /// Whether it speaks of that address and port.
+    pub fn has_endpoint(&self, endpoint: SocketAddrV4) -> bool {
+        self.has(*endpoint.ip()) && self.ports.has(endpoint.port())
     }
 }
 
@@ -394,6 +523,19 @@ pub struct Timers {
     pub mapping_idle: Duration,
     /// How long the port of a closed door is barred for any other inside host.
     pub quarantine: Duration,
+}
+
+impl Timers {
+    /// How long the kernel keeps the door of a call or flow by itself: longer than any time between
+    /// two refreshes.
+    pub fn door_lifetime(&self) -> Duration {
+        self.media_inactivity * 2 + self.call_setup
+    }
+
+    /// How often an answered call, or a flow with a door, is looked at.
+    pub fn check_interval(&self) -> Duration {
+        self.media_inactivity / 2
+    }
 }
 
 impl Default for Timers {

@@ -24,6 +24,8 @@ counters! {
     messages_changed,
     /// Keep-alives (CRLF between messages).
     keepalives,
+    /// Pings that the gateway asked for by itself.
+    pings,
     /// Bytes in, both legs.
     bytes_in,
     /// Bytes out, both legs.
@@ -48,6 +50,10 @@ counters! {
     doors_failed,
     /// Mappings refused for want of a free port.
     out_of_ports,
+    /// Inside hosts refused for want of a free address in their pool.
+    pool_exhausted,
+    /// Mappings refused by `max-entries`.
+    entries_refused,
     /// Calls seen.
     calls,
     /// Registrations confirmed by a registrar.

@@ -1,9 +1,9 @@
 //! Everything that can be observed of the machine, as small typed values without text.
 //!
 //! Renderers (IOS debug lines, JSON, logs) turn these into words; nothing here is built unless
-//! [`Outbox::watch`](crate::Outbox) asks for it.
+//! [`Outbox::watch`](crate::Outbox) asks for it, but for alarms: the operator must know of them.
 
-use crate::addr::{Protocol, SocketAddrV4};
+use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use crate::door::Door;
 use alloc::string::String;
 
@@ -130,6 +130,19 @@ pub enum Event {
     Demoted(Demotion),
     /// No port was left to map this inside local address to; the message passed unchanged.
     OutOfPorts {
+        /// Of which protocol.
+        protocol: Protocol,
+        /// For whom.
+        inside_local: SocketAddrV4,
+    },
+    /// No address of its pool was left for this inside host; it is not translated. An alarm.
+    PoolExhausted {
+        /// For whom.
+        host: Ipv4Addr,
+    },
+    /// One more mapping of this inside local address would be more than the operator allows
+    /// (`max-entries`); the message passed unchanged. An alarm.
+    TooManyEntries {
         /// Of which protocol.
         protocol: Protocol,
         /// For whom.

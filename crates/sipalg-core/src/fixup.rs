@@ -9,9 +9,8 @@ pub mod table;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
-use crate::config::Config;
 use crate::event::Event;
-use crate::nat::{Context, MappingId, Nat};
+use crate::nat::{Context, MapError, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
 use crate::sip::uri::{self, HostPort, Target, Transport};
@@ -58,8 +57,6 @@ pub struct Fixup<'a> {
     pub cx: Context<'a>,
     /// The mappings.
     pub nat: &'a mut Nat,
-    /// The rules.
-    pub config: &'a Config,
     /// The inside host on the flow.
     pub host: Host,
     /// Where the message came from.
@@ -112,6 +109,7 @@ impl Fixup<'_> {
             match row.place {
                 Place::Via => self.via(value),
                 Place::WarningAgents => self.warning(value, row.reach),
+                Place::Dialog => {}
                 Place::Addresses => {
                     let Some(address) = uri::address(message, value) else {
                         continue;
@@ -144,12 +142,12 @@ impl Fixup<'_> {
         let own = self
             .nat
             .get(mapping)
-            .is_some_and(|m| *m.local.ip() == self.host.local);
+            .is_some_and(|m| self.may_open_for(*m.local.ip()));
         if self.from != Leg::Inside || !own || self.quoted {
             return;
         }
         let asked = self.work.contacts.len() + self.work.routes.len();
-        if asked >= self.cx.limits.contacts {
+        if asked >= self.cx.config.limits.contacts {
             self.cx.counters.doors_refused += 1;
             return;
         }
@@ -220,7 +218,7 @@ impl Fixup<'_> {
     ) {
         let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
         let Some((span, port)) = port else {
-            if received.address == self.host.global {
+            if self.is_address_of_host(received.address) {
                 self.replace_address(received, self.host.local);
             }
             return;
@@ -307,16 +305,14 @@ impl Fixup<'_> {
         with_port: bool,
         reach: Reach,
     ) -> Option<Becomes> {
-        let (_, rule) = self.config.source_for(*local.ip())?;
+        let address = self.address_of(protocol, local)?;
         let known = self
             .nat
-            .find_local(protocol, local)
+            .global_of(self.cx.config, protocol, local)
             .filter(|_| with_port || reach != Reach::Identity);
-        match known.and_then(|known| self.nat.get(known)) {
-            Some(mapping) => Some(Becomes::Endpoint(mapping.global)),
-            None => {
-                (reach == Reach::Identity).then_some(Becomes::Address(rule.global_of(*local.ip())))
-            }
+        match known {
+            Some(global) => Some(Becomes::Endpoint(global)),
+            None => (reach == Reach::Identity).then_some(Becomes::Address(address)),
         }
     }
 
@@ -327,41 +323,35 @@ impl Fixup<'_> {
         with_port: bool,
         reach: Reach,
     ) -> Option<(Becomes, Option<MappingId>)> {
-        let (_, rule) = self.config.source_for(*local.ip())?;
-        let global = rule.global_of(*local.ip());
+        let address = self.address_of(protocol, local)?;
+        let named_only = Some((Becomes::Address(address), None));
         let known = self.nat.find_local(protocol, local);
-        // An identity that names a port of its own host gets the mapping that a contact later in the
-        // message would give it, so that it is the same when sent again.
-        let own_port = with_port && *local.ip() == self.host.local && !self.quoted;
-        let mapping = match (reach, known) {
-            (Reach::Identity, None) if own_port => {
-                match self.nat.map(&mut self.cx, protocol, local, global) {
-                    Ok(mapping) => mapping,
-                    Err(_) => return Some((Becomes::Address(global), None)),
-                }
+        match (reach, known) {
+            (Reach::Identity, Some(_)) if !with_port => return named_only,
+            // An identity that names a port of its own host gets the mapping that a contact later in
+            // the message would give it, so that it is the same when sent again.
+            (Reach::Identity, None)
+                if !with_port || *local.ip() != self.host.local || self.quoted =>
+            {
+                let fixed = self.nat.global_of(self.cx.config, protocol, local);
+                let fixed = fixed.filter(|_| with_port);
+                return fixed.map_or(named_only, |global| Some((Becomes::Endpoint(global), None)));
             }
-            (Reach::Identity, None) => return Some((Becomes::Address(global), None)),
-            (Reach::Identity, Some(_)) if !with_port => {
-                return Some((Becomes::Address(global), None));
-            }
-            (Reach::Identity, Some(known)) => known,
             // A host may ask to be reached itself, never that another is.
-            (Reach::Door, None) if *local.ip() != self.host.local => {
+            (Reach::Door, None) if !self.may_open_for(*local.ip()) => {
                 self.refused(local);
                 return None;
             }
-            (Reach::Door | Reach::Mapping, _) => {
-                match self.nat.map(&mut self.cx, protocol, local, global) {
-                    Ok(mapping) => mapping,
-                    Err(_) => {
-                        self.out_of_ports(protocol, local);
-                        return None;
-                    }
-                }
+            _ => {}
+        }
+        match (self.map(protocol, local), reach) {
+            (Ok(mapping), _) => {
+                let global = self.nat.get(mapping)?.global;
+                Some((Becomes::Endpoint(global), Some(mapping)))
             }
-        };
-        let global = self.nat.get(mapping)?.global;
-        Some((Becomes::Endpoint(global), Some(mapping)))
+            (Err(_), Reach::Identity) => named_only,
+            (Err(_), _) => None,
+        }
     }
 
     fn inward(
@@ -371,17 +361,54 @@ impl Fixup<'_> {
         with_port: bool,
         reach: Reach,
     ) -> Option<(Becomes, Option<MappingId>)> {
-        if !self.config.is_global(*global.ip()) {
+        if !self.cx.config.is_global(*global.ip()) {
             return None;
         }
-        if (with_port || reach != Reach::Identity)
-            && let Some(mapping) = self.nat.find_global(protocol, global)
-        {
-            let local = self.nat.get(mapping)?.local;
-            return Some((Becomes::Endpoint(local), Some(mapping)));
+        if with_port || reach != Reach::Identity {
+            let found = self.nat.local_of(self.cx.config, protocol, global);
+            let found = found.filter(|(local, _)| self.cx.config.fixes_up(protocol, *local));
+            if let Some((local, mapping)) = found {
+                return Some((Becomes::Endpoint(local), mapping));
+            }
         }
-        (reach == Reach::Identity && *global.ip() == self.host.global)
+        (reach == Reach::Identity && self.is_address_of_host(*global.ip()))
             .then_some((Becomes::Address(self.host.local), None))
+    }
+
+    /// The mapping of an inside local: for the flow's own host, on the flow's address.
+    fn map(&mut self, protocol: Protocol, local: SocketAddrV4) -> Result<MappingId, MapError> {
+        let at = self.own_address(*local.ip());
+        self.nat.map(&mut self.cx, protocol, local, at, self.out)
+    }
+
+    /// The address that an inside host becomes, if addresses in messages are translated as this one.
+    fn address_of(&self, protocol: Protocol, local: SocketAddrV4) -> Option<Ipv4Addr> {
+        if !self.cx.config.fixes_up(protocol, local) {
+            return None;
+        }
+        let own = self.own_address(*local.ip());
+        own.or_else(|| self.nat.address_of(self.cx.config, *local.ip()))
+    }
+
+    /// The address that the flow gives its own host.
+    fn own_address(&self, local: Ipv4Addr) -> Option<Ipv4Addr> {
+        (local == self.host.local).then_some(self.host.global)
+    }
+
+    /// Whether the flow's host is known by this address.
+    fn is_address_of_host(&self, global: Ipv4Addr) -> bool {
+        let Host {
+            local,
+            global: of_flow,
+        } = self.host;
+        global == of_flow || self.nat.is_address_of(self.cx.config, global, local)
+    }
+
+    /// Whether the flow's host may ask that the inside host `local` is reached: itself, or another if
+    /// the operator trusts it.
+    fn may_open_for(&self, local: Ipv4Addr) -> bool {
+        local == self.host.local
+            || (self.cx.config.trusts(self.host.local) && self.cx.config.permits(local))
     }
 
     fn replace_address(&mut self, host: &HostPort, address: Ipv4Addr) {
@@ -408,8 +435,8 @@ impl Fixup<'_> {
     }
 
     fn local_of(&self, protocol: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
-        let mapping = self.nat.find_global(protocol, global)?;
-        Some(self.nat.get(mapping)?.local)
+        let (local, _) = self.nat.local_of(self.cx.config, protocol, global)?;
+        self.cx.config.fixes_up(protocol, local).then_some(local)
     }
 }
 
@@ -418,13 +445,6 @@ impl Fixup<'_> {
     fn refused(&mut self, inside_local: SocketAddrV4) {
         self.cx.counters.doors_refused += 1;
         self.out.event(|| Event::DoorRefused { inside_local });
-    }
-
-    fn out_of_ports(&mut self, protocol: Protocol, inside_local: SocketAddrV4) {
-        self.out.event(|| Event::OutOfPorts {
-            protocol,
-            inside_local,
-        });
     }
 
     fn address_event(&mut self, from: SocketAddrV4, to: SocketAddrV4) {

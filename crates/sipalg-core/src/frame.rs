@@ -120,8 +120,7 @@ pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Opt
 }
 
 impl Framer {
-    /// Takes in the next bytes of the stream and hands on the pieces. `scan` is memory to work in,
-    /// left empty.
+    /// Takes in the next bytes of the stream and hands on the pieces. `scan` is memory to work in.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -131,6 +130,7 @@ impl Framer {
     ) {
         match self.partial.take() {
             None => {
+                scan.clear();
                 let taken = self.cut(input, limits, scan, each);
                 let rest = input.get(taken..).unwrap_or_default();
                 if !rest.is_empty() {
@@ -160,6 +160,11 @@ impl Framer {
     /// [`feed`](Self::feed) or [`end`](Self::end).
     pub fn demote(&mut self) {
         self.demoted = true;
+    }
+
+    /// Whether all that was handed on so far ends where a message ends.
+    pub fn is_between(&self) -> bool {
+        !self.demoted && self.oversize == 0
     }
 
     /// Cuts `data`, of which the first message has been read as far as `scan` says; returns how many

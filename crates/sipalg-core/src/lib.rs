@@ -38,10 +38,21 @@ mod spelling;
 pub mod time;
 mod timer;
 
-pub use addr::{Leg, Protocol};
-pub use alg::{Alg, FlowId, Refusal};
+pub use addr::{FlowId, Leg, Protocol};
+pub use alg::{Alg, Refusal};
 pub use config::Config;
 pub use door::{Door, DoorKind, DoorOp};
 pub use event::Event;
+pub use nat::policy::pool_address;
 pub use outbox::Outbox;
 pub use time::Instant;
+
+// The golden cases, so that the tests of the table can run them with another table.
+#[cfg(test)]
+extern crate self as sipalg_core;
+#[cfg(test)]
+#[path = "../tests/script/mod.rs"]
+mod script;
+#[cfg(test)]
+#[path = "../tests/world/mod.rs"]
+mod world;

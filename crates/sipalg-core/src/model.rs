@@ -2,11 +2,12 @@
 //!
 //! It moves packets where no kernel does (captures, simulations) and judges those that one did. Beside
 //! doors it knows ordinary mappings: endpoint-independent (RFC 4787 REQ-1), and answered only by hosts
-//! that the inside host has sent to (address-dependent filtering, RFC 4787 REQ-8). Knows nothing of SIP.
+//! that the inside host has sent to (address-dependent filtering, RFC 4787 REQ-8). What a static rule
+//! gives, and an address that a host has for itself, is open to everyone. Knows nothing of SIP.
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
-use crate::config::SourceRule;
-use crate::door::{DoorKind, DoorOp};
+use crate::config::{Config, Source, SourceRule};
+use crate::door::{AddressOp, DoorKind, DoorOp};
 use crate::nat::policy;
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,9 @@ pub enum Refused {
 /// The NAT. One inside local has one inside global and the other way round, for TCP and UDP apart.
 #[derive(Debug)]
 pub struct ModelNat {
-    sources: Vec<SourceRule>,
+    rules: Config,
+    /// Addresses of pools without overload, by inside host.
+    own: BTreeMap<Ipv4Addr, Ipv4Addr>,
     by_local: BTreeMap<(Protocol, SocketAddrV4), Entry>,
     by_global: BTreeMap<(Protocol, SocketAddrV4), SocketAddrV4>,
     allocations: u64,
@@ -52,7 +55,11 @@ impl ModelNat {
     /// A NAT without doors, under these rules.
     pub fn new(sources: Vec<SourceRule>) -> Self {
         ModelNat {
-            sources,
+            rules: Config {
+                sources,
+                ..Config::default()
+            },
+            own: BTreeMap::new(),
             by_local: BTreeMap::new(),
             by_global: BTreeMap::new(),
             allocations: 0,
@@ -77,6 +84,14 @@ impl ModelNat {
                 }
             }
         }
+    }
+
+    /// Carries out an operation on a host's own address.
+    pub fn give(&mut self, op: &AddressOp) {
+        match *op {
+            AddressOp::Assign { local, global } => self.own.insert(local, global),
+            AddressOp::Release { local, .. } => self.own.remove(&local),
+        };
     }
 
     /// Makes the mapping that somebody else has chosen, in place of what is in its way.
@@ -106,10 +121,14 @@ impl ModelNat {
         local: SocketAddrV4,
         peer: Ipv4Addr,
     ) -> Result<SocketAddrV4, Refused> {
+        if let Some((_, global)) = self.rules.fixed_global(protocol, local) {
+            return Ok(global);
+        }
         let address = self.global_address(*local.ip());
         let address = address.ok_or(Refused::NotTranslated)?;
         let global = match self.global_of(now, protocol, local) {
             Some(global) => global,
+            None if self.own.contains_key(local.ip()) => SocketAddrV4::new(address, local.port()),
             None => self.free_global(now, protocol, local, address)?,
         };
         self.map(now, protocol, local, global);
@@ -130,6 +149,13 @@ impl ModelNat {
         peer: Ipv4Addr,
         global: SocketAddrV4,
     ) -> Result<SocketAddrV4, Refused> {
+        if let Some((_, local)) = self.rules.fixed_local(protocol, global) {
+            return Ok(local);
+        }
+        let mut own = self.own.iter();
+        if let Some((host, _)) = own.find(|(_, own)| *own == global.ip()) {
+            return Ok(SocketAddrV4::new(*host, global.port()));
+        }
         let local = self.by_global.get(&(protocol, global)).copied();
         let local = local.ok_or(Refused::NoDoor)?;
         self.expire(now, protocol, local);
@@ -163,15 +189,22 @@ impl ModelNat {
         self.by_local.get(&(protocol, local))?.door
     }
 
-    /// The address that an inside host is translated to.
+    /// The address that an inside host is translated to, for all ports of which no rule says otherwise.
     pub fn global_address(&self, local: Ipv4Addr) -> Option<Ipv4Addr> {
-        let rule = self.sources.iter().find(|rule| rule.speaks_of(local))?;
-        Some(rule.global_of(local))
+        let (_, rule) = self.rules.source_for(local)?;
+        match &rule.source {
+            Source::List { pool, .. } if pool.overload => Some(policy::pool_address(local, *pool)),
+            Source::List { .. } => self.own.get(&local).copied(),
+            _ => {
+                let any = SocketAddrV4::new(local, 0);
+                Some(*rule.fixed_global(Protocol::Tcp, any)?.ip())
+            }
+        }
     }
 
     /// Whether this is an address that inside hosts are translated to.
     pub fn is_global_address(&self, address: Ipv4Addr) -> bool {
-        self.sources.iter().any(|rule| rule.gives(address))
+        self.rules.is_global(address)
     }
 
     /// The entry of these two ends, without what had one of them before.
@@ -234,6 +267,7 @@ impl ModelNat {
         policy::candidates(protocol, own, 1, || self.allocations).find(|port| {
             let global = SocketAddrV4::new(address, *port);
             !self.by_global.contains_key(&(protocol, global))
+                && self.rules.fixed_local(protocol, global).is_none()
         })
     }
 

@@ -4,13 +4,19 @@
 //! toward everyone while it lives, for TCP and UDP apart. A mapping may carry a door; without one,
 //! nothing from outside is accepted through it. Knows nothing of SIP.
 
+mod addresses;
 mod doors;
+mod loads;
 pub mod policy;
+mod renew;
+mod rules;
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
-use crate::config::{Limits, Timers as Lifetimes};
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::door::DoorKind;
+use crate::event::Event;
+use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timer::{Armed, Key, Timers};
@@ -18,6 +24,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+
+use addresses::Addresses;
+use loads::Loads;
+use rules::Place;
 
 /// Names a mapping for its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -36,16 +46,33 @@ pub struct Mapping {
     pub created: Instant,
     /// When it was last used.
     pub used: Instant,
+    standing: Standing,
     /// Flows, calls and registrations that need it.
     holders: u32,
     door: Option<Wanted>,
     armed: Armed,
 }
 
+/// Why a mapping is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// Somebody needed it.
+    Dynamic,
+    /// A static port's: with or without holders.
+    Static,
+    /// It is not there any more, but its holders still name it.
+    Ended,
+}
+
 impl Mapping {
     /// When it is forgotten, if nobody holds it.
     pub fn idle_until(&self) -> Armed {
         self.armed
+    }
+
+    /// Whether it is a static port's.
+    pub fn is_static(&self) -> bool {
+        self.standing == Standing::Static
     }
 }
 
@@ -67,6 +94,12 @@ pub enum MapError {
     NoPort,
     /// The table is full.
     Full,
+    /// More than the operator allows.
+    TooMany,
+    /// No address of the pool is free.
+    NoAddress,
+    /// No rule translates it.
+    NoRule,
 }
 
 /// A port that was a host's door and is not yet given to another.
@@ -83,7 +116,8 @@ pub struct Nat {
     by_local: HashMap<(Protocol, SocketAddrV4), MappingId, FixedState>,
     by_global: HashMap<(Protocol, SocketAddrV4), MappingId, FixedState>,
     barred: HashMap<(Protocol, SocketAddrV4), Bar, FixedState>,
-    doors_of_host: HashMap<Ipv4Addr, usize, FixedState>,
+    addresses: Addresses,
+    loads: Loads,
     /// Ports of the gateway's own services, sorted.
     reserved: Vec<(Protocol, u16)>,
     random: u64,
@@ -98,7 +132,8 @@ impl Nat {
             by_local: HashMap::with_hasher(state.clone()),
             by_global: HashMap::with_hasher(state.clone()),
             barred: HashMap::with_hasher(state.clone()),
-            doors_of_host: HashMap::with_hasher(state.clone()),
+            addresses: Addresses::default(),
+            loads: Loads::new(state),
             reserved: Vec::new(),
             random: seed,
         }
@@ -131,6 +166,7 @@ impl Nat {
             .mappings
             .iter()
             .map(|(id, mapping)| (MappingId(id), mapping))
+            .filter(|(_, mapping)| mapping.standing != Standing::Ended)
             .collect();
         list.sort_unstable_by_key(|(_, mapping)| (mapping.local, mapping.protocol));
         list
@@ -139,17 +175,18 @@ impl Nat {
 
 /// Making and forgetting mappings.
 impl Nat {
-    /// The mapping of `local` on the address `global`, made if there is none. A new one is forgotten
-    /// again unless somebody [`hold`](Self::hold)s it.
+    /// The mapping of `local`, made by the rules if there is none: on the address `at`, if they allow
+    /// that. A new one is forgotten again unless somebody [`hold`](Self::hold)s it.
     ///
     /// # Errors
-    /// The table is full, or no port is free.
+    /// Nothing is mapped; it has been counted and told.
     pub fn map(
         &mut self,
         cx: &mut Context<'_>,
         protocol: Protocol,
         local: SocketAddrV4,
-        global: Ipv4Addr,
+        at: Option<Ipv4Addr>,
+        out: &mut Outbox,
     ) -> Result<MappingId, MapError> {
         if let Some(id) = self.find_local(protocol, local) {
             if let Some(mapping) = self.mappings.get_mut(id.0) {
@@ -157,7 +194,7 @@ impl Nat {
             }
             return Ok(id);
         }
-        self.map_run(cx, protocol, local, 1, global)
+        self.map_run(cx, protocol, local, 1, at, out)
     }
 
     /// Maps `count` adjacent ports from `local` on to adjacent ones (RTP and RTCP: RFC 3550 section
@@ -165,36 +202,26 @@ impl Nat {
     /// elsewhere: only the first is promised.
     ///
     /// # Errors
-    /// The table is full, or no port is free.
+    /// Nothing is mapped; it has been counted and told.
     pub fn map_run(
         &mut self,
         cx: &mut Context<'_>,
         protocol: Protocol,
         local: SocketAddrV4,
         count: u16,
-        global: Ipv4Addr,
+        at: Option<Ipv4Addr>,
+        out: &mut Outbox,
     ) -> Result<MappingId, MapError> {
-        if self.mappings.len() + usize::from(count) > cx.limits.mappings {
-            cx.counters.mappings_full += 1;
-            return Err(MapError::Full);
-        }
+        self.admit(cx, protocol, local, count, out)?;
         let first = match self.find_local(protocol, local) {
             Some(id) => self.get(id).map_or(0, |mapping| mapping.global.port()),
-            None => {
-                let mut random = self.random;
-                let found =
-                    policy::candidates(protocol, local.port(), count, || next_random(&mut random))
-                        .find(|port| {
-                            (*port..=port.saturating_add(count - 1)).all(|port| {
-                                self.is_free(protocol, SocketAddrV4::new(global, port), *local.ip())
-                            })
-                        });
-                self.random = random;
-                found.ok_or_else(|| {
-                    cx.counters.out_of_ports += 1;
-                    MapError::NoPort
-                })?
-            }
+            None => match self.place(cx, protocol, local, at, out)? {
+                Place::Exact(global) => global.port(),
+                Place::Shared(address) => {
+                    let port = self.free_ports(cx.config, protocol, local, count, address);
+                    port.ok_or_else(|| out_of_ports(cx, protocol, local, out))?
+                }
+            },
         };
         for offset in 0..count {
             let (Some(local_port), Some(global_port)) =
@@ -203,14 +230,28 @@ impl Nat {
                 break;
             };
             let local = SocketAddrV4::new(*local.ip(), local_port);
-            let global = SocketAddrV4::new(global, global_port);
-            if self.find_local(protocol, local).is_none()
-                && self.is_free(protocol, global, *local.ip())
-            {
+            if self.find_local(protocol, local).is_some() {
+                continue;
+            }
+            let Ok(place) = self.place(cx, protocol, local, at, out) else {
+                break;
+            };
+            let (global, free) = match place {
+                Place::Exact(global) => (global, self.find_global(protocol, global).is_none()),
+                Place::Shared(address) => {
+                    let global = SocketAddrV4::new(address, global_port);
+                    (
+                        global,
+                        self.is_free(cx.config, protocol, global, *local.ip()),
+                    )
+                }
+            };
+            if free {
                 self.insert(cx, protocol, local, global);
             }
         }
-        self.find_local(protocol, local).ok_or(MapError::NoPort)
+        let first = self.find_local(protocol, local);
+        first.ok_or_else(|| out_of_ports(cx, protocol, local, out))
     }
 
     /// The mapping was used.
@@ -234,9 +275,16 @@ impl Nat {
     pub fn release(&mut self, cx: &mut Context<'_>, id: MappingId) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.holders = mapping.holders.saturating_sub(1);
-            if mapping.holders == 0 {
-                let at = cx.now + cx.lifetimes.mapping_idle;
-                cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
+            match mapping.standing {
+                _ if mapping.holders > 0 => {}
+                Standing::Dynamic => {
+                    let at = cx.now + cx.config.timers.mapping_idle;
+                    cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
+                }
+                Standing::Static => {}
+                Standing::Ended => {
+                    self.mappings.remove(id.0);
+                }
             }
         }
     }
@@ -245,7 +293,7 @@ impl Nat {
     /// another one.
     ///
     /// # Errors
-    /// No port is free.
+    /// No port is free, or a rule wants it there.
     pub fn move_away(
         &mut self,
         cx: &mut Context<'_>,
@@ -259,11 +307,11 @@ impl Nat {
             return Err(MapError::NoPort);
         };
         let (protocol, local, old) = (mapping.protocol, mapping.local, mapping.global);
+        if self.is_exact(cx.config, protocol, local) {
+            return Err(MapError::NoPort);
+        }
         self.bar(cx, protocol, old, Ipv4Addr::UNSPECIFIED);
-        let mut random = self.random;
-        let port = policy::candidates(protocol, local.port(), 1, || next_random(&mut random))
-            .find(|port| self.is_free(protocol, SocketAddrV4::new(*old.ip(), *port), *local.ip()));
-        self.random = random;
+        let port = self.free_ports(cx.config, protocol, local, 1, *old.ip());
         let global = SocketAddrV4::new(*old.ip(), port.ok_or(MapError::NoPort)?);
         self.by_global.remove(&(protocol, old));
         self.by_global.insert((protocol, global), id);
@@ -277,7 +325,7 @@ impl Nat {
     pub fn mapping_expired(&mut self, cx: &mut Context<'_>, id: MappingId) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.armed = None;
-            let idle_until = mapping.used + cx.lifetimes.mapping_idle;
+            let idle_until = mapping.used + cx.config.timers.mapping_idle;
             if mapping.holders > 0 {
                 return;
             }
@@ -285,9 +333,7 @@ impl Nat {
                 cx.timers
                     .arm(&mut mapping.armed, Key::Mapping(id.0), idle_until);
             } else {
-                self.by_local.remove(&(mapping.protocol, mapping.local));
-                self.by_global.remove(&(mapping.protocol, mapping.global));
-                self.mappings.remove(id.0);
+                self.end(cx, id);
             }
         }
     }
@@ -297,6 +343,57 @@ impl Nat {
         self.barred.remove(&(protocol, global));
     }
 
+    /// Whether there is room for so many new mappings.
+    fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        count: u16,
+        out: &mut Outbox,
+    ) -> Result<(), MapError> {
+        if self.mappings.len() + usize::from(count) > cx.config.limits.mappings {
+            cx.counters.mappings_full += 1;
+            no_port(protocol, local, out);
+            return Err(MapError::Full);
+        }
+        let ports = (0..count).filter_map(|offset| local.port().checked_add(offset));
+        let new = ports.filter(|port| {
+            let local = SocketAddrV4::new(*local.ip(), *port);
+            self.find_local(protocol, local).is_none()
+        });
+        let new = u32::try_from(new.count()).unwrap_or(u32::MAX);
+        if new > 0 && !self.loads.admits(&cx.config.entries, *local.ip(), new) {
+            cx.counters.entries_refused += 1;
+            out.alarm(Event::TooManyEntries {
+                protocol,
+                inside_local: local,
+            });
+            return Err(MapError::TooMany);
+        }
+        Ok(())
+    }
+
+    /// The first of `count` adjacent ports that are free on the address `global`.
+    fn free_ports(
+        &mut self,
+        config: &Config,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        count: u16,
+        global: Ipv4Addr,
+    ) -> Option<u16> {
+        let mut random = self.random;
+        let is_free = |port| {
+            let global = SocketAddrV4::new(global, port);
+            self.is_free(config, protocol, global, *local.ip())
+        };
+        let found = policy::candidates(protocol, local.port(), count, || next_random(&mut random))
+            .find(|port| (*port..=port.saturating_add(count - 1)).all(is_free));
+        self.random = random;
+        found
+    }
+
     fn insert(
         &mut self,
         cx: &mut Context<'_>,
@@ -304,26 +401,72 @@ impl Nat {
         local: SocketAddrV4,
         global: SocketAddrV4,
     ) {
+        let id = self.insert_as(cx.now, Standing::Dynamic, protocol, local, global);
+        self.loads.add(&cx.config.entries, *local.ip());
+        if let Some(mapping) = self.mappings.get_mut(id.0) {
+            let at = cx.now + cx.config.timers.mapping_idle;
+            cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
+        }
+    }
+
+    fn insert_as(
+        &mut self,
+        now: Instant,
+        standing: Standing,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        global: SocketAddrV4,
+    ) -> MappingId {
         let id = MappingId(self.mappings.insert(Mapping {
             protocol,
             local,
             global,
-            created: cx.now,
-            used: cx.now,
+            created: now,
+            used: now,
+            standing,
             holders: 0,
             door: None,
             armed: None,
         }));
         self.by_local.insert((protocol, local), id);
         self.by_global.insert((protocol, global), id);
-        if let Some(mapping) = self.mappings.get_mut(id.0) {
-            let at = cx.now + cx.lifetimes.mapping_idle;
-            cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
+        id
+    }
+
+    /// Takes a mapping out of the table. Those who hold it may go on naming it; nobody else gets its
+    /// name before they let go.
+    fn end(&mut self, cx: &mut Context<'_>, id: MappingId) {
+        let Some(mapping) = self.mappings.get_mut(id.0) else {
+            return;
+        };
+        cx.timers.disarm(&mut mapping.armed, Key::Mapping(id.0));
+        let before = core::mem::replace(&mut mapping.standing, Standing::Ended);
+        let (protocol, local, global) = (mapping.protocol, mapping.local, mapping.global);
+        let held = mapping.holders > 0;
+        for (names, name) in [(&mut self.by_local, local), (&mut self.by_global, global)] {
+            if names.get(&(protocol, name)) == Some(&id) {
+                names.remove(&(protocol, name));
+            }
+        }
+        if before == Standing::Dynamic {
+            self.loads.remove(&cx.config.entries, *local.ip());
+            self.host_seen(cx, *local.ip());
+        }
+        if !held {
+            self.mappings.remove(id.0);
         }
     }
 
-    fn is_free(&self, protocol: Protocol, global: SocketAddrV4, host: Ipv4Addr) -> bool {
+    /// Whether a dynamic mapping of `host` may have this inside global.
+    fn is_free(
+        &self,
+        config: &Config,
+        protocol: Protocol,
+        global: SocketAddrV4,
+        host: Ipv4Addr,
+    ) -> bool {
         !self.by_global.contains_key(&(protocol, global))
+            && config.fixed_local(protocol, global).is_none()
             && self
                 .reserved
                 .binary_search(&(protocol, global.port()))
@@ -346,7 +489,7 @@ impl Nat {
             .entry((protocol, global))
             .or_insert(Bar { host, armed: None });
         bar.host = host;
-        let at = cx.now + cx.lifetimes.quarantine;
+        let at = cx.now + cx.config.timers.quarantine;
         cx.timers
             .arm(&mut bar.armed, Key::Bar(protocol, global), at);
     }
@@ -361,10 +504,26 @@ pub struct Context<'a> {
     pub timers: &'a mut Timers,
     /// Counters.
     pub counters: &'a mut Counters,
-    /// Bounds.
-    pub limits: &'a Limits,
-    /// Lifetimes.
-    pub lifetimes: &'a Lifetimes,
+    /// Rules, bounds and lifetimes.
+    pub config: &'a Config,
+}
+
+fn out_of_ports(
+    cx: &mut Context<'_>,
+    protocol: Protocol,
+    inside_local: SocketAddrV4,
+    out: &mut Outbox,
+) -> MapError {
+    cx.counters.out_of_ports += 1;
+    no_port(protocol, inside_local, out);
+    MapError::NoPort
+}
+
+fn no_port(protocol: Protocol, inside_local: SocketAddrV4, out: &mut Outbox) {
+    out.event(|| Event::OutOfPorts {
+        protocol,
+        inside_local,
+    });
 }
 
 /// SplitMix64: small, and its state is secret.
@@ -377,127 +536,4 @@ fn next_random(state: &mut u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::door::DoorOp;
-    use crate::outbox::Outbox;
-
-    struct World {
-        nat: Nat,
-        timers: Timers,
-        counters: Counters,
-        limits: Limits,
-        lifetimes: Lifetimes,
-    }
-
-    impl World {
-        fn new() -> Self {
-            World {
-                nat: Nat::new(7),
-                timers: Timers::default(),
-                counters: Counters::default(),
-                limits: Limits::default(),
-                lifetimes: Lifetimes::default(),
-            }
-        }
-
-        fn with<T>(&mut self, act: impl FnOnce(&mut Nat, &mut Context<'_>) -> T) -> T {
-            let mut cx = Context {
-                now: Instant::ZERO,
-                timers: &mut self.timers,
-                counters: &mut self.counters,
-                limits: &self.limits,
-                lifetimes: &self.lifetimes,
-            };
-            act(&mut self.nat, &mut cx)
-        }
-
-        fn map(&mut self, local: &str, count: u16) -> SocketAddrV4 {
-            let id = self.with(|nat, cx| nat.map_run(cx, Protocol::Udp, at(local), count, GLOBAL));
-            self.nat.get(id.unwrap()).unwrap().global
-        }
-    }
-
-    const GLOBAL: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 1);
-
-    fn at(text: &str) -> SocketAddrV4 {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_port_is_kept_when_free_and_a_pair_stays_adjacent_when_not() {
-        let mut world = World::new();
-        assert_eq!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
-        let second = world.map("192.168.1.3:6000", 2);
-        assert!(second.port() != 6000 && second.port().is_multiple_of(2));
-        let rtcp = world
-            .nat
-            .find_local(Protocol::Udp, at("192.168.1.3:6001"))
-            .unwrap();
-        assert_eq!(
-            world.nat.get(rtcp).unwrap().global.port(),
-            second.port() + 1
-        );
-        assert_eq!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
-    }
-
-    #[test]
-    fn ports_of_the_gateway_and_below_1024_are_not_given() {
-        let mut world = World::new();
-        world.nat.reserve(&[(Protocol::Udp, 6001)]);
-        assert_ne!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
-        assert!(world.map("192.168.1.2:53", 1).port() >= 1024);
-    }
-
-    #[test]
-    fn the_port_of_a_closed_door_is_barred_for_others_only() {
-        let mut world = World::new();
-        world.map("192.168.1.2:6000", 1);
-        let id = world
-            .nat
-            .find_local(Protocol::Udp, at("192.168.1.2:6000"))
-            .unwrap();
-        let mut out = Outbox::default();
-        world.with(|nat, cx| {
-            assert!(nat.open_door(cx, id, DoorKind::Media, Duration::from_secs(9), &mut out));
-            assert!(!nat.open_door(cx, id, DoorKind::Media, Duration::from_secs(9), &mut out));
-            nat.close_door(cx, id, &mut out);
-            assert!(nat.door(id).is_some());
-            nat.close_door(cx, id, &mut out);
-            cx.now = cx.now + Duration::from_secs(3600);
-            nat.mapping_expired(cx, id);
-        });
-        assert!(matches!(out.doors[..], [DoorOp::Open(_), DoorOp::Close(_)]));
-        assert_eq!(world.nat.doors_of("192.168.1.2".parse().unwrap()), 0);
-        assert_ne!(world.map("192.168.1.3:6000", 1), at("10.1.1.1:6000"));
-        assert_eq!(world.map("192.168.1.2:6000", 1), at("10.1.1.1:6000"));
-    }
-
-    #[test]
-    fn a_mapping_lives_while_it_is_held() {
-        let mut world = World::new();
-        world.map("192.168.1.2:6000", 1);
-        let id = world
-            .nat
-            .find_local(Protocol::Udp, at("192.168.1.2:6000"))
-            .unwrap();
-        world.with(|nat, cx| nat.hold(cx, id));
-        assert_eq!(world.timers.next(), None);
-        world.with(|nat, cx| nat.release(cx, id));
-        assert!(world.timers.next().is_some());
-    }
-
-    #[test]
-    fn every_port_can_be_given_and_then_none() {
-        let mut world = World::new();
-        for port in 0..32256u16 {
-            let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 1024 + port * 2);
-            let global = world.map(&local.to_string(), 1);
-            assert_eq!(global.port() % 2, 0);
-        }
-        let refused =
-            world.with(|nat, cx| nat.map(cx, Protocol::Udp, at("192.168.1.3:6000"), GLOBAL));
-        assert_eq!(refused, Err(MapError::NoPort));
-        assert_eq!(world.counters.out_of_ports, 1);
-    }
-}
+mod tests;

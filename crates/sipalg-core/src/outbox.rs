@@ -1,5 +1,6 @@
 //! What comes out of the machine, in the order in which it must be carried out.
 
+use crate::addr::FlowId;
 use crate::door::{AddressOp, DoorOp};
 use crate::event::Event;
 use alloc::vec::Vec;
@@ -13,9 +14,13 @@ pub struct Outbox {
     pub doors: Vec<DoorOp>,
     /// Then: bytes for the leg opposite to the one that the call named.
     pub bytes: Vec<u8>,
-    /// Last: what happened, only if [`watch`](Self::watch) is set.
+    /// And flows whose outside leg must be sent CRLFCRLF, after what it was sent before. The answer
+    /// is not for the inside host, and is left out of [`bytes`](Self::bytes).
+    pub pings: Vec<FlowId>,
+    /// Last: what happened; but for what the operator must know, only if [`watch`](Self::watch) is
+    /// set.
     pub events: Vec<Event>,
-    /// Whether anyone listens to events; off, none is built.
+    /// Whether anyone listens to events; off, only alarms are recorded.
     pub watch: bool,
 }
 
@@ -27,11 +32,17 @@ impl Outbox {
         }
     }
 
+    /// Records what the operator must know, whoever watches.
+    pub fn alarm(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
     /// Forgets all results and keeps the memory.
     pub fn clear(&mut self) {
         self.addresses.clear();
         self.doors.clear();
         self.bytes.clear();
+        self.pings.clear();
         self.events.clear();
     }
 }

@@ -36,6 +36,8 @@ struct Pending {
 struct Registration {
     host: Ipv4Addr,
     until: Instant,
+    /// The flow that it came by.
+    flow: u64,
     armed: Armed,
 }
 
@@ -67,6 +69,8 @@ pub struct Response<'a> {
     pub message: &'a [u8],
     /// Where its fields are.
     pub index: &'a Index,
+    /// A name of the flow that it came by, never used again.
+    pub flow: u64,
 }
 
 /// The registrations and those under way.
@@ -74,6 +78,8 @@ pub struct Response<'a> {
 pub struct Registrations {
     pending: HashMap<u64, Pending, FixedState>,
     confirmed: HashMap<(MappingId, u64), Registration, FixedState>,
+    /// How many live on each flow that one lives on.
+    on_flow: HashMap<u64, u32, FixedState>,
     state: FixedState,
 }
 
@@ -84,6 +90,7 @@ impl Registrations {
         Registrations {
             pending: HashMap::with_hasher(state.clone()),
             confirmed: HashMap::with_hasher(state.clone()),
+            on_flow: HashMap::with_hasher(state.clone()),
             state,
         }
     }
@@ -91,6 +98,11 @@ impl Registrations {
     /// How many are confirmed.
     pub fn len(&self) -> usize {
         self.confirmed.len()
+    }
+
+    /// Whether a registration lives on the flow of that name.
+    pub fn live_on(&self, flow: u64) -> bool {
+        self.on_flow.contains_key(&flow)
     }
 
     /// `host` asks a registrar to register.
@@ -102,7 +114,7 @@ impl Registrations {
         request: &Request<'_>,
     ) {
         let key = self.hash(request.call_id, host);
-        let full = self.pending.len() + self.confirmed.len() >= cx.limits.registrations;
+        let full = self.pending.len() + self.confirmed.len() >= cx.config.limits.registrations;
         if full && !self.pending.contains_key(&key) {
             cx.counters.registrations_full += 1;
             return;
@@ -122,7 +134,7 @@ impl Registrations {
             self.forget(cx, nat, key, before);
         }
         if let Some(pending) = self.pending.get_mut(&key) {
-            let at = cx.now + cx.lifetimes.transaction;
+            let at = cx.now + cx.config.timers.transaction;
             cx.timers.arm(&mut pending.armed, Key::Pending(key), at);
         }
     }
@@ -138,6 +150,7 @@ impl Registrations {
         out: &mut Outbox,
     ) -> bool {
         let (message, index) = (response.message, response.index);
+        let of = (host, response.flow);
         let key = self.hash(index.first(message, Name::CallId).unwrap_or_default(), host);
         if self
             .pending
@@ -155,20 +168,20 @@ impl Registrations {
                 self.unregister_all(cx, nat, host, pending.aor, out);
             }
             // RFC 3261 section 10.2.4: what was asked for is no grant.
-            let default = cx.lifetimes.registration.as_secs();
+            let default = cx.config.timers.registration.as_secs();
             for contact in &pending.contacts {
                 let global = nat.get(*contact).map(|mapping| mapping.global);
                 let granted = granted(message, index, default)
                     .find(|(contact, _)| *contact == global)
                     .map_or(0, |(_, seconds)| seconds);
                 let name = (*contact, pending.aor);
-                opened |= self.confirm(cx, nat, host, name, granted, out);
+                opened |= self.confirm(cx, nat, of, name, granted, out);
             }
             // Whoever's contacts they are, they are reached by the path.
             let longest = granted(message, index, default).map(|(_, seconds)| seconds);
             let longest = longest.max().unwrap_or(0);
             for path in &pending.paths {
-                opened |= self.confirm(cx, nat, host, (*path, pending.aor), longest, out);
+                opened |= self.confirm(cx, nat, of, (*path, pending.aor), longest, out);
             }
         }
         self.forget(cx, nat, key, pending);
@@ -192,7 +205,8 @@ impl Registrations {
         aor: u64,
         out: &mut Outbox,
     ) {
-        if self.confirmed.remove(&(mapping, aor)).is_some() {
+        if let Some(gone) = self.confirmed.remove(&(mapping, aor)) {
+            self.leaves(gone.flow);
             nat.close_door(cx, mapping, out);
         }
     }
@@ -202,28 +216,31 @@ impl Registrations {
         &mut self,
         cx: &mut Context<'_>,
         nat: &mut Nat,
-        host: Ipv4Addr,
+        of: (Ipv4Addr, u64),
         name: (MappingId, u64),
         seconds: u64,
         out: &mut Outbox,
     ) -> bool {
-        let (mapping, aor) = name;
+        let ((host, flow), (mapping, aor)) = (of, name);
         if seconds == 0 {
             if let Some(mut gone) = self.confirmed.remove(&name) {
                 cx.timers
                     .disarm(&mut gone.armed, Key::Registration(mapping.0, aor));
+                self.leaves(gone.flow);
                 nat.close_door(cx, mapping, out);
             }
             return false;
         }
-        let lifetime = Duration::from_secs(seconds.min(LONGEST)) + cx.lifetimes.registration_grace;
+        let lifetime =
+            Duration::from_secs(seconds.min(LONGEST)) + cx.config.timers.registration_grace;
         let until = cx.now + lifetime;
         // The kernel's own timeout is the longer one, so that it never closes before we do.
-        let kept = lifetime + cx.lifetimes.registration_grace;
+        let kept = lifetime + cx.config.timers.registration_grace;
         let mut opened = false;
-        if self.confirmed.contains_key(&name) {
+        let refreshed = self.confirmed.contains_key(&name);
+        if refreshed {
             nat.refresh_door(mapping, kept, out);
-        } else if self.confirmed.len() >= cx.limits.registrations {
+        } else if self.confirmed.len() >= cx.config.limits.registrations {
             cx.counters.registrations_full += 1;
             return false;
         } else {
@@ -233,11 +250,17 @@ impl Registrations {
         let entry = self.confirmed.entry(name).or_insert(Registration {
             host,
             until,
+            flow,
             armed: None,
         });
         entry.until = until;
+        let before = core::mem::replace(&mut entry.flow, flow);
         cx.timers
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
+        *self.on_flow.entry(flow).or_insert(0) += 1;
+        if refreshed {
+            self.leaves(before);
+        }
         opened
     }
 
@@ -260,7 +283,17 @@ impl Registrations {
             })
             .collect();
         for mapping in gone {
-            self.confirm(cx, nat, host, (mapping, aor), 0, out);
+            self.confirm(cx, nat, (host, 0), (mapping, aor), 0, out);
+        }
+    }
+
+    /// One registration less lives on a flow.
+    fn leaves(&mut self, flow: u64) {
+        if let Some(count) = self.on_flow.get_mut(&flow) {
+            *count -= 1;
+            if *count == 0 {
+                self.on_flow.remove(&flow);
+            }
         }
     }
 

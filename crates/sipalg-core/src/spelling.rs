@@ -101,7 +101,7 @@ impl Spellings {
 
     /// Keeps one, for as long as a mapping would be kept.
     pub fn keep(&mut self, cx: &mut Context<'_>, conversation: u64, spelling: Spelling) {
-        if self.conversations.len() >= cx.limits.calls
+        if self.conversations.len() >= cx.config.limits.calls
             && !self.conversations.contains_key(&conversation)
         {
             return;
@@ -110,7 +110,7 @@ impl Spellings {
         if found.spellings.len() < MOST && !found.spellings.contains(&spelling) {
             found.spellings.push(spelling);
         }
-        let at = cx.now + cx.lifetimes.mapping_idle;
+        let at = cx.now + cx.config.timers.mapping_idle;
         cx.timers
             .arm(&mut found.armed, Key::Spelling(conversation), at);
     }
@@ -121,7 +121,7 @@ impl Spellings {
             self.conversations.remove(&conversation);
         } else if let Some(found) = self.conversations.get_mut(&conversation) {
             found.armed = None;
-            let at = cx.now + cx.lifetimes.mapping_idle;
+            let at = cx.now + cx.config.timers.mapping_idle;
             cx.timers
                 .arm(&mut found.armed, Key::Spelling(conversation), at);
         }

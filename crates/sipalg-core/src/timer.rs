@@ -1,6 +1,6 @@
 //! One queue of deadlines for everything that can expire.
 
-use crate::addr::{Protocol, SocketAddrV4};
+use crate::addr::{FlowId, Ipv4Addr, Protocol, SocketAddrV4};
 use crate::time::Instant;
 use alloc::collections::BTreeSet;
 
@@ -11,6 +11,12 @@ pub enum Key {
     Mapping(u32),
     /// A port barred for other hosts.
     Bar(Protocol, SocketAddrV4),
+    /// An inside host's address of a pool without overload.
+    Address(Ipv4Addr),
+    /// A flow that has a door.
+    Flow(FlowId),
+    /// A flow that is pinged when it is silent.
+    Ping(FlowId),
     /// A call.
     Call(u32),
     /// A REGISTER without final response.

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("config", "addr"),
     ("door", "addr"),
     ("event", "addr door"),
-    ("outbox", "door event"),
+    ("outbox", "addr door event"),
     ("timer", "addr time"),
     ("sip", "addr"),
     ("body", "sip"),

@@ -12,7 +12,7 @@ use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::{Alg, Config, DoorOp, Instant, Leg, Outbox};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule that translates the inside hosts that match, to `global`.
 fn config(address: Ipv4Addr, wildcard: Ipv4Addr, global: Ipv4Addr) -> Config {
@@ -40,13 +40,36 @@ fn feed(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8], cut: usize) ->
     let now = Instant::from_micros(1);
     let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
     let opened = alg
-        .open(now, SocketAddrV4::new(host, 40001), server)
+        .open(
+            now,
+            SocketAddrV4::new(host, 40001),
+            server,
+            &mut Outbox::default(),
+        )
         .unwrap();
     let mut out = Outbox::default();
     for part in bytes.chunks(cut.max(1)) {
         alg.stream(now, opened.flow, from, part, &mut out);
     }
     alg.end_of_stream(now, opened.flow, from, &mut out);
+    Outcome {
+        bytes: out.bytes,
+        doors: out.doors,
+        counters: alg.counters(),
+    }
+}
+
+/// The same as one datagram.
+fn feed_datagram(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8]) -> Outcome {
+    let mut alg = Alg::new(config.clone(), 1);
+    let now = Instant::from_micros(1);
+    let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
+    let phone = SocketAddrV4::new(host, 5060);
+    let mut out = Outbox::default();
+    let opened = alg.open_datagrams(now, phone, server, &mut out).unwrap();
+    // The door for the answers is the flow's, not the message's.
+    out.clear();
+    alg.datagram(now, opened.flow, from, bytes, &mut out);
     Outcome {
         bytes: out.bytes,
         doors: out.doors,
@@ -89,10 +112,13 @@ fn where_nothing_is_ours_every_byte_passes_and_no_door_moves() {
     let config = config(host, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(100, 127, 253, 1));
     over(&samples, |_, sample| {
         for from in [Leg::Inside, Leg::Outside] {
-            let outcome = feed(&config, host, from, &sample.bytes, usize::MAX);
-            assert!(outcome.bytes == sample.bytes, "{} {from:?}", sample.name);
-            assert_eq!(outcome.doors, [], "{} {from:?}", sample.name);
-            assert_eq!(outcome.counters.messages_changed, 0, "{}", sample.name);
+            let streamed = feed(&config, host, from, &sample.bytes, usize::MAX);
+            let datagram = feed_datagram(&config, host, from, &sample.bytes);
+            for outcome in [streamed, datagram] {
+                assert!(outcome.bytes == sample.bytes, "{} {from:?}", sample.name);
+                assert_eq!(outcome.doors, [], "{} {from:?}", sample.name);
+                assert_eq!(outcome.counters.messages_changed, 0, "{}", sample.name);
+            }
         }
     });
 }
@@ -103,6 +129,8 @@ struct Row {
     samples: usize,
     bytes: usize,
     messages: u64,
+    /// That are messages as datagrams.
+    datagrams: u64,
     changed_out: u64,
     changed_in: u64,
     demoted: u64,
@@ -135,6 +163,19 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
             let whole = feed(&config, host, from, &sample.bytes, usize::MAX);
             skeleton::same(&sample.bytes, &whole.bytes)
                 .unwrap_or_else(|line| panic!("{} {from:?}: {line}", sample.name));
+            let datagram = feed_datagram(&config, host, from, &sample.bytes);
+            skeleton::same(&sample.bytes, &datagram.bytes)
+                .unwrap_or_else(|line| panic!("{} {from:?} datagram: {line}", sample.name));
+            for bytes in [&whole.bytes, &datagram.bytes] {
+                for change in skeleton::changes(&sample.bytes, bytes) {
+                    let name = &sample.name;
+                    assert!(change.is_of_a_host(), "{name} {from:?}: {change:?}");
+                }
+            }
+            let again = feed_datagram(&config, host, from, &datagram.bytes);
+            let read = (again.counters.messages, datagram.counters.messages);
+            assert_eq!(read.0, read.1, "{} datagram", sample.name);
+            row.datagrams = datagram.counters.messages;
             let cut = feed(&config, host, from, &sample.bytes, fine_cut(nth, sample));
             assert!(cut.bytes == whole.bytes, "{} {from:?} cut", sample.name);
             assert_eq!(cut.doors, whole.doors, "{} {from:?} cut", sample.name);
@@ -165,21 +206,23 @@ fn where_addresses_are_ours_only_they_change_and_any_cut_gives_the_same() {
         sum.samples += row.samples;
         sum.bytes += row.bytes;
         sum.messages += row.messages;
+        sum.datagrams += row.datagrams;
         sum.changed_out += row.changed_out;
         sum.changed_in += row.changed_in;
         sum.demoted += row.demoted;
         sum.doors += row.doors;
     }
     println!(
-        "{:<24}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>8}",
-        "source", "samples", "bytes", "messages", "out", "in", "demoted", "doors"
+        "{:<24}{:>8}{:>10}{:>9}{:>10}{:>8}{:>8}{:>8}{:>8}",
+        "source", "samples", "bytes", "messages", "datagrams", "out", "in", "demoted", "doors"
     );
     for (source, row) in &table {
         println!(
-            "{source:<24}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>8}",
+            "{source:<24}{:>8}{:>10}{:>9}{:>10}{:>8}{:>8}{:>8}{:>8}",
             row.samples,
             row.bytes,
             row.messages,
+            row.datagrams,
             row.changed_out,
             row.changed_in,
             row.demoted,
@@ -223,4 +266,114 @@ fn messages_that_cannot_be_framed_pass_unchanged() {
     }
     let expected = if samples::corpus().is_some() { 4 } else { 2 };
     assert!(seen >= expected, "only {seen} such messages");
+}
+
+/// What came of the messages that a source marks invalid.
+#[derive(Default)]
+struct Marked {
+    messages: usize,
+    /// However its addresses are taken for ours.
+    unchanged: usize,
+    changed: usize,
+    /// Of those, the fields that may change.
+    fields: BTreeSet<String>,
+}
+
+/// The strongest that is true of a message that somebody marks invalid: it passes unchanged, but for
+/// addresses of ours where a host stands in a field that can be read. (An ALG that left a call alone
+/// because its Date is wrong would break what both ends put up with.)
+#[test]
+fn what_is_marked_invalid_passes_unchanged_but_for_our_hosts_where_a_field_can_be_read() {
+    let samples = samples::all();
+    let mut table: BTreeMap<&str, Marked> = BTreeMap::new();
+    for sample in &samples {
+        let Some(by) = sample.invalid_by() else {
+            continue;
+        };
+        let changes: Vec<_> = changes_if_one_address_is_ours(sample);
+        let row = table.entry(by).or_default();
+        row.messages += 1;
+        row.unchanged += usize::from(changes.is_empty());
+        row.changed += usize::from(!changes.is_empty());
+        row.fields.extend(changes);
+    }
+    println!(
+        "{:<26}{:>9}{:>11}{:>9}",
+        "marked invalid by", "messages", "unchanged", "changed"
+    );
+    for (by, row) in &table {
+        println!(
+            "{by:<26}{:>9}{:>11}{:>9}",
+            row.messages, row.unchanged, row.changed
+        );
+        for field in &row.fields {
+            println!("    {field}");
+        }
+    }
+    let sum: usize = table.values().map(|row| row.messages).sum();
+    let (sources, least) = samples::corpus().map_or((1, 15), |_| (6, 80));
+    let enough = table.len() == sources && sum >= least;
+    assert!(enough, "only {sum} messages are marked");
+}
+
+/// The fields of a sample that change if one of its addresses is ours, each in turn: as an inside host
+/// on the way out, as an inside global on the way in.
+fn changes_if_one_address_is_ours(sample: &Sample) -> Vec<String> {
+    let other = Ipv4Addr::new(100, 127, 254, 3);
+    let addresses: BTreeSet<_> = skeleton::addresses(&sample.bytes).collect();
+    let mut fields = Vec::new();
+    for ours in addresses {
+        for (from, host, global) in [(Leg::Inside, ours, other), (Leg::Outside, other, ours)] {
+            let config = config(host, Ipv4Addr::UNSPECIFIED, global);
+            let outcome = feed(&config, host, from, &sample.bytes, usize::MAX);
+            skeleton::same(&sample.bytes, &outcome.bytes)
+                .unwrap_or_else(|line| panic!("{} {from:?}: {line}", sample.name));
+            let changes = skeleton::changes(&sample.bytes, &outcome.bytes);
+            assert_eq!(
+                changes.is_empty(),
+                outcome.bytes == sample.bytes,
+                "{}",
+                sample.name
+            );
+            for change in changes {
+                let name = &sample.name;
+                assert_eq!((change.old, change.new), (ours, other), "{name} {from:?}");
+                assert!(change.is_of_a_host(), "{name} {from:?}: {change:?}");
+                fields.push(change.field.trim_ascii_end().escape_ascii().to_string());
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn a_literal_where_no_host_stands_is_told_from_a_host() {
+    let verdicts = |text: &str| -> Vec<bool> {
+        let changed = text.replace("192.0.2.1", "10.1.1.1");
+        let changes = skeleton::changes(text.as_bytes(), changed.as_bytes());
+        changes.iter().map(skeleton::Change::is_of_a_host).collect()
+    };
+    for host in [
+        "INVITE sip:a@192.0.2.1:5070;x SIP/2.0\r\n",
+        "Via : SIP / 2.0 /\r\n UDP  192.0.2.1:5070\r\n",
+        "v: SIP/2.0/TCP x;received=192.0.2.1;rport=7, SIP/2.0/TCP x;maddr=192.0.2.1\r\n",
+        "To: \"192\" <sips:192.0.2.1?a=b>\r\n",
+        "o=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1/127\r\n",
+        "a=rtcp:7 IN IP4 192.0.2.1\r\na=candidate:1 1 UDP 1 192.0.2.1 7 typ host\r\n",
+        "Warning: 399 192.0.2.1:5060 \"x\"\r\n",
+    ] {
+        assert!(verdicts(host).contains(&true), "{host}");
+        assert!(!verdicts(host).contains(&false), "{host}");
+    }
+    for other in [
+        "Call-ID: 1@192.0.2.1.example\r\nCall-ID: 192.0.2.1\r\nUser-Agent: Phone (192.0.2.1)\r\n",
+        "Subject: 192.0.2.1\r\nTo: \"192.0.2.1\" <sip:a@example.com>\r\n",
+        "Contact: <sip:192.0.2.1@example.com>;x=192.0.2.1\r\n",
+        "Contact: <sip:example.com;maddr=192.0.2.1>\r\n",
+        "Via: SIP/2.0/UDP x;branch=192.0.2.1\r\nWarning: 399 x \"192.0.2.1\"\r\n",
+        "INVITE sip:a@b SIP/192.0.2.1\r\ns=192.0.2.1\r\ni=IN IP4 192.0.2.1\r\nm=x 192.0.2.1\r\n",
+    ] {
+        assert!(verdicts(other).contains(&false), "{other}");
+        assert!(!verdicts(other).contains(&true), "{other}");
+    }
 }

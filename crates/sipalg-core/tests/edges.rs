@@ -96,7 +96,7 @@ fn the_inside_of_another_protocol_is_another_mapping() {
             .iter()
             .any(|m| (m.protocol, m.inside_local) == (protocol, local))
     };
-    assert!(of(Protocol::Tcp) && of(Protocol::Udp));
+    assert!(of(Some(Protocol::Tcp)) && of(Some(Protocol::Udp)));
 }
 
 /// RFC 3420 section 2: a fragment may begin with a start line; further down that is none.

@@ -33,7 +33,7 @@ fn global(world: &World, protocol: Protocol, local: &str) -> sipalg_core::addr::
     let mappings = world.alg.mappings(world.now);
     let found = mappings
         .iter()
-        .find(|m| (m.protocol, m.inside_local) == (protocol, at(local)));
+        .find(|m| (m.protocol, m.inside_local) == (Some(protocol), at(local)));
     found.expect("a mapping").inside_global
 }
 

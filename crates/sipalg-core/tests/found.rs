@@ -122,7 +122,7 @@ fn the_doors_of_a_host_are_bounded_whatever_asks_for_them() {
     assert_eq!(world.alg.doors().len(), 4);
     assert!(world.alg.counters().doors_refused > 0);
     world.wait(Duration::from_secs(3600));
-    world.alg.close(world.now, flow);
+    world.alg.close(world.now, flow, &mut world.out);
     world.wait(Duration::from_secs(3600));
     assert!(world.alg.mappings(world.now).is_empty());
 }
@@ -319,4 +319,39 @@ fn the_contact_of_a_transfer_is_reachable_until_its_outcome_is_told() {
     let notify = "NOTIFY sip:a@10.1.1.1:5060 SIP/2.0\r\ni: c1\r\nCSeq: 1 NOTIFY\r\nSubscription-State: terminated\r\nl: 0\r\n\r\n";
     world.say(flow, Outside, notify);
     assert!(world.doors(DoorKind::Signalling).is_empty());
+}
+
+/// A port is a number, not the beginning of a longer word.
+#[test]
+fn an_address_behind_the_colon_of_an_address_is_no_port() {
+    for sent_by in [
+        "192.168.122.3:\t192.168.122.3:\t168.122.3",
+        "192.168.122.3:5060x",
+    ] {
+        let text =
+            format!("OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP {sent_by}\r\nl: 0\r\n\r\n");
+        let mut world = World::new();
+        let flow = world.connect(PHONE, SERVER);
+        assert_eq!(world.say(flow, Inside, &text), text);
+    }
+}
+
+/// The memory that a datagram was read in was handed on as if a message had begun there.
+#[test]
+fn a_stream_is_read_from_its_beginning_after_a_datagram() {
+    let mut world = World::new();
+    let phone = at("192.168.122.3:5060");
+    let opened = world
+        .alg
+        .open_datagrams(world.now, phone, at(SERVER), &mut world.out);
+    let flow = opened.unwrap().flow;
+    let text =
+        "OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP 192.168.122.3:40001\r\nl: 0\r\n\r\n";
+    world
+        .alg
+        .datagram(world.now, flow, Inside, text.as_bytes(), &mut world.out);
+    world.out.clear();
+    let flow = world.connect(PHONE, SERVER);
+    let sent = world.say(flow, Inside, text);
+    assert_eq!(sent, text.replace("192.168.122.3", "10.1.1.1"));
 }

@@ -5,38 +5,11 @@
 mod script;
 mod world;
 
-use std::path::{Path, PathBuf};
-
-/// A case: its folder's name, its note and its text.
-struct Case {
-    name: String,
-    note: String,
-    text: String,
-}
-
-fn cases(folder: &str) -> Vec<Case> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(folder);
-    let Ok(entries) = std::fs::read_dir(root) else {
-        return Vec::new();
-    };
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    let read = |path: PathBuf| {
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    let case = |folder: PathBuf| Case {
-        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
-        note: read(folder.join("note.md")),
-        text: read(folder.join("case.txt")),
-    };
-    folders.into_iter().map(case).collect()
-}
+use script::{Case, cases};
 
 /// Runs a case whole and byte by byte.
 fn outcome(case: &Case) -> Result<(), String> {
-    let script = script::parse(&case.text)?;
+    let script = case.script()?;
     script::run::run(&script, usize::MAX)?;
     script::run::run(&script, 1).map_err(|error| format!("byte by byte: {error}"))
 }

@@ -61,7 +61,9 @@ fn a_registered_contact_is_reachable_after_the_2xx_and_no_longer_than_granted() 
     let contact = at("10.1.1.1:5060");
     assert_eq!(world.alg.signalling_target(contact), None, "before the 2xx");
     assert_eq!(
-        world.alg.open(world.now, at(SERVER), contact),
+        world
+            .alg
+            .open(world.now, at(SERVER), contact, &mut world.out),
         Err(Refusal::NoDoor)
     );
 
@@ -81,7 +83,7 @@ fn a_registered_contact_is_reachable_after_the_2xx_and_no_longer_than_granted() 
     );
     let opened = world
         .alg
-        .open(world.now, at("10.1.1.77:1234"), contact)
+        .open(world.now, at("10.1.1.77:1234"), contact, &mut world.out)
         .unwrap();
     assert_eq!(
         (opened.source, opened.target),
@@ -399,7 +401,7 @@ fn after_everything_ended_nothing_is_left() {
     world.say(flow, Outside, "SIP/2.0 200 OK\r\ni: r1@192.168.122.3\r\nCSeq: 1 REGISTER\r\nm: <sip:1001@10.1.1.1>\r\nl: 0\r\n\r\n");
     world.say(flow, Inside, &invite(&sdp("192.168.122.3", 6000)));
     world.say(flow, Outside, &response(200, "1 INVITE"));
-    world.alg.close(world.now, flow);
+    world.alg.close(world.now, flow, &mut world.out);
     world.wait(Duration::from_secs(7200));
     assert!(world.alg.mappings(world.now).is_empty());
     assert_eq!(world.alg.sizes(), (0, 0, 0));
@@ -416,7 +418,12 @@ fn an_inside_phone_reaches_another_by_its_door_under_its_own_inside_global() {
     world.say(flow, Outside, "SIP/2.0 200 OK\r\ni: r1@192.168.122.3\r\nCSeq: 1 REGISTER\r\nm: <sip:1001@10.1.1.1>\r\nl: 0\r\n\r\n");
     let opened = world
         .alg
-        .open(world.now, at("192.168.122.4:5070"), at("10.1.1.1:5060"))
+        .open(
+            world.now,
+            at("192.168.122.4:5070"),
+            at("10.1.1.1:5060"),
+            &mut world.out,
+        )
         .unwrap();
     assert_eq!(
         (opened.source, opened.target),
@@ -665,7 +672,12 @@ fn datagrams_go_through_the_same_translator_with_mappings_of_their_own() {
     world.say(tcp, Inside, REGISTER);
     let opened = world
         .alg
-        .open_datagrams(world.now, at("192.168.122.4:5060"), at(SERVER))
+        .open_datagrams(
+            world.now,
+            at("192.168.122.4:5060"),
+            at(SERVER),
+            &mut world.out,
+        )
         .unwrap();
     assert_eq!(
         opened.source,

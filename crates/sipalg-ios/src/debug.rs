@@ -133,6 +133,16 @@ pub fn lines(event: &Event, line: &mut dyn FnMut(&str)) {
             "NAT: SIP: no {} port left for {inside_local}, message passed unchanged",
             protocol.name()
         )),
+        Event::PoolExhausted { host } => say(format_args!(
+            "NAT: SIP: no pool address left for {host}, passed unchanged"
+        )),
+        Event::TooManyEntries {
+            protocol,
+            inside_local,
+        } => say(format_args!(
+            "NAT: SIP: no more {} translations allowed for {inside_local}, message passed unchanged",
+            protocol.name()
+        )),
         Event::DoorRefused { inside_local } => {
             say(format_args!(
                 "NAT: SIP: door refused for {inside_local}, address passed unchanged"

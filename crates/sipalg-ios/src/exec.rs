@@ -1,10 +1,10 @@
 //! Exec mode: what an operator asks a running gateway.
 
-use crate::commands::EXEC;
-use crate::grammar::{self, Problem};
+use crate::commands::{EXEC, PRIVILEGED, Question};
+use crate::grammar::{self, Command, Problem};
 
 /// A command of exec mode.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Exec {
     /// A blank line or a comment: nothing to do, and an empty answer.
     Nothing,
@@ -15,6 +15,8 @@ pub enum Exec {
     },
     /// `show ip nat statistics`
     ShowStatistics,
+    /// `show access-lists [NAME]`, `show ip access-lists [NAME]`
+    ShowAccessLists(Option<String>),
     /// `show ip nat sip doors`
     ShowSipDoors,
     /// `show ip nat sip counters`
@@ -23,10 +25,14 @@ pub enum Exec {
     ShowSipConnections,
     /// `show running-config`
     ShowRunningConfig,
+    /// `show startup-config`
+    ShowStartupConfig,
     /// `show version`
     ShowVersion,
     /// `show debugging`
     ShowDebugging,
+    /// `show privilege`
+    ShowPrivilege,
     /// `debug ip nat sip`, or off by its `no` form or `undebug ip nat sip`
     DebugSip {
         /// On, or else off.
@@ -34,27 +40,64 @@ pub enum Exec {
     },
     /// `undebug all`
     UndebugAll,
+    /// `terminal length N`: lines of a page, 0 for no pages; none for the terminal's own height.
+    TerminalLength(Option<u16>),
+    /// `terminal width N`: characters of a line; none for the default.
+    TerminalWidth(Option<u16>),
+    /// `terminal monitor`: whether debug lines are shown here.
+    TerminalMonitor {
+        /// They are, even those that another session asked for; or else none is.
+        on: bool,
+    },
+    /// `enable`
+    Enable,
+    /// `disable`
+    Disable,
+    /// `configure terminal`
+    ConfigureTerminal,
+    /// `configure replace FILE [force]`
+    ConfigureReplace {
+        /// Where the new configuration is.
+        file: String,
+        /// Without asking back.
+        force: bool,
+    },
+    /// `copy running-config startup-config`, `write memory`
+    WriteMemory,
+    /// `reload`
+    Reload,
     /// `exit`
     Exit,
 }
 
-/// Reads a line of exec mode.
-///
-/// # Errors
-/// The `%` line that IOS answers. Where the `^` belongs, [`interpret`] knows.
-pub fn parse(line: &str) -> Result<Exec, String> {
-    interpret(line).map_err(|problem| problem.to_string())
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Privilege {
+    /// Anyone who may open the console: level 1 of IOS.
+    #[default]
+    User,
+    /// Who has said `enable`: level 15.
+    Privileged,
+}
+
+/// The commands of exec mode that someone may use.
+pub fn commands(privilege: Privilege) -> impl Iterator<Item = &'static Command<Question>> + Clone {
+    let more = match privilege {
+        Privilege::User => &[],
+        Privilege::Privileged => PRIVILEGED,
+    };
+    EXEC.iter().chain(more)
 }
 
 /// Reads a line of exec mode.
 ///
 /// # Errors
 /// What is wrong with the line; [`Problem::marked`] puts the `^` under it.
-pub fn interpret(line: &str) -> Result<Exec, Problem> {
+pub fn interpret(privilege: Privilege, line: &str) -> Result<Exec, Problem> {
     let text = line.trim_start();
     if text.is_empty() || text.starts_with('!') {
         return Ok(Exec::Nothing);
     }
-    let (command, args) = grammar::parse(EXEC, line)?;
+    let (command, args) = grammar::parse(commands(privilege), line)?;
     Ok((command.meaning)(&args))
 }

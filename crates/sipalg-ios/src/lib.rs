@@ -5,6 +5,8 @@
 //!   exec line ----exec----> Exec
 //!        both by: commands (THE table) over grammar (the engine)
 //!
+//!   typed line --session--> what to say, to ask the gateway, or to configure; `?` and TAB too
+//!
 //!   core events --debug--> the lines of `debug ip nat sip`
 //!   core views  --show---> the tables of `show ...`
 //! ```
@@ -16,7 +18,10 @@ pub mod debug;
 pub mod exec;
 pub mod grammar;
 pub mod parse;
+pub mod ports;
 pub mod running;
+pub mod secret;
+pub mod session;
 pub mod show;
 pub mod startup;
 

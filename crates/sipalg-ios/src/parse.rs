@@ -1,9 +1,11 @@
 //! From the text of a configuration to a [`Startup`], line by line through the command table.
 
-use crate::commands::{GLOBAL, Goto, INTERFACE, LIST, Refusal, Setting};
+use crate::access::ListKind;
+use crate::commands::{EXTENDED_LIST, GLOBAL, Goto, INTERFACE, LIST, Refusal, Setting};
 use crate::grammar::{self, Args, Command, Expected, Fault, Problem};
-use crate::startup::{InsideSource, Startup};
+use crate::startup::{Startup, Statement};
 use core::fmt;
+use std::borrow::Cow;
 
 /// What is wrong with a configuration, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,24 +23,14 @@ impl Startup {
     /// The first line that is wrong; or, if each is right, one that cannot work with the others.
     pub fn parse(text: &str) -> Result<Startup, ConfigError> {
         let mut editor = Editor::default();
-        let mut rules: Vec<(InsideSource, (usize, &str, Args))> = Vec::new();
         for (line_number, line) in (1..).zip(text.lines()) {
-            let args = editor.line(line).map_err(|problem| ConfigError {
+            editor.line(line).map_err(|problem| ConfigError {
                 line_number,
                 problem,
             })?;
-            let sources = &editor.startup.sources;
-            rules.retain(|(rule, _)| sources.contains(rule));
-            for rule in sources {
-                if !rules.iter().any(|(known, _)| known == rule) {
-                    rules.push((rule.clone(), (line_number, line, args.clone())));
-                }
-            }
         }
         editor.startup.check().map_err(|conflict| {
-            let unknown = || (0, "", Args::default());
-            let at = rules.iter().position(|(rule, _)| *rule == conflict.rule);
-            let (line_number, line, args) = at.map_or_else(unknown, |at| rules.swap_remove(at).1);
+            let (line_number, line, args) = locate(text, &conflict.statement);
             let refusal = Refusal {
                 argument: conflict.argument,
                 reason: conflict.reason,
@@ -50,6 +42,23 @@ impl Startup {
         })?;
         Ok(editor.startup)
     }
+}
+
+/// The line with which a configuration begins to say something, for the last time.
+fn locate<'t>(text: &'t str, statement: &Statement) -> (usize, &'t str, Args) {
+    let mut editor = Editor::default();
+    let mut at = (0, "", Args::default());
+    let mut said = false;
+    for (line_number, line) in (1..).zip(text.lines()) {
+        // It has no errors: it has been read before.
+        let args = editor.line(line).unwrap_or_default();
+        let says = statement.is_in(&editor.startup);
+        if says && !said {
+            at = (line_number, line, args);
+        }
+        said = says;
+    }
+    at
 }
 
 impl ConfigError {
@@ -118,12 +127,17 @@ pub enum Mode {
     /// The interface of this name.
     Interface(String),
     /// The access list of this number or name.
-    List(String),
+    List(String, ListKind),
     /// Nothing: `end` was said.
     Ended,
 }
 
 impl Editor {
+    /// Goes on with a configuration, in the mode where it was left.
+    pub fn resume(startup: Startup, mode: Mode) -> Editor {
+        Editor { startup, mode }
+    }
+
     /// What the next line configures.
     pub fn mode(&self) -> &Mode {
         &self.mode
@@ -156,11 +170,14 @@ impl Editor {
                 let interface = self.startup.interfaces.iter_mut().find(|i| i.name == *name);
                 interface.map(|interface| run(INTERFACE, interface, line))
             }
-            Mode::List(name) => self
-                .startup
-                .lists
-                .get_mut(name)
-                .map(|list| run(LIST, list, line)),
+            Mode::List(name, kind) => {
+                let table = match kind {
+                    ListKind::Standard => LIST,
+                    ListKind::Extended => EXTENDED_LIST,
+                };
+                let list = self.startup.lists.get_mut(name);
+                list.map(|list| run(table, list, line))
+            }
         };
         match in_submode {
             Some(Ok((goto, args))) => {
@@ -184,7 +201,7 @@ impl Editor {
         self.mode = match goto {
             Goto::Stay => return,
             Goto::Interface(name) => Mode::Interface(name),
-            Goto::List(name) => Mode::List(name),
+            Goto::List(name, kind) => Mode::List(name, kind),
             Goto::Up if self.mode != Mode::Global => Mode::Global,
             Goto::Up | Goto::End => Mode::Ended,
         };
@@ -196,11 +213,33 @@ fn run<C>(
     context: &mut C,
     line: &str,
 ) -> Result<(Goto, Args), Problem> {
-    let (command, args) = grammar::parse(table, line)?;
+    let (typed, default) = as_no(line);
+    let parsed = grammar::parse(table, &typed);
+    let (command, mut args) = parsed.map_err(|problem| Problem {
+        line: line.into(),
+        ..problem
+    })?;
+    args.default = default;
     match (command.meaning.apply)(context, &args) {
         Ok(goto) => Ok((goto, args)),
         Err(refusal) => Err(refused(line, &args, refusal)),
     }
+}
+
+/// `default COMMAND` is `no COMMAND` to the grammar; whether it was. The columns stay.
+pub(crate) fn as_no(line: &str) -> (Cow<'_, str>, bool) {
+    let text = line.trim_start();
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    let is = word.len() >= "def".len()
+        && "default"
+            .get(..word.len())
+            .is_some_and(|d| d.eq_ignore_ascii_case(word));
+    if !is {
+        return (line.into(), false);
+    }
+    let (before, after) = line.split_at(line.len() - text.len());
+    let no = format!("{before}{:<1$}{2}", "no", word.len(), &after[word.len()..]);
+    (no.into(), true)
 }
 
 fn refused(line: &str, args: &Args, refusal: Refusal) -> Problem {

@@ -1,6 +1,11 @@
 //! The configuration as it is written: what the operator said, before anything is looked up.
 
-use crate::access::StandardList;
+mod check;
+
+pub use check::{Conflict, Statement};
+
+use crate::access::{List, ListKind};
+use core::fmt;
 use sipalg_core::Leg;
 use sipalg_core::addr::{Ipv4Addr, Protocol};
 use sipalg_core::config::{AccessList, FlowTimeouts, Limits, Timers};
@@ -15,10 +20,12 @@ pub const DEFAULT_SIP_PORT: u16 = 5060;
 pub struct Startup {
     /// `hostname`.
     pub hostname: Option<String>,
+    /// `enable secret`: its hash, as in crypt(3).
+    pub enable_secret: Option<String>,
     /// The interfaces that were named, in the order of configuration.
     pub interfaces: Vec<Interface>,
-    /// Standard access lists by number or name.
-    pub lists: BTreeMap<String, StandardList>,
+    /// Access lists by number or name.
+    pub lists: BTreeMap<String, List>,
     /// `ip nat inside source` rules, in the order of configuration.
     pub sources: Vec<InsideSource>,
     /// `ip nat pool`, by name.
@@ -55,6 +62,7 @@ impl Default for Startup {
     fn default() -> Self {
         Startup {
             hostname: None,
+            enable_secret: None,
             interfaces: Vec::new(),
             lists: BTreeMap::new(),
             sources: Vec::new(),
@@ -103,6 +111,8 @@ pub struct InsideSource {
     pub kind: SourceKind,
     /// `no-payload`: translated, but not fixed up.
     pub no_payload: bool,
+    /// `no-alias`: the gateway does not answer ARP requests for the global address.
+    pub no_alias: bool,
 }
 
 /// The kinds of `ip nat inside source`.
@@ -117,12 +127,12 @@ pub enum SourceKind {
         /// Whether they share addresses. An interface is always shared.
         overload: bool,
     },
-    /// `static LOCAL GLOBAL`; `static network LOCAL GLOBAL {MASK | /LENGTH}`.
+    /// `static LOCAL {GLOBAL | interface IF}`; `static network LOCAL GLOBAL {MASK | /LENGTH}`.
     Static {
         /// The inside host or network.
         local: Ipv4Addr,
-        /// The inside global address or network.
-        global: Ipv4Addr,
+        /// The inside global address or network. Only a host has an interface's.
+        global: GlobalAddress,
         /// 32 for a host.
         prefix: u8,
     },
@@ -172,6 +182,18 @@ pub struct EntryBounds {
     pub lists: BTreeMap<String, u32>,
 }
 
+/// The rules in the order in which they are tried, as in IOS: static before dynamic, and of those the
+/// narrower first.
+pub fn ordered(sources: &[InsideSource]) -> Vec<&InsideSource> {
+    let mut ordered: Vec<_> = sources.iter().collect();
+    ordered.sort_by_key(|rule| match rule.kind {
+        SourceKind::StaticPort { .. } => 0,
+        SourceKind::Static { prefix, .. } => 33 - u32::from(prefix.min(32)),
+        SourceKind::List { .. } => 34,
+    });
+    ordered
+}
+
 impl InsideSource {
     /// `list LIST interface INTERFACE overload`.
     pub fn overload(list: impl Into<String>, interface: impl Into<String>) -> Self {
@@ -182,19 +204,32 @@ impl InsideSource {
                 overload: true,
             },
             no_payload: false,
+            no_alias: false,
         }
     }
 }
 
-/// Why a configuration cannot work as a whole, although each line is right.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Conflict {
-    /// The rule at fault.
-    pub rule: InsideSource,
-    /// The token of the rule at fault.
-    pub argument: &'static str,
-    /// What is wrong, and what to do.
-    pub reason: String,
+impl fmt::Display for GlobalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GlobalAddress::Address(address) => address.fmt(f),
+            GlobalAddress::Interface(name) => write!(f, "interface {name}"),
+        }
+    }
+}
+
+impl AddressPool {
+    /// The mask of its network.
+    pub fn netmask(&self) -> Ipv4Addr {
+        let bits = u32::BITS - u32::from(self.prefix.min(32));
+        Ipv4Addr::from(u32::MAX.checked_shl(bits).unwrap_or(0))
+    }
+
+    /// How many addresses it has.
+    pub fn size(&self) -> u32 {
+        let span = u32::from(self.end).saturating_sub(u32::from(self.start));
+        span.saturating_add(1)
+    }
 }
 
 impl Startup {
@@ -228,51 +263,11 @@ impl Startup {
         self.lists.get(name).map(|list| list.compile(name))
     }
 
-    /// Whether the configuration can work as a whole.
-    ///
-    /// # Errors
-    /// The first rule that cannot.
-    pub fn check(&self) -> Result<(), Conflict> {
-        self.sources
-            .iter()
-            .try_for_each(|rule| self.check_source(rule))
-    }
-
-    fn check_source(&self, rule: &InsideSource) -> Result<(), Conflict> {
-        let SourceKind::List { list, to, .. } = &rule.kind else {
-            return Ok(());
-        };
-        let conflict = |argument, reason| {
-            Err(Conflict {
-                rule: rule.clone(),
-                argument,
-                reason,
-            })
-        };
-        // IOS takes a list that is missing or empty for "permit any" in some places; for NAT that
-        // would translate more than anyone asked for.
-        match self.access_list(list) {
-            None => return conflict("LIST", format!("access list {list} does not exist")),
-            Some(compiled) if compiled.entries.is_empty() => {
-                return conflict(
-                    "LIST",
-                    format!("access list {list} has no permit or deny line"),
-                );
-            }
-            Some(_) => {}
-        }
-        if let GlobalSet::Interface(interface) = to
-            && self.interface(interface).and_then(|i| i.nat) != Some(Leg::Outside)
-        {
-            let reason = format!("interface {interface} is not configured as `ip nat outside`");
-            return conflict("INTERFACE", reason);
-        }
-        if self.interfaces_on(Leg::Inside).next().is_none() {
-            return conflict(
-                "inside",
-                "no interface is configured as `ip nat inside`".into(),
-            );
-        }
-        Ok(())
+    /// The access lists of one kind: those with numbers in their order, then those with names.
+    pub fn lists_of(&self, kind: ListKind) -> Vec<(&str, &List)> {
+        let of_kind = self.lists.iter().filter(|(_, list)| list.kind() == kind);
+        let mut lists: Vec<_> = of_kind.map(|(name, list)| (name.as_str(), list)).collect();
+        lists.sort_by_key(|(name, _)| name.parse().unwrap_or(u32::MAX));
+        lists
     }
 }

@@ -1,6 +1,7 @@
 //! Configurations as an operator writes them: what they mean, and what is said when they are wrong.
 
 use sipalg_core::Leg;
+use sipalg_core::config::AccessEntry;
 use sipalg_ios::startup::{InsideSource, Startup};
 use std::collections::BTreeSet;
 
@@ -59,7 +60,10 @@ gw.conf, line 10: invalid input
   ip nat servce sip tcp port 8000
              ^
 expected here:
+  translation      NAT translation entry configuration
+  l4f              Layer 4 forwarding: interception of SIP over TCP
   service          Special translation for application using non-standard port
+  pool             Define pool of addresses
   inside           Inside address translation"
     );
 }
@@ -167,6 +171,139 @@ gw.conf, line 9: no interface is configured as `ip nat inside`
   ip nat inside source list 1 interface gout overload
          ^"
     );
+}
+
+/// The report for [`GATEWAY`] with more lines.
+fn with(lines: &str) -> String {
+    report(&format!("{GATEWAY}{lines}\n"))
+}
+
+#[test]
+fn a_rule_needs_its_pool() {
+    let pool = "ip nat pool P 203.0.113.1 203.0.113.9 prefix-length 24";
+    let lines = "access-list 2 permit any\nip nat inside source list 2 pool P overload";
+    assert!(Startup::parse(&format!("{GATEWAY}{lines}\n{pool}\n")).is_ok());
+    assert_eq!(
+        with(lines),
+        "\
+gw.conf, line 12: Pool P not found
+  ip nat inside source list 2 pool P overload
+                                   ^"
+    );
+}
+
+#[test]
+fn a_static_rule_needs_its_interfaces() {
+    assert_eq!(
+        with("ip nat inside source static tcp 10.0.0.5 5060 interface gin 5060"),
+        "\
+gw.conf, line 11: interface gin is not configured as `ip nat outside`
+  ip nat inside source static tcp 10.0.0.5 5060 interface gin 5060
+                                                          ^"
+    );
+    assert_eq!(
+        report("interface gin\n ip nat inside\nip nat inside source static 10.0.0.5 203.0.113.5\n"),
+        "\
+gw.conf, line 3: no interface is configured as `ip nat outside`
+  ip nat inside source static 10.0.0.5 203.0.113.5
+         ^"
+    );
+}
+
+#[test]
+fn whatever_names_a_list_needs_it() {
+    for (line, column) in [
+        ("ip nat service sip access-group X", 32),
+        ("ip nat service sip media access-group X", 38),
+        ("ip nat service sip trusted X", 27),
+        ("ip nat service sip bypass X", 26),
+        ("ip nat translation max-entries list X 100", 36),
+    ] {
+        // The line that says it for the last time is at fault.
+        let lines = format!("{line}\nno {line}\n{line}\n{line}\nno hostname");
+        assert_eq!(
+            with(&lines),
+            format!(
+                "gw.conf, line 13: access list X does not exist\n  {line}\n  {:>1$}",
+                '^',
+                column + 1
+            )
+        );
+        let list = "ip access-list extended X\n permit ip any any";
+        assert!(Startup::parse(&format!("{GATEWAY}{line}\n{list}\n")).is_ok());
+        assert!(with(&format!("{line}\nip access-list standard X")).contains("no permit or deny"));
+    }
+}
+
+#[test]
+fn rules_that_contradict_are_refused_at_the_later_line() {
+    assert_eq!(
+        with(
+            "ip nat inside source static 10.0.0.5 203.0.113.5\n\
+             ip nat inside source static 10.0.0.6 203.0.113.5"
+        ),
+        "\
+gw.conf, line 12: similar static entry (10.0.0.5 -> 203.0.113.5) already exists
+  ip nat inside source static 10.0.0.6 203.0.113.5
+                                       ^"
+    );
+    assert_eq!(
+        with("ip nat inside source static 10.0.0.6 interface gout"),
+        "\
+gw.conf, line 11: list 1 shares the address of interface gout, which 10.0.0.6 cannot have alone; \
+use `static tcp` and `static udp`
+  ip nat inside source static 10.0.0.6 interface gout
+                                                 ^"
+    );
+    assert_eq!(
+        with("access-list 100 permit ip any 10.0.0.0 255.0.0.0"),
+        "\
+gw.conf, line 11: 255.0.0.0 is a subnet mask; the wildcard mask is 0.255.255.255
+  access-list 100 permit ip any 10.0.0.0 255.0.0.0
+                                         ^"
+    );
+}
+
+#[test]
+fn a_rule_typed_again_gets_its_new_options() {
+    let again = "ip nat inside source list 1 interface gout overload no-payload\n";
+    let startup = Startup::parse(&format!("{GATEWAY}{again}")).unwrap();
+    assert_eq!(startup.sources.len(), 1);
+    assert!(startup.sources[0].no_payload);
+}
+
+#[test]
+fn an_extended_list_decides_by_protocol_addresses_and_ports() {
+    let text = "\
+ip access-list extended X
+ deny tcp any lt 1024 any
+ permit tcp 203.0.113.0 0.0.0.255 host 10.0.0.5 eq sip
+ permit udp any any range 5060 sip
+ permit 132 any any
+ permit ip host 10.0.0.1 any
+";
+    let list = Startup::parse(text).unwrap().access_list("X").unwrap();
+    let of = |entry: &AccessEntry| (entry.permit, entry.protocol);
+    assert_eq!(
+        list.entries.iter().map(of).collect::<Vec<_>>(),
+        [
+            (false, Some(6)),
+            (true, Some(6)),
+            (true, Some(17)),
+            (true, Some(132)),
+            (true, None)
+        ]
+    );
+    let [low, provider, range, ..] = list.entries[..] else {
+        panic!("five entries")
+    };
+    assert!(low.source.ports.has(0) && low.source.ports.has(1023));
+    assert!(!low.source.ports.has(1024) && low.destination.ports.has(1024));
+    assert!(provider.source.has([203, 0, 113, 9].into()));
+    assert!(!provider.source.has([203, 0, 112, 9].into()));
+    assert!(provider.destination.has([10, 0, 0, 5].into()));
+    assert!(provider.destination.ports.has(5060) && !provider.destination.ports.has(5061));
+    assert!(range.destination.ports.has(5060) && !range.destination.ports.has(5061));
 }
 
 #[test]
@@ -287,7 +424,7 @@ fn names_are_those_that_linux_and_ios_accept() {
 
 #[test]
 fn keywords_may_be_abbreviated_and_lines_may_end_in_crlf() {
-    let text = "ho gw\r\nint gin\r\n ip n i\r\ninterf gout\r\n ip nat o\r\naccess 1 per 192.168.122.0 0.0.0.255\r\nip na i s l 1 i gout o\r\nip n ser sip t p 8000\r\n";
+    let text = "ho gw\r\nint gin\r\n ip n i\r\ninterf gout\r\n ip nat o\r\naccess 1 per 192.168.122.0 0.0.0.255\r\nip na i s l 1 i gout o\r\nip n ser sip tc p 8000\r\n";
     assert_eq!(Startup::parse(text), Startup::parse(GATEWAY));
 }
 

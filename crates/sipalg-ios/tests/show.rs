@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use sipalg_core::alg::MappingView;
+use sipalg_core::config::{Source, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind, MediaCount};
 use sipalg_core::{Instant, Leg, Protocol};
@@ -37,9 +38,11 @@ fn doors() -> Vec<Door> {
 
 fn mappings() -> Vec<MappingView> {
     let view = |door: Door, left, door_in_view| MappingView {
-        protocol: door.protocol,
+        protocol: Some(door.protocol),
         inside_local: door.inside_local,
         inside_global: door.inside_global,
+        is_static: false,
+        rule: Some(0),
         created: second(10),
         used: second(11),
         left,
@@ -75,9 +78,73 @@ Pro Inside global      Inside local       Outside local      Outside global
 udp 10.1.1.1:6000      192.168.122.3:6000 ---                ---
     create 00:00:34, use 00:00:33 timeout:0,
     flags:
-appl-door, media
+extended, appl-door, media
 tcp 203.0.113.254:50600 192.168.122.254:50600 ---                ---
     create 00:00:34, use 00:00:33 timeout:59000, left 00:00:26,
+    flags:
+extended
+"
+    );
+}
+
+/// A static host, a static port, a host with an address of its own, and a host of a shared pool.
+fn of_all_kinds() -> Vec<MappingView> {
+    let view = |protocol, local, global, is_static, rule| MappingView {
+        protocol,
+        inside_local: at(local),
+        inside_global: at(global),
+        is_static,
+        rule: Some(rule),
+        created: second(10),
+        used: second(11),
+        left: None,
+        door: None,
+    };
+    let tcp = Some(Protocol::Tcp);
+    vec![
+        view(None, "10.0.0.5:0", "203.0.113.5:0", true, 1),
+        view(tcp, "10.0.0.6:5060", "203.0.113.6:5062", true, 0),
+        view(None, "10.0.1.7:0", "203.0.113.16:0", false, 2),
+        view(tcp, "10.0.2.8:40000", "203.0.113.25:40000", false, 3),
+        view(tcp, "10.0.2.9:40000", "203.0.113.25:40001", false, 3),
+        view(tcp, "10.0.2.9:40002", "203.0.113.26:40002", false, 3),
+    ]
+}
+
+/// The machine's rules, static ones first.
+fn rules(startup: &Startup) -> Vec<SourceRule> {
+    let fixed = |local, global| SourceRule {
+        source: Source::Static {
+            local,
+            global,
+            prefix: 32,
+        },
+        payload: true,
+    };
+    let list = |name| {
+        let list = startup.access_list(name).unwrap_or_default();
+        SourceRule::overload(list, [203, 0, 113, 1].into())
+    };
+    let any = [10, 0, 0, 5].into();
+    vec![fixed(any, any), fixed(any, any), list("1"), list("2")]
+}
+
+#[test]
+fn static_entries_and_whole_addresses_are_told_from_ports() {
+    assert_eq!(
+        show::translations(&of_all_kinds()[..3], true, second(44)),
+        "\
+Pro Inside global      Inside local       Outside local      Outside global
+--- 203.0.113.5        10.0.0.5           ---                ---
+    create 00:00:34, use 00:00:33 timeout:0,
+    flags:
+static
+tcp 203.0.113.6:5062   10.0.0.6:5060      ---                ---
+    create 00:00:34, use 00:00:33 timeout:0,
+    flags:
+static, extended
+--- 203.0.113.16       10.0.1.7           ---                ---
+    create 00:00:34, use 00:00:33 timeout:0,
     flags:
 none
 "
@@ -85,31 +152,92 @@ none
 }
 
 #[test]
-fn statistics_count_mappings_by_rule_and_doors() {
-    let startup = Startup::parse(
-        "interface lan1\n ip nat inside\ninterface lan2\n ip nat inside\ninterface wan\n ip nat outside\n\
-         access-list 1 permit host 192.168.122.3\naccess-list 2 permit any\n\
-         ip nat inside source list 1 interface wan overload\n\
-         ip nat inside source list 2 interface wan overload\n",
-    )
-    .unwrap();
+fn statistics_count_mappings_by_rule_and_pool_and_doors() {
+    let text = "interface lan1\n ip nat inside\ninterface lan2\n ip nat inside\n\
+         interface wan\n ip nat outside\n\
+         access-list 1 permit 10.0.1.0 0.0.0.255\naccess-list 2 permit any\naccess-list 3 permit any\n\
+         ip nat pool OWN 203.0.113.16 203.0.113.20 netmask 255.255.255.0\n\
+         ip nat pool SHARED 203.0.113.25 203.0.113.32 prefix-length 26\n\
+         ip nat inside source list 1 pool OWN\n\
+         ip nat inside source static 10.0.0.5 203.0.113.5\n\
+         ip nat inside source list 2 pool SHARED overload\n\
+         ip nat inside source static tcp 10.0.0.6 5060 203.0.113.6 5062\n\
+         ip nat inside source list 3 interface wan overload\n";
+    let text = Startup::parse(text).map(|startup| {
+        let counters = Counters {
+            pool_exhausted: 7,
+            ..Counters::default()
+        };
+        show::statistics(
+            &of_all_kinds(),
+            &doors()[..1],
+            &counters,
+            &rules(&startup),
+            &startup,
+        )
+    });
     assert_eq!(
-        show::statistics(&mappings(), &doors()[..1], &startup),
+        text.unwrap(),
         "\
-Total active translations: 2 (0 static, 2 dynamic; 0 extended)
+Total active translations: 6 (2 static, 4 dynamic; 4 extended)
 Outside interfaces:
   wan
 Inside interfaces:
   lan1, lan2
 Dynamic mappings:
 -- Inside Source
-[Id: 1] access-list 1 interface wan refcount 1
-[Id: 2] access-list 2 interface wan refcount 1
+[Id: 1] access-list 1 pool OWN refcount 1
+ pool OWN: netmask 255.255.255.0
+        start 203.0.113.16 end 203.0.113.20
+        type generic, total addresses 5, allocated 1 (20%), misses 7
+[Id: 3] access-list 2 pool SHARED refcount 3
+ pool SHARED: netmask 255.255.255.192
+        start 203.0.113.25 end 203.0.113.32
+        type generic, total addresses 8, allocated 2 (25%)
+[Id: 5] access-list 3 interface wan refcount 0
 Total doors: 1
 Appl doors: 1
 Normal doors: 0
 "
     );
+}
+
+#[test]
+fn access_lists_are_shown_as_ios_shows_them() {
+    let startup = Startup::parse(
+        "access-list 20 permit host 10.0.0.1\n\
+         access-list 100 permit tcp any host 10.0.0.5 eq www established log\n\
+         access-list 3 remark not shown\naccess-list 3 deny 10.0.0.0 0.255.255.255\naccess-list 3 permit any\n\
+         ip access-list extended B\n 15 permit udp 10.0.0.0 0.0.0.255 range 1000 syslog any neq domain\n\
+         ip access-list standard A\n permit 10.0.0.2\n",
+    )
+    .unwrap();
+    let hits = [
+        ("3".into(), vec![1, 12]),
+        ("100".into(), vec![5]),
+        ("B".into(), vec![0]),
+    ];
+    assert_eq!(
+        show::access_lists(&startup, &hits, None),
+        "\
+Standard IP access list 3
+    20 deny 10.0.0.0, wildcard bits 0.255.255.255 (1 match)
+    30 permit any (12 matches)
+Standard IP access list 20
+    10 permit 10.0.0.1
+Standard IP access list A
+    10 permit 10.0.0.2
+Extended IP access list 100
+    10 permit tcp any host 10.0.0.5 eq www established log (5 matches)
+Extended IP access list B
+    15 permit udp 10.0.0.0 0.0.0.255 range syslog 1000 any neq domain
+"
+    );
+    assert_eq!(
+        show::access_lists(&startup, &hits, Some("20")),
+        "Standard IP access list 20\n    10 permit 10.0.0.1\n"
+    );
+    assert_eq!(show::access_lists(&startup, &hits, Some("21")), "");
 }
 
 #[test]

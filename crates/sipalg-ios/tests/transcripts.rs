@@ -2,19 +2,18 @@
 //!
 //! `SIPALG_BLESS=1` writes the answers anew; the difference is then for a human to judge.
 
-use sipalg_ios::exec;
+use sipalg_ios::access::ListKind;
+use sipalg_ios::exec::{self, Privilege};
 use sipalg_ios::parse::{Editor, Mode};
 use std::path::Path;
 
 #[test]
 fn exec_mode_answers_as_the_transcript_says() {
-    let answer = |(): &mut (), line: &str, prompt| match exec::interpret(line) {
-        Ok(exec) => format!("= {exec:?}\n"),
-        Err(problem) => {
-            assert_eq!(exec::parse(line), Err(problem.to_string()));
-            format!("{}\n", problem.marked(prompt))
-        }
-    };
+    let answer =
+        |(): &mut (), line: &str, prompt| match exec::interpret(Privilege::Privileged, line) {
+            Ok(exec) => format!("= {exec:?}\n"),
+            Err(problem) => format!("{}\n", problem.marked(prompt)),
+        };
     replay("exec.txt", (), |()| "gw#", answer);
 }
 
@@ -23,7 +22,8 @@ fn configuration_mode_answers_as_the_transcript_says() {
     let prompt = |editor: &Editor| match editor.mode() {
         Mode::Global => "gw(config)#",
         Mode::Interface(_) => "gw(config-if)#",
-        Mode::List(_) => "gw(config-std-nacl)#",
+        Mode::List(_, ListKind::Standard) => "gw(config-std-nacl)#",
+        Mode::List(_, ListKind::Extended) => "gw(config-ext-nacl)#",
         Mode::Ended => "gw#",
     };
     let answer = |editor: &mut Editor, line: &str, prompt| {
@@ -39,7 +39,9 @@ fn configuration_mode_answers_as_the_transcript_says() {
             }
         }
     };
-    replay("config.txt", Editor::default(), prompt, answer);
+    for file in ["config.txt", "rules.txt", "lists.txt"] {
+        replay(file, Editor::default(), prompt, answer);
+    }
 }
 
 /// Types each line of the transcript that starts with a prompt, and compares all that is printed.

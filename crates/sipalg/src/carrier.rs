@@ -1,20 +1,30 @@
-//! The data path: connections, the machine that looks into them, and the kernel's doors.
+//! The data path: connections and datagrams, the machine that looks into them, and the kernel's
+//! doors.
 //!
-//! Everything that one wake-up of the poll brought is handled together: first all legs are read
-//! through the [`Alg`], then one kernel transaction makes all the doors that came of it, and only
-//! then the bytes that advertise them leave.
+//! Everything that one wake-up of the poll brought is handled together: first all legs and datagrams
+//! are read through the [`Alg`], then one kernel transaction makes all the doors that came of it, and
+//! only then the bytes that advertise them leave.
+//!
+//! ```text
+//!   datagrams   SIP over UDP
+//!   flows       which datagrams belong together, and for how long
+//!   change      another configuration while calls go on
+//! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
 use crate::console::Console;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Plan};
 use crate::listen::Accepted;
 use crate::log;
-use crate::observe::observe;
+use crate::observe::{Alarms, observe};
 use crate::tcp::{Way, dial};
+use crate::udp::Udp;
 use crate::wake::Wake;
+use flows::Flows;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
+use sipalg_core::config::FlowTimeouts;
 use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::show::Connection;
 use slab::Slab;
@@ -22,6 +32,12 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddrV4;
 use std::ops::Range;
+
+mod change;
+mod datagrams;
+mod flows;
+
+pub use change::Ended;
 
 /// How much is read from one leg before the next one has its turn.
 const READ_SIZE: usize = 64 * 1024;
@@ -32,26 +48,29 @@ const BATCH_SIZE: usize = 1024 * 1024;
 /// How often another port is tried when the gateway itself uses the one that a flow was given.
 const DIAL_TRIES: usize = 8;
 
-/// An `ip nat inside source` rule, as far as a dialled leg needs it.
-#[derive(Clone, Debug)]
-pub struct Exit {
-    /// The outside interface that legs of this rule leave by.
-    pub interface: Option<String>,
-}
+/// What keeps a connection outside alive (RFC 5626 section 3.5.1).
+const PING: &[u8] = b"\r\n\r\n";
 
-/// All connections of one worker.
+/// All connections and datagram flows of one worker.
 #[derive(Debug)]
 pub struct Carrier {
     alg: Alg,
     kernel: Kernel,
-    /// By the index of the rule in the machine's configuration.
-    exits: Vec<Exit>,
+    udp: Udp,
+    /// The outside interfaces that legs leave by, by the index of the rule in the machine's
+    /// configuration.
+    exits: Vec<Option<String>>,
+    timeouts: FlowTimeouts,
     links: Slab<Link>,
     /// Keys of links that the next turn looks at, each once.
     queue: Vec<usize>,
+    flows: Flows,
+    /// There are datagrams that were not heard yet.
+    hearing: bool,
     out: Outbox,
     sends: Vec<Send>,
     buffer: Box<[u8]>,
+    alarms: Alarms,
 }
 
 #[derive(Debug)]
@@ -80,36 +99,48 @@ impl Link {
 /// What one read of a leg has become.
 #[derive(Debug)]
 struct Send {
-    key: usize,
+    by: Carried,
     /// The leg that it leaves by.
     to: Leg,
     /// Its bytes in the outbox.
     bytes: Range<usize>,
     /// Where its events end in the outbox.
     events: usize,
-    /// Whether FIN follows.
-    finish: bool,
+}
+
+/// What carries bytes.
+#[derive(Clone, Copy, Debug)]
+enum Carried {
+    /// The link of this key, and whether FIN follows.
+    Link { key: usize, finish: bool },
+    /// The datagram flow of this key, with this ToS byte.
+    Flow { key: usize, tos: u8 },
 }
 
 impl Carrier {
-    /// Without connections. `exits` stand in the order of the machine's rules.
-    pub fn new(alg: Alg, kernel: Kernel, exits: Vec<Exit>) -> Self {
+    /// Without connections, under `plan`, which the kernel obeys already.
+    pub fn new(alg: Alg, kernel: Kernel, udp: Udp, plan: &Plan) -> Self {
         Carrier {
             alg,
             kernel,
-            exits,
+            udp,
+            exits: change::exits(plan),
+            timeouts: plan.timeouts.clone(),
             links: Slab::new(),
             queue: Vec::new(),
+            flows: Flows::default(),
+            hearing: false,
             out: Outbox::default(),
             sends: Vec::new(),
             buffer: vec![0; READ_SIZE].into(),
+            alarms: Alarms::default(),
         }
     }
 
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
     pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
         let (peer, destination) = (accepted.peer, accepted.destination);
-        let Ok(mut opened) = self.alg.open(now, peer, destination) else {
+        let Ok(mut opened) = self.alg.open(now, peer, destination, &mut self.out) else {
             accepted.stream.abort();
             return;
         };
@@ -127,7 +158,7 @@ impl Carrier {
                     "cannot connect {peer} to {target} from {source}: {error}"
                 ));
             }
-            self.alg.close(now, opened.flow);
+            self.alg.close(now, opened.flow, &mut self.out);
         }
     }
 
@@ -151,19 +182,29 @@ impl Carrier {
                 self.settle(now, console);
             }
         }
+        self.hear(now, console);
         self.settle(now, console);
         turn.retain(|key| self.judge(now, *key));
         self.queue = turn;
+        // What has ended closes doors.
+        self.settle(now, console);
     }
 
     /// Whether the next turn has work without anything new from the poll.
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        self.hearing || !self.queue.is_empty()
     }
 
-    /// Lets everything in the machine expire that is due.
+    /// When [`handle_timeout`](Self::handle_timeout) is next due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let due = [self.alg.next_timeout(), self.flows.next_timeout()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Lets everything expire that is due; the next [`turn`](Self::turn) carries it out.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.alg.handle_timeout(now, &mut self.out);
+        self.let_flows_expire(now);
     }
 
     /// The machine.
@@ -222,15 +263,15 @@ impl Carrier {
 
     fn way(&self, opened: &Opened) -> Way<'_> {
         match opened.accepted {
-            Leg::Inside => match self.exits.get(opened.rule) {
-                Some(Exit {
-                    interface: Some(interface),
-                }) => Way::Outward { interface },
-                _ => Way::Inward,
-            },
-            Leg::Outside if self.alg.config().is_global(*opened.source.ip()) => Way::Inward,
-            Leg::Outside => Way::InwardForeign,
+            Leg::Inside => self.exit(opened.rule).map_or(Way::Global, Way::By),
+            Leg::Outside if self.alg.config().is_global(*opened.source.ip()) => Way::Global,
+            Leg::Outside => Way::Foreign,
         }
+    }
+
+    /// The interface that legs of a rule leave by, if it names one.
+    fn exit(&self, rule: usize) -> Option<&str> {
+        self.exits.get(rule)?.as_deref()
     }
 
     fn link(
@@ -296,55 +337,88 @@ impl Carrier {
                 Input::End => self.alg.end_of_stream(now, link.flow, leg, &mut self.out),
                 Input::Nothing => continue,
             }
+            let finish = input == Input::End;
             self.sends.push(Send {
-                key,
+                by: Carried::Link { key, finish },
                 to: leg.other(),
                 bytes: start..self.out.bytes.len(),
                 events: self.out.events.len(),
-                finish: input == Input::End,
             });
         }
     }
 
-    /// Carries out what the machine has put out: doors, then bytes, then what is seen of them.
+    /// Carries out what the machine has put out: addresses and doors, then bytes, then what is seen
+    /// of them.
     fn settle(&mut self, now: Instant, console: &mut Console) {
         self.make_doors(now);
+        self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
-        for send in self.sends.drain(..) {
+        for send in mem::take(&mut self.sends) {
             observe(console, &self.out.events[seen..send.events]);
             seen = send.events;
-            let Some(link) = self.links.get_mut(send.key) else {
-                continue;
-            };
-            if !send.bytes.is_empty() {
-                let bytes = &self.out.bytes[send.bytes];
-                link.conn.write(send.to, bytes);
-                if self.out.watch {
-                    observe(console, &[Event::Sent(bytes.len())]);
-                }
+            let sent = send.bytes.len();
+            match send.by {
+                Carried::Link { key, finish } => self.write(key, &send, finish),
+                Carried::Flow { key, tos } => self.say(now, key, &send, tos),
             }
-            if send.finish {
-                link.conn.finish(send.to);
+            if self.out.watch && sent > 0 {
+                observe(console, &[Event::Sent(sent)]);
             }
         }
         observe(console, &self.out.events[seen..]);
+        self.ping();
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);
     }
 
-    fn make_doors(&mut self, now: Instant) {
-        let doors = &self.out.doors;
-        if doors.is_empty() {
+    fn write(&mut self, key: usize, send: &Send, finish: bool) {
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        if !send.bytes.is_empty() {
+            link.conn
+                .write(send.to, &self.out.bytes[send.bytes.clone()]);
+        }
+        if finish {
+            link.conn.finish(send.to);
+        }
+    }
+
+    /// Keeps the flows alive outside that the machine names.
+    fn ping(&mut self) {
+        if self.out.pings.is_empty() {
             return;
         }
-        if let Err(error) = self.kernel.apply(&[], doors) {
-            log::line(format_args!("cannot change {} doors: {error}", doors.len()));
+        self.out.pings.sort_unstable();
+        let named = |flow: &FlowId| self.out.pings.binary_search(flow).is_ok();
+        for (_, link) in &mut self.links {
+            if named(&link.flow) {
+                link.conn.write(Leg::Outside, PING);
+            }
+        }
+        self.ping_datagrams();
+    }
+
+    fn make_doors(&mut self, now: Instant) {
+        let Outbox {
+            addresses, doors, ..
+        } = &self.out;
+        if addresses.is_empty() && doors.is_empty() {
+            return;
+        }
+        if let Err(error) = self.kernel.apply(addresses, doors) {
+            log::line(format_args!(
+                "cannot change {} doors and {} addresses: {error}",
+                doors.len(),
+                addresses.len()
+            ));
             for op in doors {
                 if !matches!(op, DoorOp::Close(_)) {
                     self.alg.door_failed(now, op.door());
                 }
             }
         }
+        self.out.addresses.clear();
         self.out.doors.clear();
     }
 
@@ -363,7 +437,7 @@ impl Carrier {
             Fate::Reset => link.conn.abort(),
         }
         let link = self.links.remove(key);
-        self.alg.close(now, link.flow);
+        self.alg.close(now, link.flow, &mut self.out);
         false
     }
 }

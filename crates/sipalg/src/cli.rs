@@ -42,10 +42,13 @@ struct Run {
     /// The console's Unix socket
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
+    /// A group whose members may use the console, too
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
     /// Where the host's original settings are kept
     #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
     state_dir: PathBuf,
-    /// The port at 127.0.0.1 that intercepted connections arrive at
+    /// The port at 127.0.0.1 that intercepted connections and datagrams arrive at
     #[arg(long, value_name = "PORT", default_value_t = 15060, value_parser = clap::value_parser!(u16).range(1..))]
     tproxy_port: u16,
     /// Pass every byte unchanged
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => daemon::run(&daemon::Options {
             config: run.config,
             socket: run.socket,
+            socket_group: run.socket_group,
             state_dir: run.state_dir,
             tproxy_port: run.tproxy_port,
             fixup: !run.no_fixup,

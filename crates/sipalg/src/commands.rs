@@ -1,68 +1,148 @@
-//! Carries out what operators ask on the console.
+//! Carries out what operators type on the console.
+
+mod configuration;
+mod files;
+
+pub use configuration::Typed;
 
 use crate::carrier::Carrier;
 use crate::log;
-use sipalg_core::Instant;
-use sipalg_ios::exec::{self, Exec};
-use sipalg_ios::{Startup, running, show};
+use sipalg_core::{Instant, Leg};
+use sipalg_ios::session::{Action, Session};
+use sipalg_ios::{Exec, Startup, running, show};
+use std::path::Path;
 
 /// What a command may look at and change.
-#[derive(Debug)]
-pub struct Asked<'a> {
+pub trait Gateway {
     /// The configuration in force.
-    pub startup: &'a Startup,
+    fn startup(&self) -> &Startup;
+    /// The configuration as it was typed.
+    fn typed(&mut self) -> &mut Typed;
+    /// The file with the startup configuration.
+    fn file(&self) -> &Path;
     /// The connections, the machine and the kernel.
-    pub carrier: &'a mut Carrier,
-    /// When.
-    pub now: Instant,
-    /// Whether debug lines go to who asks.
-    pub debug: &'a mut bool,
+    fn carrier(&mut self) -> &mut Carrier;
+    /// What a configuration lacks to be carried out on any host.
+    fn lacks(&self, startup: &Startup) -> Option<String>;
+    /// What this host lacks of what a configuration names on a side. The gateway does not start
+    /// without what is inside; rules wait for what is outside.
+    fn host_lacks(&self, startup: &Startup, side: Leg) -> Vec<String>;
+    /// Puts a configuration in force.
+    ///
+    /// # Errors
+    /// Why it cannot be; then all is as before.
+    fn apply(&mut self, startup: Startup) -> Result<(), String>;
 }
 
-/// The operator wants to leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Exit;
+/// Which debug lines a session is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Watch {
+    /// `debug ip nat sip` was said here.
+    pub debug: bool,
+    /// `terminal monitor`.
+    pub monitor: Monitor,
+}
 
-/// Answers one line. The text starts with `%` if the line was wrong.
-///
-/// # Errors
-/// The line was `exit`.
-pub fn answer(line: &str, asked: Asked<'_>) -> Result<String, Exit> {
-    let command = match exec::parse(line) {
-        Ok(command) => command,
-        Err(wrong) => return Ok(wrong + "\n"),
-    };
-    let Asked {
-        startup,
-        carrier,
-        now,
-        debug,
-    } = asked;
-    Ok(match command {
-        Exec::Nothing => String::new(),
+/// What a session is shown of what is debugged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Monitor {
+    /// What it asked for itself.
+    #[default]
+    Own,
+    /// What any session asked for.
+    All,
+    /// Nothing.
+    Nothing,
+}
+
+/// Answers one line of a session; nothing if the operator leaves. The answer has a line that starts
+/// with `% ` if the line was wrong.
+pub fn answer(
+    gateway: &mut impl Gateway,
+    session: &mut Session,
+    watch: &mut Watch,
+    now: Instant,
+    line: &str,
+) -> Option<String> {
+    match session.line(line, &gateway.typed().startup) {
+        Action::Say(text) => Some(text),
+        Action::Leave => None,
+        Action::Configure(startup, mode) => {
+            Some(match configuration::configure(gateway, *startup) {
+                Ok(warnings) => {
+                    session.enter(mode);
+                    warnings
+                }
+                Err(reason) => format!("% {reason}\n"),
+            })
+        }
+        Action::Ask(exec, filter) => {
+            let text = carry_out(gateway, watch, now, exec);
+            Some(match filter {
+                Some(filter) => filter.apply(&text),
+                None => text,
+            })
+        }
+    }
+}
+
+fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: Exec) -> String {
+    match exec {
         Exec::ShowTranslations { verbose } => {
-            show::translations(&carrier.alg().mappings(now), verbose, now)
+            show::translations(&gateway.carrier().alg().mappings(now), verbose, now)
         }
         Exec::ShowStatistics => {
-            let alg = carrier.alg();
-            show::statistics(&alg.mappings(now), &alg.doors(), startup)
+            let startup = gateway.startup().clone();
+            let alg = gateway.carrier().alg();
+            let (mappings, doors, counters) = (alg.mappings(now), alg.doors(), alg.counters());
+            let rules = &alg.config().sources;
+            show::statistics(&mappings, &doors, &counters, rules, &startup)
         }
-        Exec::ShowSipDoors => sip_doors(carrier),
-        Exec::ShowSipCounters => show::counters(&carrier.alg().counters()),
-        Exec::ShowSipConnections => show::sip_connections(&carrier.connections(now)),
-        Exec::ShowRunningConfig => show::running_config(&running::config(startup)),
+        Exec::ShowAccessLists(name) => access_lists(gateway, name.as_deref()),
+        Exec::ShowSipDoors => sip_doors(gateway.carrier()),
+        Exec::ShowSipCounters => show::counters(&gateway.carrier().alg().counters()),
+        Exec::ShowSipConnections => show::sip_connections(&gateway.carrier().connections(now)),
+        Exec::ShowRunningConfig => show::running_config(&running::config(&gateway.typed().startup)),
+        Exec::ShowStartupConfig => configuration::show_saved(gateway),
+        Exec::WriteMemory => configuration::save(gateway),
+        Exec::Reload => configuration::reload(gateway),
+        Exec::ConfigureReplace { file, .. } => configuration::replace(gateway, &file),
         Exec::ShowVersion => show::version(env!("CARGO_PKG_VERSION")),
-        Exec::ShowDebugging => show::debugging(*debug),
+        Exec::ShowDebugging => show::debugging(watch.debug),
         Exec::DebugSip { on } => {
-            *debug = on;
+            watch.debug = on;
             if on { show::DEBUG_ON } else { show::DEBUG_OFF }.into()
         }
         Exec::UndebugAll => {
-            *debug = false;
+            watch.debug = false;
             show::UNDEBUG_ALL.into()
         }
-        Exec::Exit => return Err(Exit),
-    })
+        Exec::TerminalMonitor { on } => {
+            watch.monitor = if on { Monitor::All } else { Monitor::Nothing };
+            String::new()
+        }
+        // The session has seen to these.
+        Exec::Nothing
+        | Exec::ShowPrivilege
+        | Exec::TerminalLength(_)
+        | Exec::TerminalWidth(_)
+        | Exec::Enable
+        | Exec::Disable
+        | Exec::ConfigureTerminal
+        | Exec::Exit => String::new(),
+    }
+}
+
+/// A list whose matches the kernel does not tell is shown without them.
+fn access_lists(gateway: &mut impl Gateway, name: Option<&str>) -> String {
+    let hits = gateway.carrier().kernel().access_hits();
+    let hits = hits.unwrap_or_else(|error| {
+        log::line(format_args!(
+            "cannot read the matches of access lists: {error}"
+        ));
+        Vec::new()
+    });
+    show::access_lists(gateway.startup(), &hits, name)
 }
 
 /// A door whose packets the kernel does not tell is shown without them.

@@ -1,22 +1,43 @@
-//! The server side of `sipalg console`: commands in, answers out, debug lines to who asked for them.
+//! The server side of `sipalg console`: lines in, answers out, debug lines to who watches.
 //!
-//! On a Unix stream socket a client sends lines; each is answered by text and one NUL byte. Once
-//! debugging is on for a client, lines of its own are pushed between answers, never inside one.
+//! On a Unix stream socket a client sends lines, each of them typed at the session that the client
+//! has here ([`sipalg_ios::session`] says which are requests for help or completion). Each is
+//! answered in order:
+//!
+//! ```text
+//!   answer = text STX kind SP length SP prompt NUL
+//!   pushed = RS line LF                             between answers, never inside one
+//!
+//!   kind   = "command" | "secret" | "word" | "key"  what is to be typed next
+//!   length = number | "-"                           of lines on a page; "-": as the terminal has
+//! ```
 
+use crate::commands::{Monitor, Watch};
 use crate::wake::Wake;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Gid;
+use sipalg_ios::session::{Ask, AskKind, Session};
 use slab::Slab;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 /// How many bytes may wait for a client. Above it, debug lines are dropped with a count, and its
 /// commands wait.
 pub const WAITING_LIMIT: usize = 256 * 1024;
+
+/// Ends the text of an answer; the session's state follows.
+pub const STX: u8 = 0x02;
+
+/// Begins a line that is pushed.
+pub const RS: u8 = 0x1e;
+
+/// Ends an answer.
+pub const NUL: u8 = 0;
 
 /// The longest command line, with all that were sent ahead of their answers.
 const INPUT_LIMIT: usize = 64 * 1024;
@@ -34,7 +55,8 @@ struct Client {
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
-    debug: bool,
+    session: Session,
+    watch: Watch,
     dropped: u64,
     /// It sends no more; it goes when all is answered.
     ended: bool,
@@ -43,12 +65,12 @@ struct Client {
 }
 
 impl Console {
-    /// Listens at `path`, for the owner of the process only. A socket that nobody answers at is
-    /// replaced, and the folder is made if it is missing.
+    /// Listens at `path`, for the owner of the process and for `group`, by default the process's
+    /// own. A socket that nobody answers at is replaced, and the folder is made if it is missing.
     ///
     /// # Errors
     /// `AddrInUse`: another gateway answers there. Otherwise the file cannot be made.
-    pub fn bind(path: &Path) -> io::Result<Self> {
+    pub fn bind(path: &Path, group: Option<Gid>) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -56,8 +78,12 @@ impl Console {
         let before = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(path);
         umask(before);
+        let listener = listener?;
+        // First the group, so that no other ever may.
+        chown(path, None, group.map(Gid::as_raw))?;
+        fs::set_permissions(path, Permissions::from_mode(0o660))?;
         Ok(Console {
-            listener: listener?,
+            listener,
             path: path.into(),
             clients: Slab::new(),
         })
@@ -97,25 +123,32 @@ impl Console {
             .find_map(|(key, client)| Some((key, client.next_command()?)))
     }
 
-    /// Sends the answer to the last command of a client.
-    pub fn answer(&mut self, key: usize, text: &str) {
-        if let Some(client) = self.clients.get_mut(key) {
-            // NUL would end the answer early.
-            client.output.extend(text.bytes().filter(|byte| *byte != 0));
-            client.output.push(0);
-        }
+    /// Takes a client's session and what it watches, to answer a line of it.
+    pub fn session(&mut self, key: usize) -> Option<(Session, Watch)> {
+        let client = self.clients.get_mut(key)?;
+        Some((std::mem::take(&mut client.session), client.watch))
     }
 
-    /// Turns debug lines on or off for a client.
-    pub fn set_debug(&mut self, key: usize, on: bool) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.debug = on;
-        }
-    }
-
-    /// Whether a client wants debug lines.
-    pub fn debug_of(&self, key: usize) -> bool {
-        self.clients.get(key).is_some_and(|client| client.debug)
+    /// Sends the answer to the last line of a client, and has its session back, with what it waits
+    /// for.
+    pub fn answer(
+        &mut self,
+        key: usize,
+        text: &str,
+        (session, watch): (Session, Watch),
+        ask: &Ask,
+    ) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        (client.session, client.watch) = (session, watch);
+        // They would end the text early.
+        let safe = |byte: &u8| ![NUL, STX, RS].contains(byte);
+        client.output.extend(text.bytes().filter(safe));
+        let state = state(ask);
+        client.output.push(STX);
+        client.output.extend(state.bytes().filter(safe));
+        client.output.push(NUL);
     }
 
     /// Lets a client go once it has what waits for it; what else it has asked is not answered.
@@ -126,9 +159,10 @@ impl Console {
         }
     }
 
-    /// Whether any client wants debug lines.
+    /// Whether any client wants debug lines that some client has turned on.
     pub fn watched(&self) -> bool {
-        self.clients.iter().any(|(_, client)| client.watches())
+        let any = |is: fn(&Client) -> bool| self.clients.iter().any(|(_, client)| is(client));
+        any(Client::debugs) && any(Client::watches)
     }
 
     /// Pushes a debug line, given without its end, to all who want it.
@@ -165,7 +199,8 @@ impl Client {
             stream,
             input: Vec::new(),
             output: Vec::new(),
-            debug: false,
+            session: Session::new(),
+            watch: Watch::default(),
             dropped: 0,
             ended: false,
             dead: false,
@@ -192,11 +227,21 @@ impl Client {
         }
         let end = self.input.iter().position(|byte| *byte == b'\n')?;
         let line: Vec<u8> = self.input.drain(..=end).collect();
-        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+        let line = String::from_utf8_lossy(&line);
+        Some(line.trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    fn debugs(&self) -> bool {
+        self.watch.debug && !self.ended && !self.dead
     }
 
     fn watches(&self) -> bool {
-        self.debug && !self.ended && !self.dead
+        let watched = match self.watch.monitor {
+            Monitor::Own => self.watch.debug,
+            Monitor::All => true,
+            Monitor::Nothing => false,
+        };
+        watched && !self.ended && !self.dead
     }
 
     fn push_debug(&mut self, stamp: &str, line: &str) {
@@ -208,10 +253,12 @@ impl Client {
             return;
         }
         if self.dropped > 0 {
+            self.output.push(RS);
             let note = format!("{stamp}: %SIPALG-4-DROPPED: {} debug lines\n", self.dropped);
             self.output.extend_from_slice(note.as_bytes());
             self.dropped = 0;
         }
+        self.output.push(RS);
         for part in [stamp, ": ", line, "\n"] {
             self.output.extend_from_slice(part.as_bytes());
         }
@@ -231,6 +278,18 @@ impl Client {
     fn done(&self) -> bool {
         self.dead || (self.ended && self.output.is_empty() && !self.input.contains(&b'\n'))
     }
+}
+
+/// What a session waits for, as clients are told.
+fn state(ask: &Ask) -> String {
+    let kind = match ask.kind {
+        AskKind::Command => "command",
+        AskKind::Secret => "secret",
+        AskKind::Word => "word",
+        AskKind::Key => "key",
+    };
+    let length = ask.length.map_or("-".into(), |lines| lines.to_string());
+    format!("{kind} {length} {}", ask.prompt)
 }
 
 /// Removes the socket of a gateway that is no more.

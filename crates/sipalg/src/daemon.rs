@@ -3,13 +3,16 @@
 //! All that can fail without a trace comes first; the kernel is changed last, and changed back
 //! whatever happens after that.
 
-use crate::carrier::{Carrier, Exit};
+use crate::carrier::Carrier;
+use crate::configuration::{self, Source, interfaces};
 use crate::console::Console;
 use crate::kernel::ports::Ports;
-use crate::kernel::{Kernel, KernelError, Plan, SourcePlan};
+use crate::kernel::{Kernel, KernelError};
 use crate::listen::Listener;
 use crate::log;
-use crate::plan::{self, Interfaces};
+use crate::netlink::watch::Watch;
+use crate::plan::{self, Lack};
+use crate::udp::Udp;
 use crate::worker::{Parts, Worker};
 use mio::Poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,9 +20,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::Group;
 use sd_notify::NotifyState;
-use sipalg_core::Alg;
-use sipalg_ios::{ConfigError, Startup};
+use sipalg_core::{Alg, Leg};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -35,6 +38,8 @@ pub struct Options {
     pub config: PathBuf,
     /// The console's Unix socket.
     pub socket: PathBuf,
+    /// The group that may use it, besides the owner of the process.
+    pub socket_group: Option<String>,
     /// Where the host's original settings are kept.
     pub state_dir: PathBuf,
     /// The port at 127.0.0.1 that intercepted connections arrive at.
@@ -58,12 +63,10 @@ pub fn run(options: &Options) -> ExitCode {
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("cannot read the configuration {}: {error}", path.display())]
-    NoConfig { path: PathBuf, error: io::Error },
-    #[error("{}", error.in_file(path.display()))]
-    WrongConfig { path: PathBuf, error: ConfigError },
-    #[error("{}: {error}", path.display())]
-    NoPlan { path: PathBuf, error: plan::Error },
+    #[error(transparent)]
+    Configuration(#[from] configuration::Problem),
+    #[error("{}: {lack}; name one that `ip addr` shows", path.display())]
+    Lack { path: PathBuf, lack: Lack },
     #[error("already running in this network namespace{}; stop that one first", match pid {
         Some(pid) => format!(" as process {pid}"),
         None => String::new(),
@@ -87,6 +90,8 @@ enum Problem {
     Console { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    #[error("there is no group {0} on this host; make it, or choose another with --socket-group")]
+    NoGroup(String),
     #[error("cannot {doing}: {error}")]
     Host {
         doing: &'static str,
@@ -97,25 +102,34 @@ enum Problem {
 impl Problem {
     fn status(&self) -> u8 {
         match self {
-            Problem::NoConfig { .. } | Problem::WrongConfig { .. } => 2,
-            Problem::NoPlan { error, .. } if error.is_in_configuration() => 2,
+            Problem::Configuration(_) => 2,
             _ => 1,
         }
     }
 }
 
 fn serve(options: &Options) -> Result<(), Problem> {
-    let startup = read_startup(options)?;
     let listener_at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.tproxy_port);
-    let plan =
-        plan::plan(&startup, &interfaces()?, listener_at).map_err(|error| Problem::NoPlan {
-            path: options.config.clone(),
-            error,
-        })?;
+    let source = Source {
+        path: options.config.clone(),
+        listener: listener_at,
+        fixup: options.fixup,
+    };
+    let startup = source.read()?;
+    // From here on, whatever happens to an address is followed.
+    let watch = Watch::open().map_err(|error| host("watch addresses", error.errno.into()))?;
+    let interfaces = interfaces().map_err(|error| host("list this host's interfaces", error))?;
+    let plan = source.plan(&startup, &interfaces)?;
+    // An outside interface may come later, by DHCP or PPP.
+    if let Some(lack) = plan::lacks(&startup, &interfaces, Leg::Inside).pop() {
+        let path = options.config.clone();
+        return Err(Problem::Lack { path, lack });
+    }
     let _lock = lock()?;
     let signals = signals().map_err(|errno| host("watch for signals", errno.into()))?;
     raise_descriptor_limit();
-    let listener = listen(listener_at)?;
+    let listener = listen(listener_at, Listener::bind)?;
+    let udp = listen(listener_at, Udp::bind)?;
     let console = bind_console(options)?;
     let poll = Poll::new().map_err(|error| host("poll", error))?;
     let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
@@ -124,14 +138,18 @@ fn serve(options: &Options) -> Result<(), Problem> {
 
     let kernel = Kernel::install(&plan, &options.state_dir)?;
     let alg = Alg::new(plan::machine(&plan, &startup, options.fixup), seed);
-    let carrier = Carrier::new(alg, kernel, exits(&plan));
+    let carrier = Carrier::new(alg, kernel, udp, &plan);
     let parts = Parts {
         carrier,
         listener,
         console,
         signals,
+        watch,
         ports,
+        source,
         startup,
+        interfaces,
+        plan,
         poll,
     };
     let (ended, kernel) = match Worker::new(parts) {
@@ -147,34 +165,6 @@ fn serve(options: &Options) -> Result<(), Problem> {
     let removed = kernel.remove();
     ended.map_err(|error| host("wait for connections", error))?;
     Ok(removed?)
-}
-
-fn read_startup(options: &Options) -> Result<Startup, Problem> {
-    let path = &options.config;
-    let text = fs::read_to_string(path).map_err(|error| Problem::NoConfig {
-        path: path.clone(),
-        error,
-    })?;
-    Startup::parse(&text).map_err(|error| Problem::WrongConfig {
-        path: path.clone(),
-        error,
-    })
-}
-
-/// The interfaces of this host, each with its first IPv4 address.
-fn interfaces() -> Result<Interfaces, Problem> {
-    let listed = nix::ifaddrs::getifaddrs()
-        .map_err(|errno| host("list this host's interfaces", errno.into()))?;
-    let mut interfaces = Interfaces::new();
-    for entry in listed {
-        let address = entry
-            .address
-            .as_ref()
-            .and_then(|address| address.as_sockaddr_in());
-        let known = interfaces.entry(entry.interface_name).or_default();
-        *known = known.or(address.map(|address| address.ip()));
-    }
-    Ok(interfaces)
 }
 
 /// Makes this the only gateway of the network namespace while the result lives.
@@ -195,11 +185,12 @@ fn lock() -> Result<UnixListener, Problem> {
     }
 }
 
-/// SIGTERM and SIGINT as something to poll, instead of what ends the process.
+/// SIGTERM, SIGINT and SIGHUP as something to poll, instead of what ends the process.
 fn signals() -> nix::Result<SignalFd> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
+    set.add(Signal::SIGHUP);
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
@@ -222,8 +213,11 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn listen(address: SocketAddrV4) -> Result<Listener, Problem> {
-    Listener::bind(address).map_err(|error| match error.kind() {
+fn listen<T>(
+    address: SocketAddrV4,
+    bind: impl FnOnce(SocketAddrV4) -> io::Result<T>,
+) -> Result<T, Problem> {
+    bind(address).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => Problem::NotPermitted,
         ErrorKind::AddrInUse => Problem::PortInUse { address },
         _ => Problem::Listen { address, error },
@@ -232,7 +226,15 @@ fn listen(address: SocketAddrV4) -> Result<Listener, Problem> {
 
 fn bind_console(options: &Options) -> Result<Console, Problem> {
     let path = options.socket.clone();
-    Console::bind(&path).map_err(|error| match error.kind() {
+    let group = match &options.socket_group {
+        Some(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Some(group.gid),
+            Ok(None) => return Err(Problem::NoGroup(name.clone())),
+            Err(errno) => return Err(host("look up the console's group", errno.into())),
+        },
+        None => None,
+    };
+    Console::bind(&path, group).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Problem::ConsoleInUse { path },
         _ => Problem::Console { path, error },
     })
@@ -242,13 +244,6 @@ fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-fn exits(plan: &Plan) -> Vec<Exit> {
-    let exit = |source: &SourcePlan| Exit {
-        interface: source.interface.clone(),
-    };
-    plan.sources.iter().map(exit).collect()
 }
 
 fn say_ready() {

@@ -99,6 +99,9 @@ pub struct SourcePlan {
     pub rule: SourceRule,
     /// The outside interface that it names. Traffic of a rule that names none may leave by any.
     pub interface: Option<String>,
+    /// Whether the gateway answers for its global addresses, ARP included. Without, the outside
+    /// network must send them here by itself.
+    pub alias: bool,
 }
 
 /// The kernel under our rules. Dropped without [`Kernel::remove`], as in a crash, it leaves them in
@@ -361,7 +364,8 @@ fn borrowed(plan: &Plan) -> Result<Vec<Range>, KernelError> {
     let own = Route::open()
         .and_then(|mut route| route.own_addresses())
         .map_err(|error| KernelError::refused("to list this host's addresses", error))?;
-    let globals = plan.sources.iter().map(|source| source.rule.globals());
+    let aliased = plan.sources.iter().filter(|source| source.alias);
+    let globals = aliased.map(|source| source.rule.globals());
     Ok(ranges::without(ranges::merged(globals), &own))
 }
 

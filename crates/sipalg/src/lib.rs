@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   cli --+-- daemon     a configuration file becomes a running gateway
+//!         |     |-- configuration, plan      what is read, and what it means on this host
 //!         |     `-- worker       the event loop
-//!         |           |-- carrier    connections: tcp, listen, conn; the machine; the kernel's doors
+//!         |           |-- carrier    connections: tcp, listen, conn; datagrams: udp; the machine;
+//!         |           |              the kernel's doors
 //!         |           `-- console    the Unix socket of `sipalg console`; commands, observe
 //!         |-- client     `sipalg console`
 //!         |-- lab        an embedded network that runs the real gateway and judges it
@@ -16,6 +18,7 @@ pub mod carrier;
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod configuration;
 pub mod conn;
 pub mod console;
 pub mod daemon;
@@ -29,5 +32,6 @@ pub mod observe;
 pub mod offline;
 pub mod plan;
 pub mod tcp;
+pub mod udp;
 pub mod wake;
 pub mod worker;

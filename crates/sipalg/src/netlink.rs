@@ -5,6 +5,7 @@
 //!   route       rtnetlink: links, addresses, routes, policy rules
 //!   nft         nftables: tables, chains, sets, rules and their expressions
 //!   conntrack   ctnetlink: list and delete connections
+//!   watch       rtnetlink: that links or addresses have changed
 //!   log         nfnetlink_log: packets that a rule tells of
 //!   diag        sock_diag: sockets that wait for whoever comes
 //! ```
@@ -16,6 +17,7 @@ pub mod diag;
 pub mod log;
 pub mod nft;
 pub mod route;
+pub mod watch;
 
 use nix::errno::Errno;
 use nix::sys::socket::{

@@ -1,8 +1,10 @@
-//! Turns what the machine saw into the debug lines of whoever watches.
+//! Turns what the machine saw into the debug lines of whoever watches, and what the operator must
+//! know into lines on stderr.
 
 use crate::console::Console;
+use crate::log::Seldom;
 use jiff::ZonedDateTime;
-use sipalg_core::Event;
+use sipalg_core::{Event, Instant};
 
 /// Shows events to the console's clients, each line with the time as IOS writes it.
 pub fn observe(console: &mut Console, events: &[Event]) {
@@ -12,6 +14,40 @@ pub fn observe(console: &mut Console, events: &[Event]) {
     let stamp = stamp(&ZonedDateTime::now());
     for event in events {
         sipalg_ios::debug::lines(event, &mut |line| console.debug(&stamp, line));
+    }
+}
+
+/// What the operator must know, however often peers bring it about.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// There is no room for one more flow of datagrams.
+    pub no_room: Seldom,
+    /// Datagrams cannot be heard.
+    pub unheard: Seldom,
+    /// A datagram cannot be sent.
+    pub unsent: Seldom,
+    exhausted: Seldom,
+    too_many: Seldom,
+}
+
+impl Alarms {
+    /// Tells of the alarms among the events.
+    pub fn sound(&mut self, now: Instant, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::PoolExhausted { host } => self.exhausted.line(
+                    now,
+                    format_args!("no inside global address is free for {host}; enlarge its pool"),
+                ),
+                Event::TooManyEntries { inside_local, .. } => self.too_many.line(
+                    now,
+                    format_args!(
+                        "no mapping for {inside_local}: `ip nat translation max-entries` is reached"
+                    ),
+                ),
+                _ => {}
+            }
+        }
     }
 }
 

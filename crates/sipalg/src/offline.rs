@@ -12,6 +12,7 @@
 
 pub mod capture;
 pub mod configuration;
+pub mod datagrams;
 pub mod fragments;
 pub mod gateway;
 pub mod inverse;

@@ -8,6 +8,8 @@ use sipalg_ios::startup::{GlobalAddress, GlobalSet, InsideSource, SourceKind};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+pub use sipalg_ios::startup::ordered;
+
 /// The interfaces of the host by name, each with its IPv4 address if it has one.
 pub type Interfaces = BTreeMap<String, Option<Ipv4Addr>>;
 
@@ -20,25 +22,32 @@ pub enum Error {
     /// No rule says whom to translate.
     #[error("there is no `ip nat inside source list LIST interface IF overload`; add one")]
     NoRule,
-    /// The configuration names an interface that is not there.
-    #[error("there is no interface {0} on this host; name one that `ip link` shows")]
-    NoInterface(String),
-    /// An interface cannot be used for IPv4 yet.
-    #[error("interface {0} has no IPv4 address; give it one first")]
-    NoAddress(String),
 }
 
-impl Error {
-    /// Whether the configuration is wrong on any host, or else this host is not as it expects.
-    pub fn is_in_configuration(&self) -> bool {
-        !matches!(self, Error::NoInterface(_) | Error::NoAddress(_))
-    }
+/// What the host lacks of what the configuration names.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Lack {
+    /// An interface that is not there.
+    #[error("there is no interface {0} on this host")]
+    Interface(String),
+    /// An interface that cannot be used for IPv4 yet.
+    #[error("interface {0} has no IPv4 address")]
+    Address(String),
+}
+
+/// What the host lacks on one side, in the order of configuration. Rules of an outside interface
+/// that lacks something are left out of the plan until it comes.
+pub fn lacks(startup: &Startup, interfaces: &Interfaces, side: Leg) -> Vec<Lack> {
+    let names = startup.interfaces_on(side);
+    names
+        .filter_map(|name| address_of(interfaces, name).err())
+        .collect()
 }
 
 /// What the kernel must do for `startup` on a host with these interfaces.
 ///
 /// # Errors
-/// The configuration lacks something, or the host does.
+/// The configuration lacks something.
 pub fn plan(
     startup: &Startup,
     interfaces: &Interfaces,
@@ -55,19 +64,19 @@ pub fn plan(
     if startup.sources.is_empty() {
         return Err(Error::NoRule);
     }
-    for name in inside.iter().chain(&outside) {
-        address_of(interfaces, name)?;
-    }
     let list = |name: &Option<String>| {
         let name = name.as_deref()?;
         Some(startup.access_list(name).unwrap_or_default())
     };
     let mut sources = Vec::new();
     for rule in ordered(&startup.sources) {
-        sources.push(SourcePlan {
-            rule: source_rule(startup, rule, |name| address_of(interfaces, name))?,
-            interface: interface_of(rule).map(String::from),
-        });
+        let looked_up = source_rule(startup, rule, |name| address_of(interfaces, name));
+        // The rule of an interface without address is idle.
+        sources.extend(looked_up.ok().map(|looked_up| SourcePlan {
+            rule: looked_up,
+            interface: rule.interface().map(String::from),
+            alias: !rule.no_alias,
+        }));
     }
     Ok(Plan {
         inside,
@@ -97,19 +106,9 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
         limits: startup.limits(),
         entries: max_entries(startup),
         timers: startup.sip_timers,
+        address_idle: startup.timeouts.address,
+        keepalive: startup.sip_keepalive,
     }
-}
-
-/// The rules in the order in which they are tried, as in IOS: static before dynamic, and of those the
-/// narrower first.
-pub fn ordered(sources: &[InsideSource]) -> Vec<&InsideSource> {
-    let mut ordered: Vec<_> = sources.iter().collect();
-    ordered.sort_by_key(|rule| match rule.kind {
-        SourceKind::StaticPort { .. } => 0,
-        SourceKind::Static { prefix, .. } => 33 - u32::from(prefix.min(32)),
-        SourceKind::List { .. } => 34,
-    });
-    ordered
 }
 
 /// A rule with its lists, pools and interfaces looked up; `address_of` knows the latter.
@@ -121,6 +120,10 @@ pub fn source_rule<E>(
     rule: &InsideSource,
     address_of: impl Fn(&str) -> Result<Ipv4Addr, E>,
 ) -> Result<SourceRule, E> {
+    let address = |global: &GlobalAddress| match global {
+        GlobalAddress::Address(address) => Ok(*address),
+        GlobalAddress::Interface(name) => address_of(name),
+    };
     // `Startup::parse` has made sure of lists and pools; without one, nobody would be translated.
     let source = match &rule.kind {
         SourceKind::List { list, to, overload } => Source::List {
@@ -152,7 +155,7 @@ pub fn source_rule<E>(
             prefix,
         } => Source::Static {
             local: *local,
-            global: *global,
+            global: address(global)?,
             prefix: *prefix,
         },
         SourceKind::StaticPort {
@@ -161,36 +164,16 @@ pub fn source_rule<E>(
             local_port,
             global,
             global_port,
-        } => {
-            let global = match global {
-                GlobalAddress::Address(address) => *address,
-                GlobalAddress::Interface(name) => address_of(name)?,
-            };
-            Source::StaticPort {
-                protocol: *protocol,
-                local: SocketAddrV4::new(*local, *local_port),
-                global: SocketAddrV4::new(global, *global_port),
-            }
-        }
+        } => Source::StaticPort {
+            protocol: *protocol,
+            local: SocketAddrV4::new(*local, *local_port),
+            global: SocketAddrV4::new(address(global)?, *global_port),
+        },
     };
     Ok(SourceRule {
         source,
         payload: !rule.no_payload,
     })
-}
-
-fn interface_of(rule: &InsideSource) -> Option<&str> {
-    match &rule.kind {
-        SourceKind::List {
-            to: GlobalSet::Interface(name),
-            ..
-        }
-        | SourceKind::StaticPort {
-            global: GlobalAddress::Interface(name),
-            ..
-        } => Some(name),
-        _ => None,
-    }
 }
 
 fn max_entries(startup: &Startup) -> MaxEntries {
@@ -207,10 +190,10 @@ fn max_entries(startup: &Startup) -> MaxEntries {
     }
 }
 
-fn address_of(interfaces: &Interfaces, name: &str) -> Result<Ipv4Addr, Error> {
+fn address_of(interfaces: &Interfaces, name: &str) -> Result<Ipv4Addr, Lack> {
     match interfaces.get(name) {
-        None => Err(Error::NoInterface(name.into())),
-        Some(None) => Err(Error::NoAddress(name.into())),
+        None => Err(Lack::Interface(name.into())),
+        Some(None) => Err(Lack::Address(name.into())),
         Some(Some(address)) => Ok(*address),
     }
 }
@@ -254,8 +237,8 @@ ip nat service sip tcp port 8000
         let config = machine(&plan, &startup, true);
         assert_eq!(config.limits.body_bytes, 5);
         let (index, rule) = config.source_for(Ipv4Addr::new(192, 168, 122, 3)).unwrap();
-        let global = rule.global_of(Ipv4Addr::new(192, 168, 122, 3));
-        assert_eq!((index, global), (0, Ipv4Addr::new(10, 1, 1, 1)));
+        let globals = [Ipv4Addr::new(10, 1, 1, 1); 2];
+        assert_eq!((index, rule.globals()), (0, globals));
     }
 
     #[test]
@@ -269,9 +252,18 @@ ip nat service sip tcp port 8000
     }
 
     #[test]
-    fn what_the_host_lacks_is_named() {
-        let with = |name| planned(&CONFIGURATION.replace("gout", name)).unwrap_err();
-        assert_eq!(with("nowhere"), Error::NoInterface("nowhere".into()));
-        assert_eq!(with("spare"), Error::NoAddress("spare".into()));
+    fn what_the_host_lacks_is_named_and_its_rules_are_idle() {
+        let lack = |name: &str| {
+            let startup = Startup::parse(&CONFIGURATION.replace("gout", name)).unwrap();
+            let plan = plan(&startup, &host(), LISTENER).unwrap();
+            assert_eq!(
+                (plan.sources.len(), &plan.outside[..]),
+                (0, &[name.into()][..])
+            );
+            assert_eq!(lacks(&startup, &host(), Leg::Inside), []);
+            lacks(&startup, &host(), Leg::Outside)
+        };
+        assert_eq!(lack("nowhere"), [Lack::Interface("nowhere".into())]);
+        assert_eq!(lack("spare"), [Lack::Address("spare".into())]);
     }
 }

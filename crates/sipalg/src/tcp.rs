@@ -16,15 +16,12 @@ use std::time::Duration;
 /// How a leg leaves the gateway.
 #[derive(Clone, Copy, Debug)]
 pub enum Way<'a> {
-    /// By this outside interface, whose address the leg is bound to.
-    Outward {
-        /// The interface's name.
-        interface: &'a str,
-    },
-    /// Toward the inside, from an address of the gateway.
-    Inward,
+    /// Toward the outside, by this interface, from its address.
+    By(&'a str),
+    /// By the route, from an inside global address, which no interface needs to have.
+    Global,
     /// Toward the inside, from the address of an outside host.
-    InwardForeign,
+    Foreign,
 }
 
 /// Starts a connect from `source` to `target` with the ToS byte `tos`; the poll will report its end.
@@ -45,9 +42,9 @@ pub fn dial(
     set_leg_options(SockRef::from(&socket))?;
     socket.set_reuse_address(true)?;
     match way {
-        Way::Outward { interface } => socket.bind_device(Some(interface.as_bytes()))?,
-        Way::Inward => {}
-        Way::InwardForeign => {
+        Way::By(interface) => socket.bind_device(Some(interface.as_bytes()))?,
+        Way::Global => socket.set_ip_transparent_v4(true)?,
+        Way::Foreign => {
             socket.set_ip_transparent_v4(true)?;
             socket.set_mark(MARK_DIAL)?;
         }

@@ -10,8 +10,14 @@ pub enum Wake {
     Signal,
     /// The TPROXY listener.
     Listener,
+    /// Intercepted datagrams.
+    Datagrams,
     /// The console's listener.
     Console,
+    /// An interface or address of the host has changed.
+    Addresses,
+    /// Inside hosts without an address of their own speak.
+    Newcomers,
     /// A client of the console, by its key.
     Client(usize),
     /// A leg of the connection with this key.
@@ -27,6 +33,9 @@ impl From<Wake> for Token {
             Wake::Signal => 3,
             Wake::Listener => 1 << 2 | 3,
             Wake::Console => 2 << 2 | 3,
+            Wake::Datagrams => 3 << 2 | 3,
+            Wake::Addresses => 4 << 2 | 3,
+            Wake::Newcomers => 5 << 2 | 3,
         })
     }
 }
@@ -39,7 +48,10 @@ impl From<Token> for Wake {
             (2, key) => Wake::Client(key),
             (_, 0) => Wake::Signal,
             (_, 1) => Wake::Listener,
-            (_, _) => Wake::Console,
+            (_, 2) => Wake::Console,
+            (_, 3) => Wake::Datagrams,
+            (_, 4) => Wake::Addresses,
+            (_, _) => Wake::Newcomers,
         }
     }
 }
@@ -54,6 +66,9 @@ mod tests {
             Wake::Signal,
             Wake::Listener,
             Wake::Console,
+            Wake::Datagrams,
+            Wake::Addresses,
+            Wake::Newcomers,
             Wake::Client(0),
             Wake::Client(70_000),
             Wake::Leg(0, Leg::Inside),

@@ -1,32 +1,43 @@
 //! The event loop: one thread, one poll, everything that is ready handled in one wake-up.
 
 use crate::carrier::Carrier;
-use crate::commands::{self, Asked, Exit};
+use crate::commands::{self, Gateway, Typed};
+use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
-use crate::kernel::Kernel;
 use crate::kernel::ports::Ports;
+use crate::kernel::{Kernel, Plan};
 use crate::listen::Listener;
-use crate::log;
+use crate::netlink::watch::Watch;
+use crate::plan::Interfaces;
 use crate::wake::Wake;
+use crate::{log, plan};
+use change::Surroundings;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use sipalg_core::Instant;
+use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
+
+mod change;
 
 /// How often the packet counts of media doors are read.
 const MEDIA_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the gateway's own ports are looked up.
 const PORTS_EVERY: Duration = Duration::from_secs(5);
+
+/// How often connections of closed doors are cleared away.
+const TIDY_EVERY: Duration = Duration::from_secs(3);
 
 /// When it is tried again after the kernel refused.
 const PORTS_REFUSED: Duration = Duration::from_secs(3600);
@@ -46,7 +57,13 @@ pub struct Worker {
     listener: Listener,
     console: Console,
     signals: SignalFd,
+    watch: Watch,
+    source: Source,
+    /// The configuration in force.
     startup: Startup,
+    /// The configuration as it was typed.
+    typed: Typed,
+    around: Surroundings,
     /// The listener has connections that were not accepted yet.
     accepting: bool,
     /// Accepting pauses until then.
@@ -55,6 +72,7 @@ pub struct Worker {
     media_seen: HashMap<SocketAddrV4, u64>,
     ports: Ports,
     ports_at: Instant,
+    tidy_at: Instant,
 }
 
 /// The parts that a [`Worker`] is put together from.
@@ -66,12 +84,20 @@ pub struct Parts {
     pub listener: Listener,
     /// Where operators ask.
     pub console: Console,
-    /// Any signal that arrives here ends the loop.
+    /// SIGHUP reads the configuration again, any other signal ends the loop.
     pub signals: SignalFd,
+    /// Hears of changes of addresses.
+    pub watch: Watch,
     /// Where the gateway's own ports are looked up.
     pub ports: Ports,
-    /// What `show running-config` shows.
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// The configuration in force.
     pub startup: Startup,
+    /// The interfaces that the plan was made for.
+    pub interfaces: Interfaces,
+    /// What the kernel does.
+    pub plan: Plan,
     /// The poll that nothing is registered with yet.
     pub poll: Poll,
 }
@@ -92,20 +118,26 @@ impl Worker {
             listener: parts.listener,
             console: parts.console,
             signals: parts.signals,
+            watch: parts.watch,
+            source: parts.source,
+            typed: parts.startup.clone().into(),
             startup: parts.startup,
+            around: Surroundings::new(parts.interfaces),
             accepting: false,
             accept_at: None,
             media_at: Instant::ZERO + MEDIA_EVERY,
             media_seen: HashMap::new(),
             ports: parts.ports,
             ports_at: Instant::ZERO,
+            tidy_at: Instant::ZERO + TIDY_EVERY,
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(Instant::ZERO);
+        worker.tell(&parts.plan);
         Ok(worker)
     }
 
-    /// Carries connections until a signal comes.
+    /// Carries connections until a signal ends it.
     ///
     /// # Errors
     /// The poll fails.
@@ -118,19 +150,21 @@ impl Worker {
                 other => other?,
             }
             let now = self.clock.now();
+            let mut signalled = false;
             for event in &events {
                 match Wake::from(event.token()) {
-                    Wake::Signal => {
-                        if let Ok(Some(signal)) = self.signals.read_signal() {
-                            log::line(format_args!("stopped by {}", name_of(signal.ssi_signo)));
-                        }
-                        return Ok(());
-                    }
+                    Wake::Signal => signalled = true,
                     Wake::Listener => self.accepting = true,
+                    Wake::Datagrams => self.carrier.datagrams_ready(),
+                    Wake::Addresses => self.addresses_changed(now),
+                    Wake::Newcomers => self.newcomers(now),
                     Wake::Console => self.console.accept(self.poll.registry()),
                     Wake::Client(key) => self.console.ready(key),
                     Wake::Leg(key, leg) => self.carrier.ready(key, leg, readiness(event)),
                 }
+            }
+            if signalled && self.handle_signals().is_break() {
+                return Ok(());
             }
             self.handle_timeouts(now);
             self.accept(now);
@@ -145,15 +179,33 @@ impl Worker {
         self.carrier.into_kernel()
     }
 
+    /// Reads the configuration again for each SIGHUP, and breaks at any other signal.
+    fn handle_signals(&mut self) -> ControlFlow<()> {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
+            match Signal::try_from(number) {
+                Ok(Signal::SIGHUP) => self.reload(),
+                signal => {
+                    let name = signal.map_or("a signal", Signal::as_str);
+                    log::line(format_args!("stopped by {name}"));
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     /// How long the poll may wait.
     fn patience(&mut self) -> Option<Duration> {
         if self.carrier.has_work() || (self.accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
         let due = [
-            self.carrier.alg().next_timeout(),
+            self.carrier.next_timeout(),
             Some(self.media_at),
             Some(self.ports_at),
+            Some(self.tidy_at),
+            Some(self.around.due()),
             self.accept_at,
         ];
         let now = self.clock.now();
@@ -161,20 +213,26 @@ impl Worker {
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
-        if self
-            .carrier
-            .alg()
-            .next_timeout()
-            .is_some_and(|at| at <= now)
-        {
+        if self.carrier.next_timeout().is_some_and(|at| at <= now) {
             self.carrier.handle_timeout(now);
         }
+        self.handle_changes(now);
         if self.ports_at <= now {
             self.look_up_ports(now);
+        }
+        if self.tidy_at <= now {
+            self.tidy(now);
         }
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
+        }
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        self.tidy_at = now + TIDY_EVERY;
+        if let Err(error) = self.carrier.kernel().tidy() {
+            log::line(format_args!("{error}"));
         }
     }
 
@@ -238,42 +296,77 @@ impl Worker {
 
     fn answer(&mut self, now: Instant) {
         while let Some((key, line)) = self.console.next_command() {
-            let mut debug = self.console.debug_of(key);
-            let asked = Asked {
-                startup: &self.startup,
-                carrier: &mut self.carrier,
-                now,
-                debug: &mut debug,
+            let Some((mut session, mut watch)) = self.console.session(key) else {
+                continue;
             };
-            let answer = commands::answer(&line, asked);
-            self.console.set_debug(key, debug);
-            match answer {
-                Ok(text) => self.console.answer(key, &text),
-                Err(Exit) => self.console.dismiss(key),
+            match commands::answer(self, &mut session, &mut watch, now, &line) {
+                Some(text) => {
+                    let ask = session.ask(&self.typed.startup);
+                    self.console.answer(key, &text, (session, watch), &ask);
+                }
+                None => self.console.dismiss(key),
             }
         }
     }
 }
 
+impl Gateway for Worker {
+    fn startup(&self) -> &Startup {
+        &self.startup
+    }
+
+    fn typed(&mut self) -> &mut Typed {
+        &mut self.typed
+    }
+
+    fn file(&self) -> &Path {
+        &self.source.path
+    }
+
+    fn carrier(&mut self) -> &mut Carrier {
+        &mut self.carrier
+    }
+
+    fn lacks(&self, startup: &Startup) -> Option<String> {
+        let plan = plan::plan(startup, &Interfaces::new(), self.source.listener);
+        plan.err().map(|error| error.to_string())
+    }
+
+    fn host_lacks(&self, startup: &Startup, side: Leg) -> Vec<String> {
+        match configuration::interfaces() {
+            Ok(interfaces) => {
+                let lacks = plan::lacks(startup, &interfaces, side);
+                lacks.iter().map(plan::Lack::to_string).collect()
+            }
+            Err(error) => vec![format!("cannot list this host's interfaces: {error}")],
+        }
+    }
+
+    fn apply(&mut self, startup: Startup) -> Result<(), String> {
+        self.reconfigure(startup)
+    }
+}
+
 fn register(parts: &mut Parts) -> io::Result<()> {
     let registry = parts.poll.registry();
-    let signals = parts.signals.as_raw_fd();
-    registry.register(
-        &mut SourceFd(&signals),
-        Wake::Signal.into(),
-        Interest::READABLE,
-    )?;
+    let watched = [
+        (parts.signals.as_raw_fd(), Wake::Signal),
+        (parts.watch.fd(), Wake::Addresses),
+        (parts.carrier.udp().ear(), Wake::Datagrams),
+        (
+            parts.carrier.kernel().newcomers_fd().as_raw_fd(),
+            Wake::Newcomers,
+        ),
+    ];
+    for (fd, wake) in watched {
+        registry.register(&mut SourceFd(&fd), wake.into(), Interest::READABLE)?;
+    }
     registry.register(
         &mut parts.listener,
         Wake::Listener.into(),
         Interest::READABLE,
     )?;
     parts.console.register(registry)
-}
-
-fn name_of(signal: u32) -> &'static str {
-    let number = i32::try_from(signal).unwrap_or_default();
-    Signal::try_from(number).map_or("a signal", Signal::as_str)
 }
 
 fn readiness(event: &Event) -> Readiness {

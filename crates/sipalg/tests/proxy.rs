@@ -19,6 +19,8 @@ macro_rules! laws {
     };
 }
 
+#[path = "proxy/change.rs"]
+mod change;
 #[path = "proxy/console.rs"]
 mod console;
 #[path = "kernel/gateway.rs"]
@@ -27,14 +29,22 @@ mod gateway;
 #[path = "kernel/net.rs"]
 #[allow(dead_code)]
 mod net;
+#[path = "proxy/pool.rs"]
+mod pool;
 #[path = "proxy/running.rs"]
 mod running;
+#[path = "proxy/screen.rs"]
+mod screen;
 #[path = "proxy/start.rs"]
 mod start;
 #[path = "proxy/tcp.rs"]
 mod tcp;
+#[path = "proxy/terminal.rs"]
+mod terminal;
 #[path = "proxy/trouble.rs"]
 mod trouble;
+#[path = "proxy/udp.rs"]
+mod udp;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
@@ -48,10 +58,17 @@ fn main() -> ExitCode {
     running::allow_many_descriptors();
     let mut failed = Vec::new();
     let mut held = 0;
-    for &(name, law) in [tcp::LAWS, trouble::LAWS, console::LAWS, start::LAWS]
-        .concat()
-        .iter()
-    {
+    let laws = [
+        tcp::LAWS,
+        udp::LAWS,
+        change::LAWS,
+        pool::LAWS,
+        trouble::LAWS,
+        console::LAWS,
+        terminal::LAWS,
+        start::LAWS,
+    ];
+    for &(name, law) in laws.concat().iter() {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }

@@ -1,6 +1,7 @@
 //! One whole message: what it is, its fixup, and what it does to calls and registrations.
 
-use super::{Alg, Passage, context};
+use super::flow::Passage;
+use super::{Alg, context};
 use crate::addr::Leg;
 use crate::body::Part;
 use crate::call::{CallId, Calls, Described};
@@ -180,7 +181,6 @@ impl Alg {
         Fixup {
             cx: context!(self, at.now),
             nat: &mut self.nat,
-            config: &self.config,
             host: at.host,
             from: at.from,
             protocol: at.protocol,
@@ -260,10 +260,14 @@ impl Alg {
             cseq: what.cseq,
             message: message.bytes,
             index: message.index,
+            flow: at.serial,
         };
         let mut cx = context!(self, at.now);
-        self.registrations
-            .response(&mut cx, &mut self.nat, at.host.local, &response, out)
+        let opened =
+            self.registrations
+                .response(&mut cx, &mut self.nat, at.host.local, &response, out);
+        self.watch_silence(at.now, at.flow);
+        opened
     }
 
     /// The call that the message belongs to. One begins when its inside host sends or answers a
@@ -385,9 +389,9 @@ fn lasts(
         Some(0) => calls.unsubscribed(cx, nat, call, out),
         Some(seconds) => {
             let lifetime = Duration::from_secs(seconds.min(LONGEST_SUBSCRIPTION));
-            calls.subscribed(cx, call, lifetime + cx.lifetimes.registration_grace);
+            calls.subscribed(cx, call, lifetime + cx.config.timers.registration_grace);
         }
-        None => calls.subscribed(cx, call, cx.lifetimes.subscription),
+        None => calls.subscribed(cx, call, cx.config.timers.subscription),
     }
 }
 

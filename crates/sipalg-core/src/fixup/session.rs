@@ -36,9 +36,9 @@ impl Fixup<'_> {
     }
 
     fn offer_outward(&mut self, session: &Session, at: usize, current: &[(u16, MappingId)]) {
-        // Whether any line was translated, whether any was refused, and whether a translated one
-        // goes by the session's `c=`.
-        let (mut translated, mut refused, mut shared) = (false, false, false);
+        // Whether any line was translated, whether any was refused, and what those that go by the
+        // session's `c=` became.
+        let (mut translated, mut refused, mut shared) = (false, false, None);
         for (media, line) in session.media.iter().zip(0u16..) {
             let Some(connection) = session.connection_of(media) else {
                 continue;
@@ -49,18 +49,18 @@ impl Fixup<'_> {
                 self.work.doors.extend(kept.copied());
                 continue;
             }
-            let Some((_, rule)) = self.config.source_for(connection.address) else {
-                continue;
-            };
-            let global = rule.global_of(connection.address);
-            if media.port != 0 && !self.media_outward(media, line, connection.address, global, at) {
-                refused = true;
+            let local = SocketAddrV4::new(connection.address, media.port);
+            if !self.cx.config.fixes_up(media.protocol(), local) {
                 continue;
             }
+            let Some(global) = self.media_outward(media, line, local, at) else {
+                refused = true;
+                continue;
+            };
             translated = true;
             match &media.connection {
                 Some(own) => self.replace_at(at, own.span.clone(), Text::address(global)),
-                None => shared = true,
+                None => shared = shared.or(Some(global)),
             }
         }
         // When all lines are mapped: an attribute may name the port of a later line.
@@ -69,42 +69,42 @@ impl Fixup<'_> {
         }
         // What was refused as a whole stays as a whole.
         let origin = session.origin.iter().filter(|_| translated || !refused);
-        let connection = session.connection.iter().filter(|_| shared || !refused);
+        let whole = shared.is_some() || !refused;
+        let connection = session.connection.iter().filter(|_| whole);
+        let of_media = session.connection.as_ref().map(|literal| literal.address);
         for literal in origin.chain(connection) {
-            if let Some((_, rule)) = self.config.source_for(literal.address) {
-                self.replace_at(
-                    at,
-                    literal.span.clone(),
-                    Text::address(rule.global_of(literal.address)),
-                );
+            let of_media = shared.filter(|_| of_media == Some(literal.address));
+            let local = SocketAddrV4::new(literal.address, 0);
+            let global = of_media.or_else(|| self.address_of(Protocol::Udp, local));
+            if let Some(global) = global {
+                self.replace_at(at, literal.span.clone(), Text::address(global));
             }
         }
     }
 
-    /// One `m=` line with a port: maps it and its RTCP, and writes the numbers. False if it is
-    /// refused and stays as it is.
+    /// One `m=` line: maps its port and its RTCP, and writes the numbers. Gives the address that it
+    /// became, or none if it is refused and stays as it is.
     fn media_outward(
         &mut self,
         media: &Media,
         line: u16,
-        address: Ipv4Addr,
-        global: Ipv4Addr,
+        local: SocketAddrV4,
         at: usize,
-    ) -> bool {
-        let local = SocketAddrV4::new(address, media.port);
+    ) -> Option<Ipv4Addr> {
+        let address = *local.ip();
+        let known = self.address_of(media.protocol(), local);
+        if media.port == 0 {
+            return known;
+        }
         if self.quoted {
             if let Some(new) = self.global_of(media.protocol(), local) {
-                self.replace_at(
-                    at,
-                    media.port_span.clone(),
-                    Text::number(u64::from(new.port())),
-                );
+                self.port_at(media, new, at);
             }
-            return true;
+            return known;
         }
         // RFC 4145 section 4.1: the active side of TCP media is not connected to, and writes 9.
         if !media.udp && media.port == DISCARD {
-            return true;
+            return known;
         }
         // The last port has none for RTCP behind it.
         let ports = match media.protocol() {
@@ -121,21 +121,19 @@ impl Fixup<'_> {
         let wanted = wanted.map(|port| SocketAddrV4::new(address, port));
         let wanted = wanted.filter(|at| is_new(self.nat.find_local(media.protocol(), *at)));
         let doors = self.nat.doors_of(address) + asked.count() + wanted.count();
-        let allowed = address == self.host.local
+        let allowed = self.may_open_for(address)
             && media.port >= LOWEST_PORT
-            && usize::from(line) < self.cx.limits.media_lines
-            && doors <= self.cx.limits.doors_per_host;
+            && usize::from(line) < self.cx.config.limits.media_lines
+            && doors <= self.cx.config.limits.doors_per_host;
         if !allowed {
             self.refused(local);
-            return false;
+            return None;
         }
-        let Ok(first) = self
+        let own = self.own_address(address);
+        let first = self
             .nat
-            .map_run(&mut self.cx, media.protocol(), local, ports, global)
-        else {
-            self.out_of_ports(media.protocol(), local);
-            return false;
-        };
+            .map_run(&mut self.cx, media.protocol(), local, ports, own, self.out)
+            .ok()?;
         for offset in 0..ports {
             let port = media.port.checked_add(offset);
             let mapping = port.and_then(|port| {
@@ -146,19 +144,19 @@ impl Fixup<'_> {
                 .doors
                 .extend(mapping.map(|mapping| (line, mapping)));
         }
-        if let Some(new) = self.nat.get(first).map(|mapping| mapping.global) {
-            self.replace_at(
-                at,
-                media.port_span.clone(),
-                Text::number(u64::from(new.port())),
-            );
-            self.out.event(|| Event::MediaTranslated {
-                from: local,
-                to: new,
-            });
-        }
-        self.rtcp_outward(media, line, address, global, at);
-        true
+        let new = self.nat.get(first)?.global;
+        self.port_at(media, new, at);
+        self.out.event(|| Event::MediaTranslated {
+            from: local,
+            to: new,
+        });
+        self.rtcp_outward(media, line, address, at);
+        Some(*new.ip())
+    }
+
+    fn port_at(&mut self, media: &Media, new: SocketAddrV4, at: usize) {
+        let text = Text::number(u64::from(new.port()));
+        self.replace_at(at, media.port_span.clone(), text);
     }
 
     /// The same addresses in other attributes: the candidate that is the default destination, so that
@@ -193,19 +191,14 @@ impl Fixup<'_> {
     }
 
     fn global_of(&self, protocol: Protocol, local: SocketAddrV4) -> Option<SocketAddrV4> {
-        let mapping = self.nat.find_local(protocol, local)?;
-        Some(self.nat.get(mapping)?.global)
+        let config = self.cx.config;
+        let fixed_up = config.fixes_up(protocol, local);
+        let known = self.nat.global_of(config, protocol, local);
+        known.filter(|_| fixed_up)
     }
 
     /// `a=rtcp:` (RFC 3605): usually the odd port of the pair, which is mapped already.
-    fn rtcp_outward(
-        &mut self,
-        media: &Media,
-        line: u16,
-        address: Ipv4Addr,
-        global: Ipv4Addr,
-        at: usize,
-    ) {
+    fn rtcp_outward(&mut self, media: &Media, line: u16, address: Ipv4Addr, at: usize) {
         let Some(rtcp) = &media.rtcp else {
             return;
         };
@@ -217,8 +210,7 @@ impl Fixup<'_> {
             return;
         }
         let local = SocketAddrV4::new(host, rtcp.port);
-        let Ok(mapping) = self.nat.map(&mut self.cx, Protocol::Udp, local, global) else {
-            self.out_of_ports(Protocol::Udp, local);
+        let Ok(mapping) = self.map(Protocol::Udp, local) else {
             return;
         };
         if !self.work.doors.contains(&(line, mapping)) {
@@ -287,7 +279,7 @@ impl Fixup<'_> {
         if let Some(origin) = session
             .origin
             .as_ref()
-            .filter(|o| o.address == self.host.global)
+            .filter(|o| self.is_address_of_host(o.address))
         {
             let address = inside.unwrap_or(self.host.local);
             self.replace_at(at, origin.span.clone(), Text::address(address));

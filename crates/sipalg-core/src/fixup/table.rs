@@ -17,6 +17,10 @@ pub enum Place {
     Addresses,
     /// A comma-separated list of code, agent and quoted text.
     WarningAgents,
+    /// A Call-ID and tags, which name a dialog (RFC 3891 section 3, RFC 4538 section 7). Nothing in it is
+    /// an address, whatever it looks like: the other end compares it with the Call-ID that it has
+    /// seen, and that is never changed.
+    Dialog,
 }
 
 /// What a field may cause when it names an inside local on its way out.
@@ -58,6 +62,8 @@ pub const TABLE: &[Row] = &[
     row(Name::ServiceRoute, Place::Addresses, Reach::Identity), // RFC 3608 section 5
     row(Name::ReferTo, Place::Addresses, Reach::Identity), // RFC 3515 section 2.1
     row(Name::ReferredBy, Place::Addresses, Reach::Identity), // RFC 3892 section 3
+    row(Name::Replaces, Place::Dialog, Reach::Identity), // RFC 3891 section 6.1
+    row(Name::TargetDialog, Place::Dialog, Reach::Identity), // RFC 4538 section 7
     row(Name::PAssertedIdentity, Place::Addresses, Reach::Identity), // RFC 3325 section 9.1
     row(Name::PPreferredIdentity, Place::Addresses, Reach::Identity), // RFC 3325 section 9.2
     row(Name::RemotePartyId, Place::Addresses, Reach::Identity), // draft-ietf-sip-privacy-04
@@ -71,7 +77,160 @@ pub const TABLE: &[Row] = &[
     row(Name::Warning, Place::WarningAgents, Reach::Identity), // RFC 3261 section 20.43
 ];
 
-/// The row of a field, if it holds addresses.
+/// The row of a field, if it has one.
 pub fn row_of(name: Name) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.name == name)
+    rows().iter().find(|row| row.name == name)
+}
+
+#[cfg(not(test))]
+fn rows() -> &'static [Row] {
+    TABLE
+}
+
+#[cfg(test)]
+use tests::rows;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Case, cases, run};
+    use std::cell::Cell;
+
+    std::thread_local! {
+        /// The table that [`row_of`] looks into, so that a test may put another in its place.
+        static ROWS: Cell<&'static [Row]> = const { Cell::new(TABLE) };
+    }
+
+    pub fn rows() -> &'static [Row] {
+        ROWS.get()
+    }
+
+    /// The golden cases that fail with another table.
+    fn failed(cases: &[Case], table: Vec<Row>) -> Vec<&str> {
+        ROWS.set(table.leak());
+        let wrong = cases.iter().filter(|case| {
+            let script = case.script().expect("a case that can be read");
+            run::run(&script, usize::MAX).is_err()
+        });
+        let failed = wrong.map(|case| case.name.as_str()).collect();
+        ROWS.set(TABLE);
+        failed
+    }
+
+    fn with(changed: usize, to: Option<Row>) -> Vec<Row> {
+        let mut table = TABLE.to_vec();
+        match to {
+            Some(row) => table[changed] = row,
+            None => drop(table.remove(changed)),
+        }
+        table
+    }
+
+    #[test]
+    fn every_row_is_missed_by_a_golden_case() {
+        let cases = cases("data");
+        let none: [&str; 0] = [];
+        assert_eq!(failed(&cases, TABLE.to_vec()), none);
+        for (number, row) in TABLE.iter().enumerate() {
+            // A row that says that nothing is an address is missed where it says something else.
+            let to = (row.place == Place::Dialog).then_some(Row {
+                place: Place::Addresses,
+                ..*row
+            });
+            let failed = failed(&cases, with(number, to));
+            assert!(!failed.is_empty(), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_row_may_cause_is_seen_by_a_golden_case() {
+        let cases = cases("data");
+        for (number, row) in TABLE.iter().enumerate() {
+            for reach in [Reach::Door, Reach::Mapping, Reach::Identity] {
+                if reach == row.reach || row.place != Place::Addresses {
+                    continue;
+                }
+                let failed = failed(&cases, with(number, Some(Row { reach, ..*row })));
+                assert!(!failed.is_empty(), "{row:?} as {reach:?}");
+            }
+        }
+    }
+
+    /// The fields that hold addresses or name dialogs, by who defines them.
+    const FIELDS: &[(&str, &[&str])] = &[
+        (
+            "RFC 3261",
+            &[
+                "Via",
+                "v",
+                "From",
+                "f",
+                "To",
+                "t",
+                "Contact",
+                "m",
+                "Record-Route",
+                "Route",
+                "Reply-To",
+                "Alert-Info",
+                "Call-Info",
+                "Error-Info",
+                "Warning",
+            ],
+        ),
+        ("RFC 3327", &["Path"]),
+        ("RFC 3608", &["Service-Route"]),
+        ("RFC 3515", &["Refer-To", "r"]),
+        ("RFC 3892", &["Referred-By", "b"]),
+        ("RFC 3891", &["Replaces"]),
+        ("RFC 4538", &["Target-Dialog"]),
+        ("RFC 3325", &["P-Asserted-Identity", "P-Preferred-Identity"]),
+        ("draft-ietf-sip-privacy-04", &["Remote-Party-ID"]),
+        ("RFC 7315", &["P-Associated-URI"]),
+        ("RFC 5806", &["Diversion"]),
+        ("RFC 7044", &["History-Info"]),
+    ];
+
+    #[test]
+    fn every_field_has_its_row_and_no_row_is_twice_or_of_no_field() {
+        let mut rows: Vec<&Row> = TABLE.iter().collect();
+        for (source, names) in FIELDS {
+            for name in *names {
+                let row = row_of(Name::parse(name.as_bytes()));
+                let row = row.unwrap_or_else(|| panic!("{name} of {source} has no row"));
+                // Its compact form comes right behind it.
+                if name.len() > 1 {
+                    let place = rows.iter().position(|other| *other == row);
+                    rows.remove(place.unwrap_or_else(|| panic!("{name} has the row of another")));
+                }
+            }
+        }
+        assert_eq!(rows, [] as [&Row; 0], "rows of no field, or twice");
+    }
+
+    #[test]
+    fn what_must_stay_has_no_row() {
+        for name in [
+            "Call-ID",
+            "i",
+            "CSeq",
+            "Authorization",
+            "Proxy-Authorization",
+            "WWW-Authenticate",
+            "Proxy-Authenticate",
+            "Authentication-Info",
+            "Identity",
+            "y",
+            "User-Agent",
+            "Server",
+            "Subject",
+            "s",
+            "Organization",
+            "In-Reply-To",
+            "Content-Length",
+            "l",
+        ] {
+            assert_eq!(row_of(Name::parse(name.as_bytes())), None, "{name}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Doors on mappings: who wants them open, and what the kernel is told.
 
-use super::{Context, MappingId, Nat, Wanted};
+use super::{Context, MappingId, Nat, Standing, Wanted};
 use crate::addr::Ipv4Addr;
 use crate::door::{Door, DoorKind, DoorOp};
 use crate::event::Event;
@@ -10,7 +10,7 @@ use core::time::Duration;
 impl Nat {
     /// How many doors a host has open.
     pub fn doors_of(&self, host: Ipv4Addr) -> usize {
-        self.doors_of_host.get(&host).copied().unwrap_or(0)
+        self.loads.doors_of(host)
     }
 
     /// The door of a mapping, if it is open.
@@ -27,7 +27,8 @@ impl Nat {
     }
 
     /// Opens the door of a mapping for one more owner; the kernel keeps it for `lifetime` unless
-    /// refreshed. True if it was closed before; it stays so if its host has too many.
+    /// refreshed. True if it was closed before; it stays so if its host has too many, or no rule
+    /// gives the mapping any more.
     pub fn open_door(
         &mut self,
         cx: &mut Context<'_>,
@@ -40,15 +41,13 @@ impl Nat {
         let Some(mapping) = self.mappings.get_mut(id.0) else {
             return false;
         };
-        let (local, door) = (
-            mapping.local,
-            mapping.door.get_or_insert(Wanted {
-                kind,
-                owners: 0,
-                lifetime,
-                open: false,
-            }),
-        );
+        let (local, ended) = (mapping.local, mapping.standing == Standing::Ended);
+        let door = mapping.door.get_or_insert(Wanted {
+            kind,
+            owners: 0,
+            lifetime,
+            open: false,
+        });
         door.owners += 1;
         if door.open {
             if lifetime > door.lifetime {
@@ -56,15 +55,17 @@ impl Nat {
             }
             return false;
         }
-        let count = self.doors_of_host.entry(*local.ip()).or_insert(0);
-        if *count >= cx.limits.doors_per_host {
+        if ended {
+            return false;
+        }
+        if self.loads.doors_of(*local.ip()) >= cx.config.limits.doors_per_host {
             cx.counters.doors_refused += 1;
             out.event(|| Event::DoorRefused {
                 inside_local: local,
             });
             return false;
         }
-        *count += 1;
+        self.loads.door_opened(*local.ip());
         (door.kind, door.lifetime, door.open) = (kind, lifetime, true);
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
@@ -74,10 +75,13 @@ impl Nat {
         true
     }
 
-    /// Starts the door's lifetime in the kernel anew.
+    /// Starts the door's lifetime in the kernel anew; with other owners, it gets no shorter.
     pub fn refresh_door(&mut self, id: MappingId, lifetime: Duration, out: &mut Outbox) {
         if let Some(door) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) {
-            door.lifetime = lifetime;
+            door.lifetime = match door.owners {
+                0 | 1 => lifetime,
+                _ => lifetime.max(door.lifetime),
+            };
             out.doors.extend(self.door(id).map(DoorOp::Refresh));
         }
     }
@@ -105,7 +109,25 @@ impl Nat {
         }
     }
 
-    fn shut(&mut self, cx: &mut Context<'_>, id: MappingId, out: &mut Outbox) {
+    /// Opens the door of a mapping that was closed for a moment.
+    pub(super) fn reopen(&mut self, cx: &mut Context<'_>, id: MappingId, out: &mut Outbox) {
+        let Some(mapping) = self.mappings.get_mut(id.0) else {
+            return;
+        };
+        let Some(wanted) = &mut mapping.door else {
+            return;
+        };
+        wanted.open = true;
+        self.loads.door_opened(*mapping.local.ip());
+        if let Some(door) = self.door(id) {
+            cx.counters.doors_opened += 1;
+            out.doors.push(DoorOp::Open(door));
+            out.event(|| Event::DoorOpened(door));
+        }
+    }
+
+    /// Closes a door, whatever its owners think.
+    pub(super) fn shut(&mut self, cx: &mut Context<'_>, id: MappingId, out: &mut Outbox) {
         let Some(door) = self.door(id) else {
             return;
         };
@@ -113,12 +135,7 @@ impl Nat {
             wanted.open = false;
         }
         let host = *door.inside_local.ip();
-        if let Some(count) = self.doors_of_host.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
-                self.doors_of_host.remove(&host);
-            }
-        }
+        self.loads.door_closed(host);
         cx.counters.doors_closed += 1;
         self.bar(cx, door.protocol, door.inside_global, host);
         out.doors.push(DoorOp::Close(door));

@@ -1,6 +1,8 @@
-//! THE allocation policy: which inside global ports are tried for an inside local, best first.
+//! THE allocation policy: which address of a pool an inside host gets, and which inside global ports
+//! are tried for an inside local, best first.
 
-use crate::addr::Protocol;
+use crate::addr::{Ipv4Addr, Protocol};
+use crate::config::Pool;
 
 /// The lowest port given to an inside host: below are the gateway's services (RFC 4787 REQ-5).
 pub const LOWEST_PORT: u16 = 1024;
@@ -37,6 +39,53 @@ pub fn candidates(
     own.into_iter()
         .chain(tries)
         .chain((0..steps).map(move |index| at(start + index)))
+}
+
+/// The one address of a pool with overload that `host` has for everything (RFC 4787 REQ-2, paired).
+///
+/// It is the one that Linux chooses for `snat to START-END persistent`, so that the kernel's mappings
+/// and ours agree without a word: `find_best_ips_proto` in `net/netfilter/nf_nat_core.c` hashes the
+/// source address, as a union with IPv6 of 16 bytes, and scales the hash to the range.
+pub fn pool_address(host: Ipv4Addr, pool: Pool) -> Ipv4Addr {
+    let (first, last) = (u32::from(pool.start), u32::from(pool.end));
+    let size = u64::from(last.saturating_sub(first)) + 1;
+    // The kernel hashes the bytes of the packet as words of the machine.
+    let hash = jhash2([u32::from_ne_bytes(host.octets()), 0, 0, 0]);
+    let index = (u64::from(hash) * size) >> 32;
+    Ipv4Addr::from(first.saturating_add(u32::try_from(index).unwrap_or(0)))
+}
+
+/// `jhash2` of `include/linux/jhash.h` (Bob Jenkins's lookup3) over four words, `initval` 0.
+fn jhash2(key: [u32; 4]) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(4 << 2);
+    let [k0, k1, k2, k3] = key;
+    let (mut a, mut b, mut c) = (
+        start.wrapping_add(k0),
+        start.wrapping_add(k1),
+        start.wrapping_add(k2),
+    );
+    // __jhash_mix
+    a = a.wrapping_sub(c) ^ c.rotate_left(4);
+    c = c.wrapping_add(b);
+    b = b.wrapping_sub(a) ^ a.rotate_left(6);
+    a = a.wrapping_add(c);
+    c = c.wrapping_sub(b) ^ b.rotate_left(8);
+    b = b.wrapping_add(a);
+    a = a.wrapping_sub(c) ^ c.rotate_left(16);
+    c = c.wrapping_add(b);
+    b = b.wrapping_sub(a) ^ a.rotate_left(19);
+    a = a.wrapping_add(c);
+    c = c.wrapping_sub(b) ^ b.rotate_left(4);
+    b = b.wrapping_add(a);
+    a = a.wrapping_add(k3);
+    // __jhash_final
+    c = (c ^ b).wrapping_sub(b.rotate_left(14));
+    a = (a ^ c).wrapping_sub(c.rotate_left(11));
+    b = (b ^ a).wrapping_sub(a.rotate_left(25));
+    c = (c ^ b).wrapping_sub(b.rotate_left(16));
+    a = (a ^ c).wrapping_sub(c.rotate_left(4));
+    b = (b ^ a).wrapping_sub(a.rotate_left(14));
+    (c ^ b).wrapping_sub(b.rotate_left(24))
 }
 
 #[cfg(test)]

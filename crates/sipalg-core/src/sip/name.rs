@@ -23,6 +23,10 @@ pub enum Name {
     ReferTo,
     /// `referred-by`: RFC 3892 section 3.
     ReferredBy,
+    /// `replaces`: RFC 3891 section 6.1.
+    Replaces,
+    /// `target-dialog`: RFC 4538 section 7.
+    TargetDialog,
     /// `p-asserted-identity`: RFC 3325 section 9.1.
     PAssertedIdentity,
     /// `p-preferred-identity`: RFC 3325 section 9.2.
@@ -79,6 +83,8 @@ const NAMES: &[(Name, &str, Option<u8>)] = &[
     (Name::ServiceRoute, "service-route", None),
     (Name::ReferTo, "refer-to", Some(b'r')),
     (Name::ReferredBy, "referred-by", Some(b'b')),
+    (Name::Replaces, "replaces", None),
+    (Name::TargetDialog, "target-dialog", None),
     (Name::PAssertedIdentity, "p-asserted-identity", None),
     (Name::PPreferredIdentity, "p-preferred-identity", None),
     (Name::RemotePartyId, "remote-party-id", None),

@@ -61,13 +61,18 @@ pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
         *octet = u8::try_from(value).ok()?;
     }
     match text.get(at) {
-        Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') => None,
+        Some(byte) if is_of_a_word(*byte) => None,
         _ => Some((Ipv4Addr::from(octets), at)),
     }
 }
 
+/// Whether a number that this byte follows is part of a longer word.
+fn is_of_a_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
 /// `[LWS] ":" [LWS] digits` at the start of `text`: the port and how many bytes it takes. No colon
-/// is no port; a colon without a valid port makes the whole literal doubtful.
+/// is no port; a colon without a valid port, or with a longer word, makes the whole literal doubtful.
 fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
     let blank = blanks(text);
     if text.get(blank) != Some(&b':') {
@@ -80,6 +85,9 @@ fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
         .take_while(|byte| byte.is_ascii_digit())
         .count();
     let number = parse_decimal(text.get(start..start + digits)?)?;
+    if text.get(start + digits).copied().is_some_and(is_of_a_word) {
+        return None;
+    }
     Some((Some(u16::try_from(number).ok()?), start + digits))
 }
 
@@ -367,6 +375,8 @@ mod tests {
             "sip:bob@192.168.1.256",
             "sip:bob@192.168.1.2:99999",
             "sip:bob@192.168.1.2:x",
+            "sip:bob@192.168.1.2:5060x",
+            "sip:bob@192.168.1.2:192.168.1.2",
             "sip:bob@[::ffff:192.168.1.2]",
             "sip:bob@1921.168.1.2",
             "tel:192.168.1.2",

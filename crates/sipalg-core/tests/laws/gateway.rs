@@ -73,7 +73,7 @@ impl Gateway {
         let mut alg = Alg::new(config, 1);
         let now = Instant::from_micros(1);
         let flow = alg
-            .open(now, at(PHONE), at(SERVER))
+            .open(now, at(PHONE), at(SERVER), &mut Outbox::default())
             .expect("an inside host may connect")
             .flow;
         Gateway {
@@ -109,8 +109,8 @@ impl Gateway {
 
     /// The connection closes and all time passes.
     pub fn close(&mut self) -> Vec<Output> {
-        self.alg.close(self.now, self.flow);
         let mut out = watched();
+        self.alg.close(self.now, self.flow, &mut out);
         while let Some(next) = self.alg.next_timeout() {
             self.now = next;
             self.alg.handle_timeout(next, &mut out);

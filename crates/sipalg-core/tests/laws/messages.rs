@@ -46,6 +46,8 @@ const FIELDS: &[(&[&str], &str)] = &[
     (&["Service-Route"], "<sip:@;lr>"),
     (&["Refer-To", "r"], "<sip:c@@?Replaces=1%40192.168.122.3>"),
     (&["Referred-By", "b"], "sip:c@@"),
+    (&["Replaces"], "sip:1@@;to-tag=2;from-tag=3"),
+    (&["Target-Dialog"], "sip:1@@;local-tag=2;remote-tag=3"),
     (&["P-Asserted-Identity"], "\"x\" <sip:c@@>, <tel:1>"),
     (&["P-Preferred-Identity"], "<sip:c@@>"),
     (&["Remote-Party-ID"], "<sip:c@@>;party=calling"),

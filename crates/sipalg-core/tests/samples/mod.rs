@@ -14,6 +14,54 @@ pub struct Sample {
     pub bytes: Vec<u8>,
 }
 
+/// RFC 4475 section 3.1.2, "Invalid Messages".
+const INVALID_BY_RFC4475: &[&str] = &[
+    "badinv01",
+    "clerr",
+    "ncl",
+    "scalar02",
+    "scalarlg",
+    "quotbal",
+    "ltgtruri",
+    "lwsruri",
+    "lwsstart",
+    "trws",
+    "escruri",
+    "baddate",
+    "regbadct",
+    "badaspec",
+    "baddn",
+    "badvers",
+    "mismatch01",
+    "mismatch02",
+    "bigcode",
+];
+
+impl Sample {
+    /// Who says that it is invalid, if anyone does.
+    pub fn invalid_by(&self) -> Option<&'static str> {
+        let ours = [
+            "malformed-",
+            "framing-length-",
+            "lines-without-colon",
+            "sdp-broken-lines",
+        ];
+        if self.source == "golden" && ours.iter().any(|start| self.name.starts_with(start)) {
+            return Some("golden");
+        }
+        let (folder, file) = self.name.rsplit_once('/')?;
+        let stem = file.split('.').next()?;
+        match folder {
+            "ersip/rfc4475" if INVALID_BY_RFC4475.contains(&stem) => Some("RFC 4475 section 3.1.2"),
+            "ersip/rfc5118" if stem == "ipv6-bad" => Some("RFC 5118 section 4.2"),
+            "sipgo/torture/invalid" => Some("sipgo"),
+            "kamailio" if stem.contains("bad") => Some("Kamailio"),
+            "extracted-from-pcaps/invalid-content-length" => Some("Zeek"),
+            _ => None,
+        }
+    }
+}
+
 /// Where the corpus is, if it is.
 pub fn corpus() -> Option<PathBuf> {
     let root = std::env::var_os("SIPALG_CORPUS").map_or_else(
@@ -210,24 +258,14 @@ fn with_crlf(bytes: &[u8]) -> Vec<u8> {
 
 /// What goes in, in the golden cases.
 fn golden() -> Vec<Sample> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    folders.sort();
     let mut samples = Vec::new();
-    for folder in folders {
-        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(folder.join("case.txt")).unwrap();
-        let script = crate::script::parse(&text).unwrap();
-        for (nth, bytes) in script.inputs().into_iter().enumerate() {
-            samples.push(Sample {
-                source: "golden".into(),
-                name: format!("{name} {nth}"),
-                bytes,
-            });
-        }
+    for case in crate::script::cases("data") {
+        let inputs = case.script().unwrap().inputs().into_iter().enumerate();
+        samples.extend(inputs.map(|(nth, bytes)| Sample {
+            source: "golden".into(),
+            name: format!("{} {nth}", case.name),
+            bytes,
+        }));
     }
     samples
 }

@@ -22,12 +22,13 @@
 //! |---|---|
 //! | `== inside [flow] [lf] [raw]` | the inside sends; `lf`: lines end in a bare LF; `raw`: nothing is added to the text |
 //! | `== outside [flow] ...` | the outside sends |
-//! | `== and [lf] [raw]` | another message in the same bytes |
+//! | `== and [lf] [raw]` | another message in the same bytes, or the same datagram |
 //! | `== gives [lf] [raw]` | instead of braces: the text above went in, the one below comes out |
 //! | `== doors` | what the step asked of the kernel: `+` opened, `-` closed, `~` refreshed. A step without it opens and closes nothing (a refresh may go unsaid) |
 //! | `== events` | events that the step caused, in this order; others may lie between |
 //! | `== wait 32s` | time passes |
 //! | `== connect flow peer -> destination [dials source -> target \| refused]` | a connection; without one, flow `a` goes from the phone 192.168.122.3:40001 to the server 10.1.1.2:5060 |
+//! | `== datagrams flow peer -> destination [...]` | the same over UDP: what a step sends is one datagram; without one, flow `u` goes from the phone 192.168.122.3:5060 to the server 10.1.1.2:5060 |
 //! | `== end inside [flow]` | one side sends no more; the text below is what was held back |
 //! | `== close [flow]` | the connection is gone |
 //! | `== media 192.168.122.3:6000` | the kernel saw packets on that door |
@@ -40,9 +41,42 @@
 
 pub mod run;
 
-use sipalg_core::Leg;
 use sipalg_core::addr::SocketAddrV4;
+use sipalg_core::{Leg, Protocol};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// A case: its folder's name, its note and its text.
+pub struct Case {
+    pub name: String,
+    pub note: String,
+    pub text: String,
+}
+
+impl Case {
+    pub fn script(&self) -> Result<Script, String> {
+        parse(&self.text)
+    }
+}
+
+/// The cases in a folder beside the tests, by name.
+pub fn cases(folder: &str) -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(folder);
+    let entries = std::fs::read_dir(root).unwrap();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let read = |path: PathBuf| {
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let case = |folder: PathBuf| Case {
+        name: folder.file_name().unwrap().to_string_lossy().into_owned(),
+        note: read(folder.join("note.md")),
+        text: read(folder.join("case.txt")),
+    };
+    folders.into_iter().map(case).collect()
+}
 
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +93,7 @@ pub type Text = Vec<Piece>;
 #[derive(Debug)]
 pub enum Action {
     Connect {
+        over: Protocol,
         flow: String,
         peer: String,
         destination: String,
@@ -194,7 +229,18 @@ fn directive(script: &mut Script, line: usize, words: &str, below: &[&str]) -> O
             from: leg(side)?,
             output: vec![message(below, &Options::RAW)?.1],
         },
-        ["connect", flow, peer, "->", destination, outcome @ ..] => Action::Connect {
+        [
+            word @ ("connect" | "datagrams"),
+            flow,
+            peer,
+            "->",
+            destination,
+            outcome @ ..,
+        ] => Action::Connect {
+            over: match *word {
+                "connect" => Protocol::Tcp,
+                _ => Protocol::Udp,
+            },
             flow: flow.to_string(),
             peer: peer.to_string(),
             destination: destination.to_string(),

@@ -1,9 +1,9 @@
 //! Carries a golden case out and compares.
 
 use super::{Action, Outcome, Piece, Script, Step, Text};
-use crate::world::{PHONE, SERVER, at, config};
+use crate::world::{PHONE, PHONE_OVER_UDP, SERVER, at, config};
 use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
-use sipalg_core::{Alg, Config, DoorKind, DoorOp, FlowId, Instant, Outbox, Protocol};
+use sipalg_core::{Alg, Config, DoorKind, DoorOp, FlowId, Instant, Leg, Outbox, Protocol};
 use std::collections::{BTreeMap, HashMap};
 
 /// Runs a case, its bytes handed over in pieces of at most `cut` bytes; the error says where it
@@ -21,7 +21,7 @@ pub fn run(script: &Script, cut: usize) -> Result<(), String> {
 struct Machine {
     alg: Alg,
     now: Instant,
-    flows: HashMap<String, FlowId>,
+    flows: HashMap<String, (FlowId, Protocol)>,
     ports: BTreeMap<String, u16>,
     out: Outbox,
 }
@@ -74,11 +74,12 @@ impl Machine {
         self.out.clear();
         match &step.action {
             Action::Connect {
+                over,
                 flow,
                 peer,
                 destination,
                 outcome,
-            } => self.connect(flow, peer, destination, outcome.as_ref())?,
+            } => self.connect(*over, flow, peer, destination, outcome.as_ref())?,
             Action::Say {
                 flow,
                 from,
@@ -90,21 +91,19 @@ impl Machine {
                 for text in input {
                     bytes.extend(self.render(text)?);
                 }
-                for part in bytes.chunks(cut.max(1)) {
-                    self.alg.stream(self.now, flow, *from, part, &mut self.out);
-                }
+                self.say(flow, *from, &bytes, cut);
                 self.compare(output)?;
             }
             Action::End { flow, from, output } => {
-                let flow = self.flow(flow)?;
+                let (flow, _) = self.flow(flow)?;
                 self.alg.end_of_stream(self.now, flow, *from, &mut self.out);
                 self.compare(output)?;
             }
             Action::Close { flow } => {
                 let name = flow;
-                let flow = self.flow(name)?;
+                let (flow, _) = self.flow(name)?;
                 self.flows.remove(name);
-                self.alg.close(self.now, flow);
+                self.alg.close(self.now, flow, &mut self.out);
             }
             Action::Wait(time) => {
                 let until = self.now + *time;
@@ -128,8 +127,22 @@ impl Machine {
         self.events(&step.events, cut)
     }
 
+    /// Over TCP in pieces; a datagram comes whole.
+    fn say(&mut self, (flow, over): (FlowId, Protocol), from: Leg, bytes: &[u8], cut: usize) {
+        let (now, out) = (self.now, &mut self.out);
+        match over {
+            Protocol::Tcp => {
+                for part in bytes.chunks(cut.max(1)) {
+                    self.alg.stream(now, flow, from, part, out);
+                }
+            }
+            Protocol::Udp => self.alg.datagram(now, flow, from, bytes, out),
+        }
+    }
+
     fn connect(
         &mut self,
+        over: Protocol,
         flow: &str,
         peer: &str,
         destination: &str,
@@ -137,7 +150,12 @@ impl Machine {
     ) -> Result<(), String> {
         let peer = at(&self.words(peer)?);
         let destination = at(&self.words(destination)?);
-        let opened = self.alg.open(self.now, peer, destination);
+        let opened = match over {
+            Protocol::Tcp => self.alg.open(self.now, peer, destination, &mut self.out),
+            Protocol::Udp => self
+                .alg
+                .open_datagrams(self.now, peer, destination, &mut self.out),
+        };
         match (opened, outcome) {
             (Err(_), Some(Outcome::Refused)) => return Ok(()),
             (Ok(opened), Some(Outcome::Dials(source, target))) => {
@@ -150,14 +168,24 @@ impl Machine {
             (other, _) => return Err(format!("{other:?}, expected {outcome:?}")),
         }
         if let Ok(opened) = opened {
-            self.flows.insert(flow.to_string(), opened.flow);
+            self.flows.insert(flow.to_string(), (opened.flow, over));
         }
         Ok(())
     }
 
-    fn flow(&mut self, name: &str) -> Result<FlowId, String> {
-        if name == "a" && !self.flows.contains_key(name) {
-            self.connect(name, PHONE, SERVER, None)?;
+    /// A flow by its name. The two that need no line are made here, and what that asks of the kernel is
+    /// not part of the step.
+    fn flow(&mut self, name: &str) -> Result<(FlowId, Protocol), String> {
+        let usual = match name {
+            "a" => Some((Protocol::Tcp, PHONE)),
+            "u" => Some((Protocol::Udp, PHONE_OVER_UDP)),
+            _ => None,
+        };
+        if let Some((over, phone)) = usual
+            && !self.flows.contains_key(name)
+        {
+            self.connect(over, name, phone, SERVER, None)?;
+            self.out.clear();
         }
         let found = self.flows.get(name).copied();
         found.ok_or_else(|| format!("no connection {name}"))
@@ -249,7 +277,10 @@ impl Machine {
         Ok(())
     }
 
-    fn doors(&self, expected: &[Text]) -> Result<(), String> {
+    fn doors(&mut self, expected: &[Text]) -> Result<(), String> {
+        for text in expected {
+            self.bind_from_door(text)?;
+        }
         let mut wanted = Vec::new();
         for text in expected {
             wanted.push(String::from_utf8_lossy(&self.render(text)?).into_owned());
@@ -267,6 +298,19 @@ impl Machine {
             actual.join("\n  "),
             wanted.join("\n  ")
         ))
+    }
+
+    /// A port that a door is the first to tell.
+    fn bind_from_door(&mut self, text: &Text) -> Result<(), String> {
+        let [Piece::Bytes(lead), Piece::Port(name, offset)] = &text[..] else {
+            return Ok(());
+        };
+        let lines: Vec<String> = self.out.doors.iter().map(door_line).collect();
+        let lead = String::from_utf8_lossy(lead);
+        match lines.iter().find_map(|line| line.strip_prefix(&*lead)) {
+            Some(port) if !self.ports.contains_key(name) => self.bind(name, *offset, port),
+            _ => Ok(()),
+        }
     }
 
     /// Events say how the bytes arrived, so that they are compared only when those came whole.
@@ -347,7 +391,8 @@ fn door_line(op: &DoorOp) -> String {
     };
     let door = op.door();
     let kind = match (door.kind, door.protocol) {
-        (DoorKind::Signalling, _) => "signalling",
+        (DoorKind::Signalling, Protocol::Tcp) => "signalling",
+        (DoorKind::Signalling, Protocol::Udp) => "signalling/udp",
         (DoorKind::Media, Protocol::Udp) => "media",
         (DoorKind::Media, Protocol::Tcp) => "media/tcp",
     };

@@ -2,12 +2,14 @@
 //! wrong translation shows as an answer to nobody.
 
 mod calls;
+mod far;
 mod wire;
 
 use crate::Dice;
 use crate::model::{Model, Registration, State};
 use crate::world::{World, at};
-use sipalg_core::{DoorKind, FlowId};
+use far::FarEnd;
+use sipalg_core::{DoorKind, FlowId, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::{field, respond};
@@ -44,12 +46,15 @@ pub const ALL: &[&str] = &[
     "bye without answer",
     "half a message",
     "new connection",
+    "lost",
     "crash",
     "wait",
 ];
 
 struct Phone {
     ip: &'static str,
+    /// What it speaks SIP over.
+    over: Protocol,
     flow: Option<FlowId>,
     source: u16,
     /// The first of its media ports.
@@ -83,6 +88,7 @@ pub struct Sim {
     pub model: Model,
     pub done: BTreeMap<&'static str, usize>,
     dice: Dice,
+    far: FarEnd,
     phones: Vec<Phone>,
     talks: Vec<Talk>,
     calls_made: usize,
@@ -92,8 +98,9 @@ pub struct Sim {
 
 impl Sim {
     pub fn new(dice: Dice) -> Self {
-        let phone = |ip| Phone {
+        let phone = |ip, over| Phone {
             ip,
+            over,
             flow: None,
             source: 40_000,
             media: 6000,
@@ -104,10 +111,11 @@ impl Sim {
             model: Model::default(),
             done: BTreeMap::new(),
             dice,
+            far: FarEnd::default(),
             phones: vec![
-                phone("192.168.122.3"),
-                phone("192.168.122.4"),
-                phone("192.168.122.5"),
+                phone("192.168.122.3", Protocol::Tcp),
+                phone("192.168.122.4", Protocol::Tcp),
+                phone("192.168.122.5", Protocol::Udp),
             ],
             talks: Vec::new(),
             calls_made: 0,
@@ -230,8 +238,9 @@ impl Sim {
 
     fn register_text(&self, phone: usize, contacts: &str) -> String {
         let Phone { ip, cseq, .. } = self.phones[phone];
+        let over = self.transport(phone);
         format!(
-            "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/TCP {ip}:5060;branch=z9hG4bKr{cseq};rport\r\n\
+            "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/{over} {ip}:5060;branch=z9hG4bKr{cseq};rport\r\n\
              From: <sip:u@{ip}>;tag=1\r\nTo: <sip:u@{ip}>\r\nCall-ID: r{phone}\r\nCSeq: {cseq} REGISTER\r\n\
              Contact: {contacts}\r\nContent-Length: 0\r\n\r\n"
         )
@@ -267,7 +276,7 @@ impl Sim {
         for talk in self.talks.iter().filter(|talk| mine(talk)) {
             let call = &mut self.model.calls[talk.call];
             if call.state == State::Up {
-                call.state = State::Silent;
+                call.state = State::Silent(self.world.now);
             }
         }
         self.talks.retain(|talk| !mine(talk));

@@ -1,6 +1,6 @@
-//! Phones, a registrar and proxy, and the gateway between them, under a virtual clock: random call
-//! flows over connections that break, compared after every step with a small model of the doors that
-//! must exist.
+//! Phones, a far end that knows only what it saw, and the gateway between them, under a virtual clock:
+//! random call flows over connections that break and datagrams that are lost, compared after every
+//! step with a small model of the doors that must exist.
 //!
 //! `SIPALG_SIM_SEEDS=FROM..TO` runs other seeds than the usual few hundred.
 

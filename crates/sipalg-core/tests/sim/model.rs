@@ -15,8 +15,8 @@ pub enum State {
     Ending(Instant),
     /// Answered.
     Up,
-    /// Answered, but its phone is dead.
-    Silent,
+    /// Answered, but its phone is dead, since then.
+    Silent(Instant),
     /// Over.
     Gone,
 }
@@ -41,11 +41,6 @@ impl Call {
             offered: BTreeSet::new(),
             heard: now,
         }
-    }
-
-    /// The phone that it is of.
-    fn host(&self) -> Option<&str> {
-        self.contact.as_deref()?.split(':').next()
     }
 
     /// Somebody works on it (RFC 3261 section 16.6, timer C).
@@ -79,6 +74,8 @@ pub struct Registration {
 pub struct Model {
     pub calls: Vec<Call>,
     pub registrations: Vec<Registration>,
+    /// Where phones send datagrams from: the answers may come from anywhere (RFC 4787 REQ-8).
+    pub sources: BTreeSet<String>,
 }
 
 /// Doors that must be open, and those that may.
@@ -120,18 +117,16 @@ impl Model {
                 signalling.add([registration.contact.clone()], now < registration.until);
             }
         }
+        signalling.add(self.sources.iter().cloned(), false);
         for call in &self.calls {
             let (must, may) = match call.state {
                 State::Asked(until) | State::Ending(until) => (now < until, now <= until),
                 State::Up => (true, true),
-                State::Silent => {
-                    let must = now < call.heard + timers.media_inactivity;
-                    // A port that another call gave back looks used for as long again.
-                    let host = |other: &&Call| other.host() == call.host();
-                    let calls = self.calls.iter().filter(host).count() as u32;
-                    let longest = timers.media_inactivity * 3 / 2 * calls;
-                    (must, now <= call.heard + longest)
-                }
+                // Nothing uses its ports since then; it is looked at every half of the time.
+                State::Silent(since) => (
+                    now < call.heard + timers.media_inactivity,
+                    now <= since + timers.media_inactivity * 3 / 2,
+                ),
                 State::Gone => (false, false),
             };
             if may {
@@ -147,7 +142,7 @@ impl Model {
         match self.calls[call].state {
             State::Asked(until) | State::Ending(until) => now >= until,
             State::Up => false,
-            State::Silent | State::Gone => true,
+            State::Silent(_) | State::Gone => true,
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test binary uses its own part; helpers of tests may unwrap
 
 use sipalg_core::addr::Ipv4Addr;
+use std::ops::Range;
 
 /// Whether two texts differ only in IPv4 literals with their ports and in the numbers of
 /// Content-Length, `m=`, `a=rtcp:` and `rport=`; the error is the first line that does otherwise.
@@ -22,6 +23,129 @@ pub fn same(before: &[u8], after: &[u8]) -> Result<(), String> {
         return Err(format!("{} lines => {}", old.len(), new.len()));
     }
     Ok(())
+}
+
+/// A literal that differs, in the field that it stands in.
+#[derive(Debug)]
+pub struct Change {
+    /// The field or line with those that continue it, before.
+    pub field: Vec<u8>,
+    /// Where the literal is there, with its port.
+    pub place: Range<usize>,
+    pub old: Ipv4Addr,
+    pub new: Ipv4Addr,
+}
+
+impl Change {
+    /// Whether a host stands there by the grammars of RFC 3261 section 25.1 and RFC 8866 section 9, told
+    /// by what is written around it.
+    pub fn is_of_a_host(&self) -> bool {
+        let before = String::from_utf8_lossy(&self.field[..self.place.start]).to_ascii_lowercase();
+        let after = String::from_utf8_lossy(&self.field[self.place.end..]).into_owned();
+        let (before, after) = (unfolded(&before), after.as_str());
+        let ends = |with: &[char]| after.is_empty() || after.starts_with(with);
+        if ["o=", "c=", "a=rtcp:"]
+            .iter()
+            .any(|name| before.starts_with(name))
+        {
+            return before.ends_with("in ip4 ") && ends(&[' ', '\r', '\n', '/']);
+        }
+        if before.starts_with("a=") {
+            let names = [
+                "a=candidate:",
+                "a=remote-candidates:",
+                "a=path:msrp",
+                "a=altc:",
+            ];
+            return names.iter().any(|name| before.starts_with(name))
+                && ends(&[' ', '\r', '\n', '/']);
+        }
+        let (name, value) = before.split_once(':').unwrap_or_default();
+        let request_line = name.trim().contains(' ');
+        let (name, value) = if request_line {
+            ("", &*before)
+        } else {
+            (name, value)
+        };
+        let blank = &[' ', '\t', '\r', '\n'];
+        match name.trim() {
+            "via" | "v" => {
+                let value = value.rsplit(',').next().unwrap_or_default();
+                // The protocol's parts are not judged.
+                let slashes = value.matches('/').count();
+                let sent_by = slashes >= 2 && value.ends_with(' ') && !value.contains(';');
+                let named = ["received=", "maddr="]
+                    .iter()
+                    .any(|name| value.ends_with(name));
+                (sent_by || named) && (ends(&[';', ',']) || ends(blank))
+            }
+            "warning" => value.ends_with(' ') && ends(blank),
+            _ => {
+                let start = value.rfind("sip:").max(value.rfind("sips:"));
+                let uri = start.map(|start| &value[start..]).unwrap_or_default();
+                let user = uri.split_once(':').map_or("?", |(_, user)| user);
+                (user.is_empty() || user.ends_with('@'))
+                    && (ends(&['>', ';', '?', ',']) || ends(blank))
+            }
+        }
+    }
+}
+
+/// With a blank for all white space in a row.
+fn unfolded(text: &str) -> String {
+    let mut one = String::new();
+    for character in text.chars() {
+        match character {
+            ' ' | '\t' | '\r' | '\n' if one.ends_with(' ') => {}
+            ' ' | '\t' | '\r' | '\n' => one.push(' '),
+            other => one.push(other),
+        }
+    }
+    one
+}
+
+/// The literals whose text differs, of texts that are [`same`] otherwise.
+pub fn changes(before: &[u8], after: &[u8]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (field, now) in fields(before).into_iter().zip(fields(after)) {
+        for ((old, place), (new, other)) in literals(&field).into_iter().zip(literals(&now)) {
+            if field[place.clone()] != now[other] {
+                let field = field.clone();
+                changes.push(Change {
+                    field,
+                    place,
+                    old,
+                    new,
+                });
+            }
+        }
+    }
+    changes
+}
+
+/// The lines of a text, those that begin with white space with the one above.
+fn fields(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut fields: Vec<Vec<u8>> = Vec::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        match fields.last_mut() {
+            Some(field) if line.starts_with(b" ") || line.starts_with(b"\t") => field.extend(line),
+            _ => fields.push(line.to_vec()),
+        }
+    }
+    fields
+}
+
+fn literals(line: &[u8]) -> Vec<(Ipv4Addr, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = line.get(at) {
+        let begins = byte.is_ascii_digit() && begins_a_word(line, at);
+        let literal = begins.then(|| literal(&line[at..])).flatten();
+        let length = literal.map_or(1, |(_, length)| length);
+        found.extend(literal.map(|(address, length)| (address, at..at + length)));
+        at += length;
+    }
+    found
 }
 
 /// A line with `A` for each address and port, and `N` for each number that may follow it.
@@ -95,7 +219,8 @@ fn literal(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
             .iter()
             .take_while(|b| b.is_ascii_digit())
             .count();
-        if count > 0 {
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+        if count > 0 && !text.get(digits + count).is_some_and(word) {
             length = digits + count;
         }
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub const PHONE: &str = "192.168.122.3:40001";
+/// A phone sends its datagrams from the port that it listens at.
+pub const PHONE_OVER_UDP: &str = "192.168.122.3:5060";
 pub const SERVER: &str = "10.1.1.2:5060";
 
 pub fn at(text: &str) -> SocketAddrV4 {
@@ -61,15 +63,44 @@ impl World {
 
     pub fn connect(&mut self, peer: &str, destination: &str) -> FlowId {
         self.alg
-            .open(self.now, at(peer), at(destination))
+            .open(self.now, at(peer), at(destination), &mut self.out)
             .unwrap()
             .flow
+    }
+
+    /// The same for datagrams.
+    pub fn connect_datagrams(&mut self, peer: &str, destination: &str) -> FlowId {
+        let (peer, destination) = (at(peer), at(destination));
+        let opened = self
+            .alg
+            .open_datagrams(self.now, peer, destination, &mut self.out);
+        self.obey();
+        self.out.clear();
+        opened.unwrap().flow
+    }
+
+    /// Sends a datagram on a leg; returns what the other leg gets.
+    pub fn datagram(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
+        self.alg
+            .datagram(self.now, flow, from, text.as_bytes(), &mut self.out);
+        self.sent()
+    }
+
+    /// The flow is over.
+    pub fn close(&mut self, flow: FlowId) {
+        self.alg.close(self.now, flow, &mut self.out);
+        self.obey();
+        self.out.clear();
     }
 
     /// Sends text on a leg; returns what the other leg gets.
     pub fn say(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
         self.alg
             .stream(self.now, flow, from, text.as_bytes(), &mut self.out);
+        self.sent()
+    }
+
+    fn sent(&mut self) -> String {
         self.obey();
         let bytes = String::from_utf8(self.out.bytes.clone()).unwrap();
         self.out.clear();

@@ -1,11 +1,11 @@
 //! The commands of exec mode.
 
-use super::Question;
+use super::{LIST_NAME, Question};
 use crate::exec::Exec;
 use crate::grammar::Part::{OneOf, Optional};
-use crate::grammar::{Command, Part, keyword};
+use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 
-/// Exec mode.
+/// Exec mode: what everyone may ask.
 pub static EXEC: &[Command<Question>] = &[
     Command {
         pattern: &[
@@ -31,6 +31,19 @@ pub static EXEC: &[Command<Question>] = &[
         no: false,
         example: "show ip nat statistics",
         meaning: |_| Exec::ShowStatistics,
+    },
+    Command {
+        pattern: &[
+            SHOW,
+            OneOf(&[
+                &[keyword("access-lists", "List access lists")],
+                &[SHOW_IP, keyword("access-lists", "List IP access lists")],
+            ]),
+            Optional(&[LIST_NAME]),
+        ],
+        no: false,
+        example: "show ip access-lists PROVIDERS",
+        meaning: |args| Exec::ShowAccessLists(args.text("LIST").map(String::from)),
     },
     Command {
         pattern: &[
@@ -69,15 +82,6 @@ pub static EXEC: &[Command<Question>] = &[
         meaning: |_| Exec::ShowSipConnections,
     },
     Command {
-        pattern: &[
-            SHOW,
-            keyword("running-config", "Current operating configuration"),
-        ],
-        no: false,
-        example: "show running-config",
-        meaning: |_| Exec::ShowRunningConfig,
-    },
-    Command {
         pattern: &[SHOW, keyword("version", "System software status")],
         no: false,
         example: "show version",
@@ -88,6 +92,98 @@ pub static EXEC: &[Command<Question>] = &[
         no: false,
         example: "show debugging",
         meaning: |_| Exec::ShowDebugging,
+    },
+    Command {
+        pattern: &[SHOW, keyword("privilege", "Show current privilege level")],
+        no: false,
+        example: "show privilege",
+        meaning: |_| Exec::ShowPrivilege,
+    },
+    Command {
+        pattern: &[
+            TERMINAL,
+            keyword("length", "Set number of lines on a screen"),
+            LENGTH,
+        ],
+        no: false,
+        example: "terminal length 0",
+        meaning: |args| Exec::TerminalLength(args.number("LINES")),
+    },
+    Command {
+        pattern: &[
+            TERMINAL,
+            keyword("width", "Set width of the display terminal"),
+            WIDTH,
+        ],
+        no: false,
+        example: "terminal width 132",
+        meaning: |args| Exec::TerminalWidth(args.number("COLUMNS")),
+    },
+    Command {
+        pattern: &[
+            TERMINAL,
+            keyword("no", "Negate a command or set its defaults"),
+            OneOf(&[
+                &[keyword("length", "Set number of lines on a screen")],
+                &[keyword("width", "Set width of the display terminal")],
+                &[keyword(
+                    "monitor",
+                    "Copy debug output to the current terminal line",
+                )],
+            ]),
+        ],
+        no: false,
+        example: "terminal no monitor",
+        meaning: terminal_default,
+    },
+    Command {
+        pattern: &[
+            TERMINAL,
+            keyword("monitor", "Copy debug output to the current terminal line"),
+        ],
+        no: true,
+        example: "terminal monitor",
+        meaning: |args| Exec::TerminalMonitor { on: !args.no },
+    },
+    Command {
+        pattern: &[keyword("enable", "Turn on privileged commands")],
+        no: false,
+        example: "enable",
+        meaning: |_| Exec::Enable,
+    },
+    Command {
+        pattern: &[keyword("exit", "Exit from the EXEC")],
+        no: false,
+        example: "exit",
+        meaning: |_| Exec::Exit,
+    },
+    Command {
+        pattern: &[keyword("logout", "Exit from the EXEC")],
+        no: false,
+        example: "logout",
+        meaning: |_| Exec::Exit,
+    },
+];
+
+/// What may be asked besides after `enable`.
+pub static PRIVILEGED: &[Command<Question>] = &[
+    Command {
+        pattern: &[
+            SHOW,
+            keyword("running-config", "Current operating configuration"),
+        ],
+        no: false,
+        example: "show running-config",
+        meaning: |_| Exec::ShowRunningConfig,
+    },
+    Command {
+        pattern: &[
+            SHOW,
+            keyword("startup-config", "Contents of startup configuration"),
+        ],
+        no: false,
+        example: "show startup-config",
+        meaning: |_| Exec::ShowStartupConfig,
     },
     Command {
         pattern: &[
@@ -116,10 +212,67 @@ pub static EXEC: &[Command<Question>] = &[
         },
     },
     Command {
-        pattern: &[keyword("exit", "Exit from the EXEC")],
+        pattern: &[
+            CONFIGURE,
+            keyword("terminal", "Configure from the terminal"),
+        ],
         no: false,
-        example: "exit",
-        meaning: |_| Exec::Exit,
+        example: "configure terminal",
+        meaning: |_| Exec::ConfigureTerminal,
+    },
+    Command {
+        pattern: &[
+            CONFIGURE,
+            keyword("replace", "Replace the running-config with a new one"),
+            value("FILE", Kind::Word, "File with the new configuration"),
+            Optional(&[keyword("force", "Replace without prompting")]),
+        ],
+        no: false,
+        example: "configure replace /etc/sipalg/new-config force",
+        meaning: |args| Exec::ConfigureReplace {
+            file: args.text("FILE").unwrap_or_default().into(),
+            force: args.has("force"),
+        },
+    },
+    Command {
+        pattern: &[
+            keyword("copy", "Copy from one file to another"),
+            keyword("running-config", "Copy from current system configuration"),
+            keyword("startup-config", "Copy to startup configuration"),
+        ],
+        no: false,
+        example: "copy running-config startup-config",
+        meaning: |_| Exec::WriteMemory,
+    },
+    Command {
+        pattern: &[
+            keyword("write", "Write running configuration to memory or terminal"),
+            Optional(&[OneOf(&[
+                &[keyword("memory", "Write to the startup configuration")],
+                &[keyword("terminal", "Write to terminal")],
+            ])]),
+        ],
+        no: false,
+        example: "write memory",
+        meaning: |args| match args.has("terminal") {
+            true => Exec::ShowRunningConfig,
+            false => Exec::WriteMemory,
+        },
+    },
+    Command {
+        pattern: &[keyword(
+            "reload",
+            "Go back to the startup configuration, as a start would",
+        )],
+        no: false,
+        example: "reload",
+        meaning: |_| Exec::Reload,
+    },
+    Command {
+        pattern: &[keyword("disable", "Turn off privileged commands")],
+        no: false,
+        example: "disable",
+        meaning: |_| Exec::Disable,
     },
 ];
 
@@ -132,3 +285,26 @@ const SHOW_SIP: Part = keyword("sip", "SIP application layer gateway");
 const DEBUG_IP: Part = keyword("ip", "IP information");
 const DEBUG_NAT: Part = keyword("nat", "NAT events");
 const DEBUG_SIP: Part = keyword("sip", "NAT SIP events");
+const CONFIGURE: Part = keyword("configure", "Enter configuration mode");
+const TERMINAL: Part = keyword("terminal", "Set terminal line parameters");
+const LENGTH: Part = value(
+    "LINES",
+    Kind::Number(0, 512),
+    "Number of lines on screen (0 for no pausing)",
+);
+const WIDTH: Part = value(
+    "COLUMNS",
+    Kind::Number(0, 512),
+    "Number of characters on a screen line",
+);
+
+/// `terminal no ...`, which IOS takes as well as `no terminal ...`.
+fn terminal_default(args: &Args) -> Exec {
+    if args.has("length") {
+        Exec::TerminalLength(None)
+    } else if args.has("width") {
+        Exec::TerminalWidth(None)
+    } else {
+        Exec::TerminalMonitor { on: false }
+    }
+}

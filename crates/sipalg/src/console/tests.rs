@@ -2,6 +2,7 @@
 
 use super::*;
 use mio::Poll;
+use sipalg_ios::Startup;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ struct Desk {
 impl Desk {
     fn open(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("sipalg-{name}-{}", std::process::id()));
-        let console = Console::bind(&folder.join("made/console.sock")).unwrap();
+        let console = Console::bind(&folder.join("made/console.sock"), None).unwrap();
         Desk {
             console,
             poll: Poll::new().unwrap(),
@@ -31,6 +32,20 @@ impl Desk {
         stream
     }
 
+    /// Says `text`, and has the session go on as it is.
+    fn answer(&mut self, key: usize, text: &str) {
+        let (session, watch) = self.console.session(key).unwrap();
+        let ask = session.ask(&Startup::default());
+        self.console.answer(key, text, (session, watch), &ask);
+    }
+
+    /// What a session that has said this watches.
+    fn watch(&mut self, key: usize, debug: bool, monitor: Monitor) {
+        let (session, _) = self.console.session(key).unwrap();
+        let client = &mut self.console.clients[key];
+        (client.session, client.watch) = (session, Watch { debug, monitor });
+    }
+
     /// The key of the only client.
     fn client(&self) -> usize {
         self.console.clients.iter().next().unwrap().0
@@ -43,13 +58,21 @@ impl Drop for Desk {
     }
 }
 
-fn read_answer(stream: &mut StdUnixStream) -> String {
+/// Everything up to the end of an answer, as it comes.
+fn read_raw(stream: &mut StdUnixStream) -> String {
     let mut answer = Vec::new();
     let mut byte = [0];
-    while stream.read(&mut byte).unwrap() == 1 && byte[0] != 0 {
+    while stream.read(&mut byte).unwrap() == 1 && byte[0] != NUL {
         answer.push(byte[0]);
     }
     String::from_utf8(answer).unwrap()
+}
+
+/// The same without the marks and the session's state.
+fn read_answer(stream: &mut StdUnixStream) -> String {
+    let raw = read_raw(stream);
+    let text = raw.strip_suffix("\x02command - Device>").unwrap();
+    text.replace('\x1e', "")
 }
 
 #[test]
@@ -60,9 +83,9 @@ fn commands_are_answered_in_order_however_they_are_cut() {
     stream.write_all(b"one\r\ntwo\nthr").unwrap();
     desk.console.ready(key);
     assert_eq!(desk.console.next_command(), Some((key, "one".into())));
-    desk.console.answer(key, "first\n");
+    desk.answer(key, "first\n");
     assert_eq!(desk.console.next_command(), Some((key, "two".into())));
-    desk.console.answer(key, "sec\0ond\n");
+    desk.answer(key, "sec\0ond\n");
     assert_eq!(desk.console.next_command(), None);
     stream.write_all(b"ee\n").unwrap();
     desk.console.ready(key);
@@ -83,7 +106,7 @@ fn only_those_who_asked_get_debug_lines() {
     let key = desk.client();
     let mut other = desk.connect();
     assert!(!desk.console.watched());
-    desk.console.set_debug(key, true);
+    desk.watch(key, true, Monitor::Own);
     assert!(desk.console.watched());
     desk.console
         .debug("May 23 14:11:17.243 IST", "NAT: SIP: Contact header found");
@@ -94,14 +117,73 @@ fn only_those_who_asked_get_debug_lines() {
         .map(|(key, _)| key)
         .find(|k| *k != key)
         .unwrap();
-    desk.console.answer(other_key, "fine\n");
-    desk.console.answer(key, "");
+    desk.answer(other_key, "fine\n");
+    desk.answer(key, "");
     desk.console.flush();
     let line = "May 23 14:11:17.243 IST: NAT: SIP: Contact header found\n";
     assert_eq!(read_answer(&mut watcher), line);
     assert_eq!(read_answer(&mut other), "fine\n");
-    desk.console.set_debug(key, false);
+    desk.watch(key, false, Monitor::Own);
     assert!(!desk.console.watched());
+}
+
+#[test]
+fn an_answer_ends_with_what_the_session_waits_for_and_nothing_in_it_can_end_it_early() {
+    let mut desk = Desk::open("state");
+    let mut stream = desk.connect();
+    let key = desk.client();
+    let (mut session, watch) = desk.console.session(key).unwrap();
+    let startup = Startup {
+        hostname: Some("gw\x02\0".into()),
+        ..Startup::default()
+    };
+    session.line("terminal length 24", &startup);
+    session.line("enable", &startup);
+    let ask = session.ask(&startup);
+    desk.console
+        .answer(key, "a\0b\x02c\x1ed\n", (session, watch), &ask);
+    desk.watch(key, true, Monitor::Own);
+    desk.console.debug("now", "line");
+    desk.answer(key, "");
+    desk.console.flush();
+    assert_eq!(read_raw(&mut stream), "abcd\n\x02command 24 gw#");
+    assert_eq!(
+        read_raw(&mut stream),
+        "\x1enow: line\n\x02command 24 Device#"
+    );
+}
+
+#[test]
+fn terminal_monitor_shows_what_others_debug_and_its_no_form_hides_ones_own() {
+    let mut desk = Desk::open("monitor");
+    let _one = desk.connect();
+    let one = desk.client();
+    let _two = desk.connect();
+    let two = desk
+        .console
+        .clients
+        .iter()
+        .map(|(key, _)| key)
+        .find(|key| *key != one);
+    let two = two.unwrap();
+    let mut seen = |watches: [(bool, Monitor); 2]| {
+        for (key, (debug, monitor)) in [one, two].into_iter().zip(watches) {
+            desk.watch(key, debug, monitor);
+            desk.console.clients[key].output.clear();
+        }
+        let watched = desk.console.watched();
+        if watched {
+            desk.console.debug("now", "line");
+        }
+        let shown = |key: usize| !desk.console.clients[key].output.is_empty();
+        (watched, shown(one), shown(two))
+    };
+    use Monitor::{All, Nothing, Own};
+    assert_eq!(seen([(true, Own), (false, Own)]), (true, true, false));
+    assert_eq!(seen([(true, Own), (false, All)]), (true, true, true));
+    assert_eq!(seen([(true, Nothing), (false, All)]), (true, false, true));
+    assert_eq!(seen([(true, Nothing), (false, Own)]), (false, false, false));
+    assert_eq!(seen([(false, Own), (false, All)]), (false, false, false));
 }
 
 #[test]
@@ -109,7 +191,7 @@ fn a_slow_reader_loses_lines_with_a_count_and_bounded_memory() {
     let mut desk = Desk::open("slow");
     let mut stream = desk.connect();
     let key = desk.client();
-    desk.console.set_debug(key, true);
+    desk.watch(key, true, Monitor::Own);
     let line = "x".repeat(1000);
     for _ in 0..10_000 {
         desk.console.debug("now", &line);
@@ -129,7 +211,7 @@ fn a_slow_reader_loses_lines_with_a_count_and_bounded_memory() {
         desk.console.flush();
     }
     desk.console.debug("now", "after");
-    desk.console.answer(key, "");
+    desk.answer(key, "");
     desk.console.flush();
     let tail = read_answer(&mut stream);
     let expected = format!("now: %SIPALG-4-DROPPED: {dropped} debug lines\nnow: after\n");
@@ -151,7 +233,7 @@ fn a_client_that_says_no_more_goes_when_all_is_answered() {
     desk.console.flush();
     assert_eq!(desk.console.clients(), 1);
     assert_eq!(desk.console.next_command(), Some((key, "show".into())));
-    desk.console.answer(key, "answer\n");
+    desk.answer(key, "answer\n");
     desk.console.flush();
     assert_eq!(desk.console.clients(), 0);
     assert_eq!(read_answer(&mut stream), "answer\n");
@@ -173,12 +255,12 @@ fn a_client_that_sends_without_end_is_cut_off() {
 }
 
 #[test]
-fn the_socket_is_for_its_owner_only_and_goes_with_the_console() {
+fn the_socket_is_for_its_owner_and_group_and_goes_with_the_console() {
     let desk = Desk::open("mode");
     let path = desk.console.path.clone();
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
+        0o660
     );
     drop(desk);
     assert!(!path.exists());
@@ -189,17 +271,17 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let desk = Desk::open("stale");
     let path = desk.console.path.clone();
     assert_eq!(
-        Console::bind(&path).unwrap_err().kind(),
+        Console::bind(&path, None).unwrap_err().kind(),
         ErrorKind::AddrInUse
     );
     let stale = desk.folder.join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
     assert!(stale.exists());
-    Console::bind(&stale).unwrap();
+    Console::bind(&stale, None).unwrap();
     let file = desk.folder.join("file");
     fs::write(&file, "mine").unwrap();
     assert_eq!(
-        Console::bind(&file).unwrap_err().kind(),
+        Console::bind(&file, None).unwrap_err().kind(),
         ErrorKind::AlreadyExists
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");

@@ -8,9 +8,6 @@ use std::path::Path;
 /// Why the kernel does not do what we want.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The configuration names an interface that is not there.
-    #[error("there is no interface `{0}` on this host; name one that `ip link` shows")]
-    NoInterface(String),
     /// `EPERM`.
     #[error(
         "no permission to change the kernel's network settings; run as root or with CAP_NET_ADMIN"

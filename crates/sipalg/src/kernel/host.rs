@@ -54,12 +54,9 @@ impl Host {
     pub(super) fn set_up(&mut self, plan: &Plan, borrowed: &[Range]) -> Result<(), KernelError> {
         let refused = |error| KernelError::refused("the policy rule for the proxy", error);
         let mut route = Route::open().map_err(refused)?;
-        let links = route.links().map_err(refused)?;
-        if let Some(name) = ours(plan).find(|name| links.iter().all(|link| link.name != **name)) {
-            return Err(KernelError::NoInterface(name.clone()));
-        }
         self.forward()?;
         route.add_local_default(DIVERT_TABLE).map_err(refused)?;
+        // The rule of an interface that is not there yet waits for it.
         for interface in ours(plan) {
             route.add_rule(&rule(interface)).map_err(refused)?;
         }

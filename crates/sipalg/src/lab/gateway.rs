@@ -2,10 +2,11 @@
 
 use super::endpoint::{PATIENCE, about};
 use super::net::Host;
+use crate::client::frames::{Frame, Frames};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -151,10 +152,11 @@ impl Drop for Folder {
     }
 }
 
-/// A connection to the gateway's console.
+/// A connection to the gateway's console, by someone who may do all.
 #[derive(Debug)]
 pub struct Console {
-    stream: BufReader<UnixStream>,
+    stream: UnixStream,
+    frames: Frames,
 }
 
 impl Console {
@@ -167,31 +169,43 @@ impl Console {
         let stream = UnixStream::connect(&path)
             .map_err(|error| about(error, &format!("console {}", path.display())))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Console {
-            stream: BufReader::new(stream),
-        })
+        let mut console = Console {
+            stream,
+            frames: Frames::default(),
+        };
+        console.command("enable")?;
+        Ok(console)
     }
 
     /// Gives a command and returns everything up to the end of its answer. Debug lines that came
     /// before the answer are in front of it.
     ///
     /// # Errors
-    /// The command is refused (the answer begins with `%`), or no answer comes.
+    /// The command is refused, or no answer comes.
     pub fn command(&mut self, line: &str) -> io::Result<String> {
         let context = |error| about(error, &format!("console: {line}"));
-        self.stream
-            .get_mut()
-            .write_all(format!("{line}\n").as_bytes())
-            .map_err(context)?;
-        let mut answer = Vec::new();
-        self.stream.read_until(0, &mut answer).map_err(context)?;
-        if answer.pop() != Some(0) {
-            return Err(context(io::ErrorKind::UnexpectedEof.into()));
+        writeln!(self.stream, "{line}").map_err(context)?;
+        let mut said = String::new();
+        loop {
+            match self.frames.next_frame() {
+                Some(Frame::Pushed(line)) => said += &line,
+                Some(Frame::Answer(answer)) if answer.is_right() => return Ok(said + &answer.text),
+                Some(Frame::Answer(answer)) => {
+                    return Err(context(io::Error::other(answer.text.trim().to_owned())));
+                }
+                None => self.hear().map_err(context)?,
+            }
         }
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        if answer.starts_with("% ") {
-            return Err(context(io::Error::other(answer.trim().to_owned())));
+    }
+
+    fn hear(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.frames.feed(&buffer[..read]);
+                Ok(())
+            }
         }
-        Ok(answer)
     }
 }

@@ -1,5 +1,6 @@
 //! SIP through the machine: whole messages out of streams and datagrams, with doors obeyed.
 
+use super::datagrams::Datagrams;
 use super::inverse;
 use super::packet::Ends;
 use super::report::{LeftOut, Place, Report};
@@ -22,10 +23,11 @@ pub struct Machine<'a> {
     pub now: Instant,
     out: Outbox,
     scan: Scan,
+    datagrams: Datagrams,
 }
 
 /// The two ends of a conversation, without regard to who speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Pair {
     /// The inside host.
     pub inside: SocketAddrV4,
@@ -111,14 +113,23 @@ impl<'a> Machine<'a> {
             now: Instant::ZERO,
             out: Outbox::default(),
             scan: Scan::default(),
+            datagrams: Datagrams::default(),
         }
     }
 
     /// Lets time pass, deadline by deadline. Time that goes back stands still.
     pub fn at(&mut self, nanoseconds: u64) {
         let until = Instant::from_micros(nanoseconds / 1000).max(self.now);
-        while let Some(next) = self.alg.next_timeout().filter(|next| *next <= until) {
+        let next = |machine: &Self| {
+            let times = [machine.alg.next_timeout(), machine.datagrams.next_end()];
+            let next = times.into_iter().flatten().min();
+            next.filter(|next| *next <= until)
+        };
+        while let Some(next) = next(self) {
             self.now = next.max(self.now);
+            while let Some(flow) = self.datagrams.pop_ended(self.now) {
+                self.alg.close(self.now, flow, &mut self.out);
+            }
             self.alg.handle_timeout(self.now, &mut self.out);
             self.obey();
         }
@@ -133,11 +144,11 @@ impl<'a> Machine<'a> {
         let Pair { inside, outside } = pair;
         let global = self.global_of(Protocol::Tcp, inside, outside)?;
         let opened = match from {
-            Leg::Inside => self.alg.open(self.now, inside, outside)?,
+            Leg::Inside => self.alg.open(self.now, inside, outside, &mut self.out)?,
             Leg::Outside => {
                 let door = self.nat.door(self.now, Protocol::Tcp, inside);
                 self.report.counts.doorless += u64::from(door.is_none());
-                self.alg.open(self.now, outside, inside)?
+                self.alg.open(self.now, outside, inside, &mut self.out)?
             }
         };
         self.nat.map(self.now, Protocol::Tcp, inside, global);
@@ -211,7 +222,7 @@ impl<'a> Machine<'a> {
     /// Both directions of a stream have ended.
     pub fn close(&mut self, stream: &mut Stream) {
         if mem::take(&mut stream.open) {
-            self.alg.close(self.now, stream.flow);
+            self.alg.close(self.now, stream.flow, &mut self.out);
         }
     }
 
@@ -226,13 +237,24 @@ impl<'a> Machine<'a> {
         bytes: &[u8],
     ) -> Result<(SocketAddrV4, Vec<u8>), LeftOut> {
         let Pair { inside, outside } = pair;
-        let opened = self.alg.open_datagrams(self.now, inside, outside)?;
+        let live = self.datagrams.get(self.now, pair);
+        let opened = match live {
+            Some(opened) => opened,
+            None => {
+                let Machine { alg, out, now, .. } = self;
+                alg.open_datagrams(*now, inside, outside, out)?
+            }
+        };
         let global = opened.source;
         if place.from == Leg::Outside {
             let led = self
                 .nat
                 .inward(self.now, Protocol::Udp, *outside.ip(), global);
             self.report.counts.doorless += u64::from(led != Ok(inside));
+        }
+        if live.is_none() {
+            self.datagrams.add(self.now, pair, opened);
+            self.obey();
         }
         self.nat.map(self.now, Protocol::Udp, inside, global);
         // The answer may come back.
@@ -251,7 +273,6 @@ impl<'a> Machine<'a> {
             self.report.counts.not_sip += 1;
             self.translate(place, over, bytes)
         };
-        self.alg.close(self.now, opened.flow);
         Ok((global, carried))
     }
 
@@ -343,11 +364,17 @@ impl<'a> Machine<'a> {
         inside: SocketAddrV4,
         outside: SocketAddrV4,
     ) -> Result<SocketAddrV4, LeftOut> {
+        // The flow's own door comes and goes with it.
+        let mut out = Outbox::default();
         let opened = match protocol {
-            Protocol::Tcp => self.alg.open(self.now, inside, outside)?,
-            Protocol::Udp => self.alg.open_datagrams(self.now, inside, outside)?,
+            Protocol::Tcp => self.alg.open(self.now, inside, outside, &mut out)?,
+            Protocol::Udp => self
+                .alg
+                .open_datagrams(self.now, inside, outside, &mut out)?,
         };
-        self.alg.close(self.now, opened.flow);
+        self.alg.close(self.now, opened.flow, &mut out);
+        self.out.addresses.append(&mut out.addresses);
+        self.obey();
         Ok(opened.source)
     }
 
@@ -360,6 +387,9 @@ impl<'a> Machine<'a> {
     }
 
     fn obey(&mut self) {
+        for op in self.out.addresses.drain(..) {
+            self.nat.give(&op);
+        }
         for op in self.out.doors.drain(..) {
             self.nat.apply(self.now, &op);
             self.report.door(&op);

@@ -55,7 +55,7 @@ fn real_phones_register_call_in_call_out_and_hear_each_other() {
 }
 
 /// One calls the other, both hear something, and the caller hangs up. What each said and heard.
-fn talk(caller: &mut Baresip, callee: &mut Baresip, uri: &str) -> (Audio, Audio) {
+pub fn talk(caller: &mut Baresip, callee: &mut Baresip, uri: &str) -> (Audio, Audio) {
     caller.call(uri);
     callee.wait_for_call();
     caller.wait_for_audio(AUDIO);
@@ -64,7 +64,7 @@ fn talk(caller: &mut Baresip, callee: &mut Baresip, uri: &str) -> (Audio, Audio)
 }
 
 /// Each heard what the other said, but for the last few packets: they fly while both hang up.
-fn assert_both_heard(one: Audio, other: Audio) {
+pub fn assert_both_heard(one: Audio, other: Audio) {
     for (mouth, ear) in [(one, other), (other, one)] {
         assert!(ear.received >= AUDIO, "{ear:?}");
         assert!(ear.received + 10 >= mouth.sent, "{mouth:?} {ear:?}");

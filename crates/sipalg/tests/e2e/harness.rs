@@ -8,7 +8,7 @@
 //!   sip       SIP messages and the TCP peers of our own
 //!   media     RTP peers of our own, which count what they hear
 //!   call, registration        a conversation of our own peers, step by step
-//!   baresip, kamailio, sipp   real peers
+//!   baresip, kamailio, sipp, stun   real peers
 //! ```
 
 pub mod baresip;
@@ -22,6 +22,7 @@ pub mod process;
 pub mod registration;
 pub mod sip;
 pub mod sipp;
+pub mod stun;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

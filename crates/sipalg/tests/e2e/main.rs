@@ -13,3 +13,5 @@ mod load;
 mod nat;
 mod refusal;
 mod steering;
+mod stun;
+mod udp;

@@ -226,7 +226,8 @@ fn contact(message: &str) -> SocketAddrV4 {
     uri_target(header(message, "Contact").expect("a Contact"))
 }
 
-/// Two ways out reach the same host; which one a host goes is its rule's to say, not the route's.
+/// Two ways out reach the same host; the operator routes one inside host by one, the other by the
+/// other, and each has the rule of the interface that it leaves by.
 #[test]
 fn a_leg_leaves_by_the_interface_that_its_global_address_belongs_to() {
     const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
@@ -237,8 +238,9 @@ fn a_leg_leaves_by_the_interface_that_its_global_address_belongs_to() {
         far.ip(&format!("addr add {ANYWHERE}/32 dev lo"));
     }
     net.gateway.ip(&format!(
-        "route add {ANYWHERE} via 10.1.1.2 dev gout metric 10\n\
-         route add {ANYWHERE} via 10.2.2.2 dev gout2 metric 20"
+        "route add {ANYWHERE} via 10.1.1.2 dev gout\n\
+         route add {ANYWHERE} via 10.2.2.2 dev gout2 table 100\n\
+         rule add from 192.168.122.4 table 100"
     ));
     let _gateway = Gateway::start_with(
         &net,

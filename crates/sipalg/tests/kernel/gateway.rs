@@ -140,6 +140,7 @@ pub(crate) fn plan() -> Plan {
         sources: vec![SourcePlan {
             rule: SourceRule::overload(list(), GLOBAL),
             interface: Some("gout".into()),
+            alias: true,
         }],
         l4f: true,
         sip_tcp_ports: vec![5060, 8000],
@@ -163,6 +164,7 @@ pub(crate) fn plan_with(sources: Vec<Source>, list_too: bool) -> Plan {
             payload: true,
         },
         interface: None,
+        alias: true,
     };
     plan.sources = sources.into_iter().map(source).chain(own).collect();
     plan

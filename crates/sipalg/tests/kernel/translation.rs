@@ -12,6 +12,7 @@ use sipalg_core::door::AddressOp;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 laws![
@@ -30,6 +31,7 @@ laws![
     no_service_of_the_gateway_is_reached_by_a_borrowed_address,
     the_gateways_own_address_in_a_pool_stays_its_own,
     borrowed_addresses_are_given_back,
+    who_asks_for_no_alias_sends_the_address_here_by_itself,
 ];
 
 fn ip(last: u8) -> Ipv4Addr {
@@ -390,4 +392,25 @@ fn borrowed_addresses_are_given_back() {
     );
     kernel.remove().unwrap();
     assert_eq!(routes(), before);
+}
+
+fn who_asks_for_no_alias_sends_the_address_here_by_itself() {
+    let mut plan = plan_with(
+        vec![static_host(Ipv4Addr::new(192, 168, 122, 2), 40)],
+        false,
+    );
+    plan.sources[0].alias = false;
+    let (gateway, _kernel) = Gateway::with(&plan);
+    let (phone, outside) = (gateway.phone.udp(4000), gateway.outside.udp(7000));
+    heard(&phone, gateway.outside.at(7000), &outside, at(40, 4000));
+    // Nobody answers the outside host's ARP request.
+    unheard(&outside, at(40, 4000), &phone);
+    let routed = gateway.outside.run(|| {
+        let to = [ip(40).to_string(), GLOBAL.to_string()];
+        Command::new("ip")
+            .args(["route", "add", &to[0], "via", &to[1]])
+            .status()
+    });
+    assert!(routed.unwrap().success());
+    heard(&outside, at(40, 4000), &phone, gateway.outside.at(7000));
 }

@@ -51,8 +51,13 @@ impl Running {
 
     /// Starts the program on the calling thread's host, and waits until it is ready.
     pub(crate) fn start_on(gateway: &Gateway) -> Self {
+        Self::start_with(gateway, CONFIGURATION)
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn start_with(gateway: &Gateway, configuration: &str) -> Self {
         let folder = gateway.state.path().to_owned();
-        let mut child = command(&folder, CONFIGURATION).spawn().unwrap();
+        let mut child = command(&folder, configuration).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut running = Running {
             child,
@@ -61,6 +66,19 @@ impl Running {
         };
         running.wait_for("sipalg: ready");
         running
+    }
+
+    /// Gives the program another configuration file, and tells it to read it. It answers with a line.
+    pub(crate) fn reload(&mut self, configuration: &str) {
+        fs::write(self.folder.join("startup-config"), configuration).unwrap();
+        kill(self.pid(), Signal::SIGHUP).unwrap();
+    }
+
+    /// What the console answers to a command.
+    pub(crate) fn ask(&self, command: &str) -> String {
+        let output = self.console().args(["-c", command]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Reads what the program says up to a line that starts so.
@@ -95,6 +113,11 @@ impl Running {
             .arg(self.folder.join("console.sock"));
         command.stdin(Stdio::null());
         command
+    }
+
+    /// The file that it started with.
+    pub(crate) fn startup_config(&self) -> PathBuf {
+        self.folder.join("startup-config")
     }
 
     /// `SIGTERM`, and how it ends.

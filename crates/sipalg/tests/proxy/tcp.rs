@@ -1,7 +1,8 @@
 //! Laws of a proxied connection: it is, for both hosts, as if there were a plain NAT.
 
 use crate::gateway::{GLOBAL, Gateway, PATIENCE, accepted, eventually, global, listener};
-use crate::running::Running;
+use crate::running::{CONFIGURATION, Running};
+use crate::udp;
 use socket2::SockRef;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 laws![
     bytes_pass_both_ways_and_the_outside_sees_the_inside_global,
     a_registered_phone_is_reached_from_outside_and_sees_who_calls,
+    a_registered_phones_connection_is_kept_alive,
     a_half_closed_connection_goes_on_the_other_way,
     a_reset_passes_both_ways,
     a_refusal_becomes_a_reset,
@@ -51,45 +53,29 @@ fn bytes_pass_both_ways_and_the_outside_sees_the_inside_global() {
 
 fn a_registered_phone_is_reached_from_outside_and_sees_who_calls() {
     let (gateway, _running) = Running::start();
-    let registrar = gateway.outside.listen(5060);
     let phone = gateway.phone.listen(5070);
-    let mut line = gateway
-        .phone
-        .connect(40_000, gateway.outside.at(5060))
-        .unwrap();
-    let (mut outside, ..) = accepted(&registrar);
-    let message = |start: &str, contact: SocketAddrV4| {
-        format!(
-            "{start}\r\nVia: SIP/2.0/TCP {PHONE}:40000;branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\n\
-             To: <sip:a@x>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@{contact};transport=tcp>\r\n\
-             Expires: 60\r\nContent-Length: 0\r\n\r\n"
-        )
-    };
-    says(
-        &mut line,
-        message("REGISTER sip:x SIP/2.0", gateway.phone.at(5070)).as_bytes(),
-    );
-    let registered = hears_message(&mut outside);
-    let contact = global(5070);
-    assert!(
-        registered.contains(&format!("<sip:a@{contact};")),
-        "{registered}"
-    );
-    let answer = registered.replace("REGISTER sip:x SIP/2.0", "SIP/2.0 200 OK");
-    says(&mut outside, answer.as_bytes());
-    let confirmed = hears_message(&mut line);
-    assert!(
-        confirmed.contains(&format!("<sip:a@{PHONE}:5070;")),
-        "{confirmed}"
-    );
-
-    let mut caller = gateway.outside.connect(45_000, contact).unwrap();
+    let _line = registered(&gateway);
+    let mut caller = gateway.outside.connect(45_000, global(5070)).unwrap();
     let (mut called, peer, _) = accepted(&phone);
     assert_eq!(peer, SocketAddr::from((OUTSIDE, 45_000)));
     says(&mut caller, b"\r\n\r\n");
     hears(&mut called, b"\r\n\r\n");
     says(&mut called, b"\r\n");
     hears(&mut caller, b"\r\n");
+}
+
+fn a_registered_phones_connection_is_kept_alive() {
+    let gateway = Gateway::bare();
+    let often = format!("{CONFIGURATION}ip nat service sip keepalive 5\n");
+    let _running = Running::start_with(&gateway, &often);
+    let (mut line, mut outside) = registered(&gateway);
+    let longer = Some(Duration::from_secs(15));
+    outside.set_read_timeout(longer).unwrap();
+    hears(&mut outside, b"\r\n\r\n");
+    // The answer is not for the phone, which did not ask.
+    let message = udp::options(gateway.outside.at(5060), "").replace("UDP", "TCP");
+    says(&mut outside, format!("\r\n{message}").as_bytes());
+    assert_eq!(hears_message(&mut line), message);
 }
 
 fn a_half_closed_connection_goes_on_the_other_way() {
@@ -314,6 +300,32 @@ fn many(
             (phone, outside)
         })
         .collect()
+}
+
+/// The phone's connection to a registrar, at both ends, with its port 5070 registered.
+fn registered(gateway: &Gateway) -> (TcpStream, TcpStream) {
+    let registrar = gateway.outside.listen(5060);
+    let to = gateway.outside.at(5060);
+    let mut line = gateway.phone.connect(40_000, to).unwrap();
+    let (mut outside, ..) = accepted(&registrar);
+    let (start, contact) = ("REGISTER sip:x SIP/2.0", gateway.phone.at(5070));
+    let message = format!(
+        "{start}\r\nVia: SIP/2.0/TCP {PHONE}:40000;branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\n\
+         To: <sip:a@x>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@{contact};transport=tcp>\r\n\
+         Expires: 60\r\nContent-Length: 0\r\n\r\n"
+    );
+    says(&mut line, message.as_bytes());
+    let heard = hears_message(&mut outside);
+    let seen = format!("<sip:a@{};", global(5070));
+    assert!(heard.contains(&seen), "{heard}");
+    let answer = heard.replace(start, "SIP/2.0 200 OK");
+    says(&mut outside, answer.as_bytes());
+    let confirmed = hears_message(&mut line);
+    assert!(
+        confirmed.contains(&format!("<sip:a@{contact};")),
+        "{confirmed}"
+    );
+    (line, outside)
 }
 
 /// A connection from the phone to a server outside.

@@ -45,13 +45,7 @@ impl Sim {
         if !known {
             return;
         }
-        let door = self
-            .world
-            .alg
-            .doors()
-            .into_iter()
-            .find(|d| d.inside_local.to_string() == contact);
-        let global = door.expect("a registered contact has a door").inside_global;
+        let global = self.far.target(&format!("r{phone}")).to_string();
         self.calls_made += 1;
         self.model.calls.push(Call::new(self.world.now));
         self.talks.push(Talk {
@@ -69,7 +63,7 @@ impl Sim {
             invite: Default::default(),
         });
         let last = self.talks.len() - 1;
-        self.invite_by_peer(last, &global.to_string(), &sdp("10.1.1.3", 9000));
+        self.invite_by_peer(last, &global, &sdp("10.1.1.3", 9000));
         self.ring(last, false);
         self.did("call in");
     }
@@ -82,7 +76,7 @@ impl Sim {
             (State::Asked(_), false) => self.asked_in(nth),
             (State::Ending(_), _) => self.ending(nth),
             (State::Up, _) => self.up(nth),
-            (State::Silent | State::Gone, _) => {
+            (State::Silent(_) | State::Gone, _) => {
                 self.talks.remove(nth);
             }
         }

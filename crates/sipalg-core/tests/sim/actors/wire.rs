@@ -1,18 +1,31 @@
 //! The messages that are said, and the connections that they go over.
 
-use super::Sim;
+use super::{Phone, Sim};
 use crate::world::{SERVER, at, sdp};
-use sipalg_core::{FlowId, Leg};
+use sipalg_core::{FlowId, Leg, Protocol};
 
 pub(super) const PEER_CONTACT: &str = "Contact: <sip:peer@10.1.1.2:5060;transport=tcp>\r\n";
 
 /// Messages.
 impl Sim {
     pub(super) fn contact_field(&self, nth: usize) -> String {
-        format!(
-            "Contact: <sip:u@{};transport=tcp>\r\n",
-            self.talks[nth].contact
-        )
+        let talk = &self.talks[nth];
+        let over = self.transport(talk.phone).to_ascii_lowercase();
+        format!("Contact: <sip:u@{};transport={over}>\r\n", talk.contact)
+    }
+
+    /// What a phone writes into its Vias.
+    pub(super) fn transport(&self, phone: usize) -> &'static str {
+        match self.phones[phone].over {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+        }
+    }
+
+    /// The first line of a request of the peer.
+    fn peer_line(&self, method: &str, phone: usize, contact: &str) -> String {
+        let over = self.transport(phone).to_ascii_lowercase();
+        format!("{method} sip:u@{contact};transport={over} SIP/2.0")
     }
 
     pub(super) fn invite(&mut self, nth: usize) {
@@ -32,6 +45,7 @@ impl Sim {
 
     /// A request of the phone; ACK and CANCEL belong to the last INVITE.
     pub(super) fn request(&mut self, nth: usize, method: &str, more: &str, body: &str) -> String {
+        let over = self.transport(self.talks[nth].phone);
         let talk = &mut self.talks[nth];
         talk.cseq += u32::from(!matches!(method, "ACK" | "CANCEL"));
         let ip = self.phones[talk.phone].ip;
@@ -42,7 +56,7 @@ impl Sim {
         message(
             &format!("{method} sip:peer@10.1.1.2:5060 SIP/2.0"),
             &format!(
-                "Via: SIP/2.0/TCP {ip}:5060;branch=z9hG4bK{}-{}\r\nFrom: <sip:u@{ip}>;tag=me\r\nTo: <sip:peer@10.1.1.2>{tag}\r\n\
+                "Via: SIP/2.0/{over} {ip}:5060;branch=z9hG4bK{}-{}\r\nFrom: <sip:u@{ip}>;tag=me\r\nTo: <sip:peer@10.1.1.2>{tag}\r\n\
                  Call-ID: {}\r\nCSeq: {} {method}\r\n{more}",
                 talk.id, talk.cseq, talk.id, talk.cseq
             ),
@@ -68,13 +82,15 @@ impl Sim {
     }
 
     pub(super) fn invite_by_peer(&mut self, nth: usize, contact: &str, body: &str) {
+        let line = self.peer_line("INVITE", self.talks[nth].phone, contact);
+        let over = self.transport(self.talks[nth].phone);
         let talk = &mut self.talks[nth];
         talk.peer_cseq += 1;
         let tag = talk.tags.last().map_or("peer", String::as_str);
         let text = message(
-            &format!("INVITE sip:u@{contact};transport=tcp SIP/2.0"),
+            &line,
             &format!(
-                "Via: SIP/2.0/TCP 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag={tag}\r\nTo: <sip:u@10.1.1.1>\r\n\
+                "Via: SIP/2.0/{over} 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag={tag}\r\nTo: <sip:u@10.1.1.1>\r\n\
                  Call-ID: {}\r\nCSeq: {} INVITE\r\n{PEER_CONTACT}",
                 talk.peer_cseq, talk.id, talk.peer_cseq
             ),
@@ -82,10 +98,7 @@ impl Sim {
         );
         let phone = talk.phone;
         let heard = self.peer_sends(phone, &text, true);
-        let own = format!(
-            "INVITE sip:u@{};transport=tcp SIP/2.0\r\n",
-            self.talks[nth].contact
-        );
+        let own = self.peer_line("INVITE", phone, &self.talks[nth].contact) + "\r\n";
         assert!(
             heard.starts_with(&own),
             "the phone knows its contact: {heard}"
@@ -101,14 +114,16 @@ impl Sim {
         more: &str,
         body: &str,
     ) -> String {
-        let contact = self.seen_contact(nth);
+        let phone = self.talks[nth].phone;
+        let line = self.peer_line(method, phone, &self.seen_contact(nth));
+        let over = self.transport(phone);
         let talk = &mut self.talks[nth];
         talk.peer_cseq += u32::from(!matches!(method, "ACK" | "CANCEL"));
         let tag = talk.tags.last().map_or("peer", String::as_str);
         message(
-            &format!("{method} sip:u@{contact};transport=tcp SIP/2.0"),
+            &line,
             &format!(
-                "Via: SIP/2.0/TCP 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag={tag}\r\nTo: <sip:u@10.1.1.1>;tag=me\r\n\
+                "Via: SIP/2.0/{over} 10.1.1.2:5060;branch=z9hG4bKp{}\r\nFrom: <sip:peer@10.1.1.2>;tag={tag}\r\nTo: <sip:u@10.1.1.1>;tag=me\r\n\
                  Call-ID: {}\r\nCSeq: {} {method}\r\n{more}",
                 talk.peer_cseq, talk.id, talk.peer_cseq
             ),
@@ -152,16 +167,14 @@ impl Sim {
 
     /// How the outside knows the contact of a call.
     pub(super) fn seen_contact(&self, nth: usize) -> String {
-        let contact = &self.talks[nth].contact;
-        let door = self
-            .world
-            .alg
-            .doors()
-            .into_iter()
-            .find(|d| d.inside_local.to_string() == *contact);
-        door.expect("a dialog's contact has a door")
-            .inside_global
-            .to_string()
+        let seen = self.far.target(&self.talks[nth].id);
+        let mut doors = self.world.alg.doors().into_iter();
+        let over = self.phones[self.talks[nth].phone].over;
+        let door =
+            doors.find(|door| door.protocol == over && door.inside_global.to_string() == seen);
+        let door = door.expect("a dialog's contact has a door");
+        assert_eq!(door.inside_local.to_string(), self.talks[nth].contact);
+        seen.to_string()
     }
 }
 
@@ -171,7 +184,8 @@ impl Sim {
     /// message, which then has no effect, and the phone sends it again on a new one.
     pub(super) fn phone_sends(&mut self, phone: usize, text: &str) -> String {
         let flow = self.connection(phone);
-        if self.dice.roll(10) == 0 {
+        let over = self.phones[phone].over;
+        if over == Protocol::Tcp && self.dice.roll(10) == 0 {
             let half = &text[..self.dice.roll(text.len())];
             let before = self.world.alg.doors();
             assert_eq!(
@@ -189,13 +203,14 @@ impl Sim {
         }
         let flow = self.connection(phone);
         self.note(phone, "says", text);
-        let saw = self.world.say(flow, Leg::Inside, text);
+        let saw = self.carry(over, flow, Leg::Inside, text);
         assert!(
             !saw.contains("192.168."),
             "the outside sees no inside local: {saw}"
         );
         true_length(&saw);
         self.doors_are_open(&saw);
+        self.far.sees(&saw);
         saw
     }
 
@@ -203,24 +218,29 @@ impl Sim {
     /// that the message is for.
     pub(super) fn peer_sends(&mut self, phone: usize, text: &str, request: bool) -> String {
         self.note(phone, "is told", text);
-        let target = text
-            .split(['@', ';'])
-            .nth(1)
-            .and_then(|target| target.parse().ok());
-        let door =
-            target.filter(|target| request && self.world.alg.signalling_target(*target).is_some());
-        let heard = match door.filter(|_| self.dice.roll(2) == 0) {
+        let over = self.phones[phone].over;
+        let target = text.split(['@', ';']).nth(1).filter(|_| request);
+        let doors = self.world.alg.doors();
+        let is_open = |target: &&str| {
+            let mut doors = doors.iter();
+            doors.any(|door| door.protocol == over && door.inside_global.to_string() == **target)
+        };
+        let target = target.filter(is_open).filter(|_| self.dice.roll(2) == 0);
+        let heard = match target {
             Some(door) => {
                 let peer = format!("10.1.1.2:{}", 30_000 + self.dice.roll(1000));
-                let flow = self.world.connect(&peer, &door.to_string());
-                let heard = self.world.say(flow, Leg::Outside, text);
-                self.world.alg.close(self.world.now, flow);
+                let flow = match over {
+                    Protocol::Tcp => self.world.connect(&peer, door),
+                    Protocol::Udp => self.world.connect_datagrams(&peer, door),
+                };
+                let heard = self.carry(over, flow, Leg::Outside, text);
+                self.world.close(flow);
                 self.did("new connection");
                 heard
             }
             None => {
                 let flow = self.connection(phone);
-                self.world.say(flow, Leg::Outside, text)
+                self.carry(over, flow, Leg::Outside, text)
             }
         };
         assert!(
@@ -228,6 +248,21 @@ impl Sim {
             "nothing of ours is left: {heard}"
         );
         true_length(&heard);
+        heard
+    }
+
+    /// Through the gateway. A datagram may be lost behind it: who sends it again must be heard as if it
+    /// were the first time.
+    fn carry(&mut self, over: Protocol, flow: FlowId, from: Leg, text: &str) -> String {
+        if over == Protocol::Tcp {
+            return self.world.say(flow, from, text);
+        }
+        let heard = self.world.datagram(flow, from, text);
+        if self.dice.roll(6) == 0 {
+            let again = self.world.datagram(flow, from, text);
+            assert_eq!(again, heard, "sent again");
+            self.did("lost");
+        }
         heard
     }
 
@@ -252,16 +287,23 @@ impl Sim {
             return flow;
         }
         entry.source += 1;
-        let flow = self
-            .world
-            .connect(&format!("{}:{}", entry.ip, entry.source), SERVER);
+        let source = format!("{}:{}", entry.ip, entry.source);
+        let flow = match entry.over {
+            Protocol::Tcp => self.world.connect(&source, SERVER),
+            Protocol::Udp => {
+                self.model.sources.insert(source.clone());
+                self.world.connect_datagrams(&source, SERVER)
+            }
+        };
         entry.flow = Some(flow);
         flow
     }
 
     pub(super) fn hang_up_connection(&mut self, phone: usize) {
         if let Some(flow) = self.phones[phone].flow.take() {
-            self.world.alg.close(self.world.now, flow);
+            self.world.close(flow);
+            let Phone { ip, source, .. } = self.phones[phone];
+            self.model.sources.remove(&format!("{ip}:{source}"));
         }
     }
 

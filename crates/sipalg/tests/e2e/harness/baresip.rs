@@ -28,17 +28,30 @@ pub struct Audio {
 }
 
 impl Baresip {
-    /// Starts `user`'s phone on a host and waits until the registrar has accepted it.
+    /// Starts `user`'s phone on a host, with SIP over TCP, and waits until the registrar has accepted
+    /// it.
     pub fn start(host: &Host, address: Ipv4Addr, user: &str, registrar: Ipv4Addr) -> Self {
+        Baresip::start_over("tcp", host, address, user, registrar)
+    }
+
+    /// The same with SIP over `transport`.
+    pub fn start_over(
+        transport: &str,
+        host: &Host,
+        address: Ipv4Addr,
+        user: &str,
+        registrar: Ipv4Addr,
+    ) -> Self {
         let folder = Folder::new();
         let tone = folder.write("tone.wav", tone());
         let config = include_str!("baresip.config")
             .replace("ADDRESS", &address.to_string())
+            .replace("TRANSPORT", transport)
             .replace("TONE", tone.to_str().expect("a plain path"));
         folder.write("config", config);
         folder.write(
             "accounts",
-            format!("<sip:{user}@{registrar};transport=tcp>;regint=600;answermode=auto\n"),
+            format!("<sip:{user}@{registrar};transport={transport}>;regint=600;answermode=auto\n"),
         );
         folder.write("contacts", "");
         let mut command = Command::new("baresip");

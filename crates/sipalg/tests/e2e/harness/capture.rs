@@ -121,6 +121,13 @@ impl Packet {
         self.bytes[9] == 17
     }
 
+    /// A SIP message in a datagram?
+    pub fn is_sip_over_udp(&self) -> bool {
+        let starts = |start: &&[u8]| self.payload().starts_with(start);
+        let starts_of_messages: [&[u8]; 5] = [b"SIP/2.0", b"INVITE", b"ACK", b"BYE", b"REGISTER"];
+        self.is_udp() && starts_of_messages.iter().any(starts)
+    }
+
     /// The first segment of a connection that somebody opens?
     pub fn is_syn(&self) -> bool {
         self.is_tcp() && self.tcp_flags() & 0x12 == 0x02

@@ -14,7 +14,7 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// Starts it at TCP port 5060 of a host and waits until it listens.
+    /// Starts it at port 5060 of a host, TCP and UDP, and waits until it listens.
     pub fn start(host: &Host, address: Ipv4Addr) -> Self {
         let folder = Folder::new();
         let text = include_str!("kamailio.cfg").replace("ADDRESS", &address.to_string());
@@ -26,6 +26,7 @@ impl Kamailio {
         command.arg("-Y").arg(folder.itself());
         let process = Process::start(host, &mut command);
         host.wait_for_listener(5060);
+        host.wait_for_udp(5060);
         Kamailio {
             _process: process,
             _folder: folder,

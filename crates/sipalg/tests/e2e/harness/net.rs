@@ -133,13 +133,19 @@ impl Host {
     /// Waits until somebody on this host listens at a TCP port.
     pub fn wait_for_listener(&self, port: u16) {
         // Local address, remote address, and 0A for LISTEN.
-        let listening = format!(":{port:04X} 00000000:0000 0A ");
+        self.wait_for_socket("tcp", &format!(":{port:04X} 00000000:0000 0A "));
+    }
+
+    /// Waits until somebody on this host hears everybody at a UDP port.
+    pub fn wait_for_udp(&self, port: u16) {
+        self.wait_for_socket("udp", &format!(":{port:04X} 00000000:0000 07 "));
+    }
+
+    fn wait_for_socket(&self, protocol: &str, described: &str) {
+        let path = format!("/proc/thread-self/net/{protocol}");
         super::until("a listener", || {
-            let table = self.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
-            table
-                .expect("TCP sockets")
-                .contains(&listening)
-                .then_some(())
+            let table = self.run(|| std::fs::read_to_string(&path));
+            table.expect("sockets").contains(described).then_some(())
         });
     }
 

@@ -1,7 +1,7 @@
 //! SIPp, which makes many calls at once. The media of its calls are for [`Ear`](super::media::Ear)s.
 
 use super::Folder;
-use super::capture::Capture;
+use super::capture::{Capture, Packet};
 use super::net::Host;
 use super::process::Process;
 use super::sip::{header, media_target, split_messages};
@@ -39,12 +39,23 @@ impl Sipp {
         Sipp::call_by(host, from, to, "t1")
     }
 
+    /// Makes all calls within 4 s over UDP, each by a socket of its own.
+    pub fn call_over_udp(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
+        Sipp::call_by(host, from, to, "un")
+    }
+
     fn call_by(host: &Host, from: Ipv4Addr, to: SocketAddrV4, transport: &str) -> Self {
         let calls = CALLS.to_string();
+        // Over UDP a host that is busy loses what comes all at once.
+        let rate = match transport.starts_with('u') {
+            true => CALLS / 4,
+            false => CALLS,
+        };
         let mut command = Command::new("sipp");
-        command.args(["-t", transport]);
-        command.args(["-l", &calls, "-r", &calls, &to.to_string()]);
-        Sipp::start(host, command, from, include_str!("sipp-caller.xml"))
+        command.args(["-t", transport, "-r", &rate.to_string()]);
+        command.args(["-l", &calls, &to.to_string()]);
+        let scenario = include_str!("sipp-caller.xml");
+        Sipp::start(host, command, from, &over(transport, scenario))
     }
 
     /// Takes all calls at port 5060, from now on.
@@ -53,6 +64,16 @@ impl Sipp {
         command.args(["-t", "tn", "-p", "5060"]);
         let sipp = Sipp::start(host, command, at, include_str!("sipp-callee.xml"));
         host.wait_for_listener(5060);
+        sipp
+    }
+
+    /// Takes all calls at UDP port 5060, from now on.
+    pub fn answer_over_udp(host: &Host, at: Ipv4Addr) -> Self {
+        let mut command = Command::new("sipp");
+        command.args(["-t", "u1", "-p", "5060"]);
+        let scenario = over("u1", include_str!("sipp-callee.xml"));
+        let sipp = Sipp::start(host, command, at, &scenario);
+        host.wait_for_udp(5060);
         sipp
     }
 
@@ -89,6 +110,24 @@ impl Sipp {
     }
 }
 
+/// A scenario as it is over a transport.
+fn over(transport: &str, scenario: &str) -> String {
+    match transport.starts_with('u') {
+        true => {
+            let scenario = scenario.replace(";transport=tcp", "");
+            // RFC 3261 timer A: the first of them may wait for ARP and be lost there.
+            let again = "<send retrans=\"500\"><![CDATA[\n";
+            ["INVITE ", "BYE "]
+                .iter()
+                .fold(scenario, |scenario, method| {
+                    let plain = format!("<send><![CDATA[\n{method}");
+                    scenario.replace(&plain, &format!("{again}{method}"))
+                })
+        }
+        false => scenario.into(),
+    }
+}
+
 /// The media of each call by its Call-ID, as soon as all calls are answered, from what went by at
 /// the host that has this address.
 pub fn media(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
@@ -100,12 +139,20 @@ pub fn media(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
 
 fn media_so_far(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
     let (mut own, mut far) = (BTreeMap::new(), BTreeMap::new());
-    for ((from, _), stream) in capture.so_far().streams() {
+    let packets = capture.so_far();
+    let streams = packets.streams().into_iter();
+    let mut said: Vec<_> = streams
+        .map(|((from, _), stream)| (from, split_messages(&stream)))
+        .collect();
+    for datagram in packets.filter(Packet::is_sip_over_udp) {
+        said.push((datagram.source(), split_messages(datagram.payload())));
+    }
+    for (from, messages) in said {
         let side = match *from.ip() == host {
             true => &mut own,
             false => &mut far,
         };
-        for message in split_messages(&stream) {
+        for message in messages {
             if message.contains("\nm=audio ") {
                 let call = header(&message, "Call-ID").expect("a Call-ID");
                 side.insert(call.to_string(), media_target(&message));

@@ -1,0 +1,137 @@
+//! The table by itself, without messages.
+#![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
+
+use super::*;
+use crate::config::{AccessEntry, AccessList, SourceRule};
+use crate::door::DoorOp;
+use core::time::Duration;
+
+struct World {
+    nat: Nat,
+    timers: Timers,
+    counters: Counters,
+    config: Config,
+    out: Outbox,
+}
+
+impl World {
+    fn new() -> Self {
+        let everyone = AccessEntry::standard(true, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+        let list = AccessList {
+            name: "1".into(),
+            entries: alloc::vec![everyone],
+        };
+        let config = Config {
+            sources: alloc::vec![SourceRule::overload(list, GLOBAL)],
+            ..Config::default()
+        };
+        World {
+            nat: Nat::new(7),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            config,
+            out: Outbox::default(),
+        }
+    }
+
+    fn with<T>(&mut self, act: impl FnOnce(&mut Nat, &mut Context<'_>, &mut Outbox) -> T) -> T {
+        let mut cx = Context {
+            now: Instant::ZERO,
+            timers: &mut self.timers,
+            counters: &mut self.counters,
+            config: &self.config,
+        };
+        act(&mut self.nat, &mut cx, &mut self.out)
+    }
+
+    fn map(&mut self, local: &str, count: u16) -> SocketAddrV4 {
+        let id =
+            self.with(|nat, cx, out| nat.map_run(cx, Protocol::Udp, at(local), count, None, out));
+        self.nat.get(id.unwrap()).unwrap().global
+    }
+}
+
+const GLOBAL: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 1);
+
+fn at(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_port_is_kept_when_free_and_a_pair_stays_adjacent_when_not() {
+    let mut world = World::new();
+    assert_eq!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
+    let second = world.map("192.168.1.3:6000", 2);
+    assert!(second.port() != 6000 && second.port().is_multiple_of(2));
+    let rtcp = world
+        .nat
+        .find_local(Protocol::Udp, at("192.168.1.3:6001"))
+        .unwrap();
+    assert_eq!(
+        world.nat.get(rtcp).unwrap().global.port(),
+        second.port() + 1
+    );
+    assert_eq!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
+}
+
+#[test]
+fn ports_of_the_gateway_and_below_1024_are_not_given() {
+    let mut world = World::new();
+    world.nat.reserve(&[(Protocol::Udp, 6001)]);
+    assert_ne!(world.map("192.168.1.2:6000", 2), at("10.1.1.1:6000"));
+    assert!(world.map("192.168.1.2:53", 1).port() >= 1024);
+}
+
+#[test]
+fn the_port_of_a_closed_door_is_barred_for_others_only() {
+    let mut world = World::new();
+    world.map("192.168.1.2:6000", 1);
+    let id = world
+        .nat
+        .find_local(Protocol::Udp, at("192.168.1.2:6000"))
+        .unwrap();
+    world.with(|nat, cx, out| {
+        assert!(nat.open_door(cx, id, DoorKind::Media, Duration::from_secs(9), out));
+        assert!(!nat.open_door(cx, id, DoorKind::Media, Duration::from_secs(9), out));
+        nat.close_door(cx, id, out);
+        assert!(nat.door(id).is_some());
+        nat.close_door(cx, id, out);
+        cx.now = cx.now + Duration::from_secs(3600);
+        nat.mapping_expired(cx, id);
+    });
+    assert!(matches!(
+        world.out.doors[..],
+        [DoorOp::Open(_), DoorOp::Close(_)]
+    ));
+    assert_eq!(world.nat.doors_of("192.168.1.2".parse().unwrap()), 0);
+    assert_ne!(world.map("192.168.1.3:6000", 1), at("10.1.1.1:6000"));
+    assert_eq!(world.map("192.168.1.2:6000", 1), at("10.1.1.1:6000"));
+}
+
+#[test]
+fn a_mapping_lives_while_it_is_held() {
+    let mut world = World::new();
+    world.map("192.168.1.2:6000", 1);
+    let id = world
+        .nat
+        .find_local(Protocol::Udp, at("192.168.1.2:6000"))
+        .unwrap();
+    world.with(|nat, cx, _| nat.hold(cx, id));
+    assert_eq!(world.timers.next(), None);
+    world.with(|nat, cx, _| nat.release(cx, id));
+    assert!(world.timers.next().is_some());
+}
+
+#[test]
+fn every_port_can_be_given_and_then_none() {
+    let mut world = World::new();
+    for port in 0..32256u16 {
+        let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 1024 + port * 2);
+        let global = world.map(&local.to_string(), 1);
+        assert_eq!(global.port() % 2, 0);
+    }
+    let refused =
+        world.with(|nat, cx, out| nat.map(cx, Protocol::Udp, at("192.168.1.3:6000"), None, out));
+    assert_eq!(refused, Err(MapError::NoPort));
+    assert_eq!(world.counters.out_of_ports, 1);
+}
