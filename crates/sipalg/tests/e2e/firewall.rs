@@ -15,9 +15,8 @@ fn media_meets_the_forward_chain_and_passes_where_that_lets_it() {
         "table inet filter {\n chain forward {\n type filter hook forward priority 0; policy drop;\n \
          ct state established,related accept\n iifname gin oifname gout accept\n }\n }",
     );
-    let mut gateway = Gateway::start(&net);
-    let found = gateway.wait_for_log("table inet filter, chain forward drops");
-    let remedy = quoted(&found, "nft insert rule");
+    let gateway = Gateway::start(&net);
+    let remedy = remedy(&gateway, "table inet filter, chain forward drops");
     let mut call = Call::make((&phone, 3), &far, 4000);
     call.take();
     call.far_ear.say(call.door, 1);
@@ -45,13 +44,13 @@ fn an_input_chain_that_stops_intercepted_sip_is_named_with_the_remedy() {
         "table ip filter {\n chain input {\n type filter hook input priority 0; policy drop;\n \
          ct state established,related accept\n iifname lo accept\n }\n }",
     );
-    let mut gateway = Gateway::start(&net);
-    let found = gateway.wait_for_log("table ip filter, chain input drops");
+    let gateway = Gateway::start(&net);
+    let remedy = remedy(&gateway, "table ip filter, chain input drops");
     let to = SocketAddrV4::new(outside_address(2), 5060);
     let from = SocketAddrV4::new(inside_address(3), 0);
     let stopped = Peer::connect_within(&phone, from, to, std::time::Duration::from_millis(500));
     assert!(stopped.is_err(), "past the input chain");
-    net.gateway.nft(&quoted(&found, "nft insert rule"));
+    net.gateway.nft(&remedy);
     let mut call = Call::make((&phone, 3), &far, 4000);
     call.take();
     call.talk();
@@ -68,12 +67,14 @@ fn where_nothing_is_filtered_nothing_is_named() {
     assert!(!gateway.log().contains("drops"), "{}", gateway.log());
 }
 
-/// The command in a sentence that begins so, as `nft -f` wants it.
-fn quoted(sentence: &str, start: &str) -> String {
-    let commands = sentence.split('`');
-    let mut ours = commands.filter(|command| command.starts_with(start));
-    let command = ours
-        .next()
-        .unwrap_or_else(|| panic!("no {start:?} in {sentence}"));
-    command.trim_start_matches("nft ").into()
+/// The command that the log advises against what it names with these words, as `nft -f` wants it.
+fn remedy(gateway: &Gateway, found: &str) -> String {
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains(found));
+    let line = line.unwrap_or_else(|| panic!("no {found:?} in {log}"));
+    let mut commands = line.split('`');
+    let command = commands.find_map(|command| command.strip_prefix("nft "));
+    command
+        .unwrap_or_else(|| panic!("no command in {line}"))
+        .into()
 }

@@ -9,13 +9,14 @@
 //!   post      the UDP peers of our own
 //!   media     RTP peers of our own, which count what they hear
 //!   call, registration        a conversation of our own peers, step by step
-//!   baresip, kamailio, sipp, stun   real peers
+//!   baresip, iperf, kamailio, sipp, stun   real peers
 //! ```
 
 pub mod baresip;
 pub mod call;
 pub mod capture;
 pub mod gateway;
+pub mod iperf;
 pub mod kamailio;
 pub mod media;
 pub mod net;

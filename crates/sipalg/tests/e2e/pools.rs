@@ -92,7 +92,7 @@ fn an_address_for_which_the_pool_has_none_left_passes_unchanged() {
 fn with_overload_a_hosts_signalling_media_and_ordinary_traffic_share_an_address() {
     let net = Net::new();
     let far = net.outside(2);
-    let config = pool("").replace("pool P", "pool P overload");
+    let config = pool("").replace("list 1 pool P", "list 1 pool P overload");
     let _gateway = Gateway::start_with(&net, &config);
     let mut used = BTreeSet::new();
     for number in 3..9 {
@@ -110,7 +110,7 @@ fn with_overload_a_hosts_signalling_media_and_ordinary_traffic_share_an_address(
 fn no_service_of_the_gateway_is_exposed_by_an_address_of_a_pool() {
     let net = Net::new();
     let far = net.outside(2);
-    let config = pool("").replace("pool P", "pool P overload");
+    let config = pool("").replace("list 1 pool P", "list 1 pool P overload");
     let _gateway = Gateway::start_with(&net, &config);
     let service = Ear::open(&net.gateway, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 7000));
     let mut there = Ear::open(&far, SocketAddrV4::new(outside_address(2), 9001));

@@ -62,9 +62,14 @@ impl Call {
 
     /// The outside host takes the call.
     pub fn take(&mut self) {
+        self.take_again(1);
+    }
+
+    /// The outside host agrees to the offer of request number `number`.
+    pub fn take_again(&mut self, number: u32) {
         let body = session(self.far_ear.at());
         self.reply("200 OK", &body);
-        self.request("ACK", 1);
+        self.request("ACK", number);
     }
 
     /// The outside host answers the INVITE; the phone gets the answer.
