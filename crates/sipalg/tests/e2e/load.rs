@@ -113,10 +113,9 @@ fn call_by(
 /// An ear for each call of a host.
 fn open(host: &Host, calls: &BTreeMap<String, Media>) -> Vec<(Media, Ear)> {
     assert_eq!(calls.len(), CALLS);
-    let ears = calls
-        .values()
-        .map(|media| (*media, Ear::open(host, media.own)));
-    ears.collect()
+    let at: Vec<_> = calls.values().map(|media| media.own).collect();
+    let ears = Ear::open_all(host, &at);
+    calls.values().copied().zip(ears).collect()
 }
 
 fn assert_doors_gone(gateway: &Gateway) {

@@ -24,12 +24,20 @@ pub struct Heard {
 impl Ear {
     /// Opens one.
     pub fn open(host: &Host, at: SocketAddrV4) -> Self {
-        let socket = host.run(|| UdpSocket::bind(at));
-        let socket = socket.unwrap_or_else(|error| panic!("cannot bind {at}: {error}"));
-        Ear {
-            socket,
-            sequence: 0,
-        }
+        Ear::open_all(host, &[at]).remove(0)
+    }
+
+    /// Opens many: to become a host for each of them would take seconds on a busy machine.
+    pub fn open_all(host: &Host, at: &[SocketAddrV4]) -> Vec<Self> {
+        let open = |at: &SocketAddrV4| {
+            let socket = UdpSocket::bind(at);
+            let socket = socket.unwrap_or_else(|error| panic!("cannot bind {at}: {error}"));
+            Ear {
+                socket,
+                sequence: 0,
+            }
+        };
+        host.run(|| at.iter().map(open).collect())
     }
 
     /// Where it is.

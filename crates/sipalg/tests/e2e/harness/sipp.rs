@@ -130,10 +130,22 @@ fn over(transport: &str, scenario: &str) -> String {
 /// The media of each call by its Call-ID, as soon as all calls are answered, from what went by at
 /// the host that has this address.
 pub fn media(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
+    let describes = |packet: &Packet| {
+        let mut lines = packet.payload().split(|byte| *byte == b'\n');
+        lines.any(|line| line.starts_with(b"m=audio "))
+    };
     super::until("all calls to be answered", || {
+        // Offer and answer of each; to put streams together takes long.
+        if capture.count(|packet| is_sip(packet) && describes(packet)) < 2 * CALLS {
+            return None;
+        }
         let calls = media_so_far(capture, host);
         (calls.len() == CALLS).then_some(calls)
     })
+}
+
+fn is_sip(packet: &Packet) -> bool {
+    packet.is_tcp() || packet.is_sip_over_udp()
 }
 
 fn media_so_far(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
