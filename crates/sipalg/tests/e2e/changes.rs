@@ -3,10 +3,8 @@
 use crate::harness::call::Call;
 use crate::harness::gateway::Gateway;
 use crate::harness::net::{Net, inside_address, outside_address};
-use crate::load::call;
+use crate::load::call_while;
 use std::net::SocketAddrV4;
-use std::thread;
-use std::time::Duration;
 
 /// Lines, and what takes each back.
 const CHANGES: [(&str, &str); 16] = [
@@ -87,27 +85,17 @@ fn a_hundred_changes_on_the_console_under_a_load_of_calls_lose_none() {
     let elsewhere = SocketAddrV4::new(outside_address(3), 5060);
     let mut own = Call::make_to((&phone, 4), (&far, elsewhere), 4000);
     own.take();
-    thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            let to = SocketAddrV4::new(outside_address(2), 5060);
-            call(
-                (&caller, inside_address(3)),
-                (&callee, outside_address(2)),
-                to,
-            );
-        });
-        // All of it while the 200 calls are made, talk, and end.
+    let to = SocketAddrV4::new(outside_address(2), 5060);
+    let (from, at) = ((&caller, inside_address(3)), (&callee, outside_address(2)));
+    call_while(from, at, to, || {
         let mut console = gateway.open_console();
         console.say("configure terminal");
         for line in changes() {
             console.say(line);
             own.talk();
-            thread::sleep(Duration::from_millis(40));
         }
         console.say("end");
-        assert!(!load.is_finished(), "the calls were over too soon");
         console.close();
-        load.join().expect("all calls");
     });
     own.talk();
     own.request_and_agree("BYE", 2);

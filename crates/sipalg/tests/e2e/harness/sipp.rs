@@ -12,11 +12,14 @@ use std::process::Command;
 /// How many calls.
 pub const CALLS: usize = 200;
 
+/// The file that tells the caller of a scenario whether its calls shall go on.
+const STATE: &str = "state";
+
 /// A running SIPp that makes, or takes, all the calls.
 #[derive(Debug)]
 pub struct Sipp {
     process: Process,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// The ends of a call's media as one side knows them.
@@ -29,7 +32,7 @@ pub struct Media {
 }
 
 impl Sipp {
-    /// Makes all calls at once, each by a connection of its own, and lets them last 5 s.
+    /// Makes all calls at once, each by a connection of its own, which last until [`finish`](Sipp::finish).
     pub fn call(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
         Sipp::call_by(host, from, to, "tn")
     }
@@ -74,6 +77,7 @@ impl Sipp {
 
     fn start(host: &Host, mut command: Command, at: Ipv4Addr, scenario: &str) -> Self {
         let folder = Folder::new();
+        folder.write(STATE, "talk");
         command.current_dir(folder.itself());
         command
             .arg("-sf")
@@ -89,17 +93,15 @@ impl Sipp {
             "errors",
         ]);
         let process = Process::start(host, &mut command);
-        Sipp {
-            process,
-            _folder: folder,
-        }
+        Sipp { process, folder }
     }
 
-    /// Waits for the end of all calls.
+    /// Lets the caller hang up, and waits for the end of all calls.
     ///
     /// # Panics
     /// One of them failed.
     pub fn finish(mut self) {
+        self.folder.write(STATE, "over");
         let status = self.process.wait();
         assert!(status.success(), "{status}: {}", self.process.said());
     }
