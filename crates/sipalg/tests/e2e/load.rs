@@ -63,7 +63,7 @@ fn two_hundred_calls_in_at_once_are_all_heard() {
 }
 
 /// Makes all calls from one host to the other at `to`, and lets both talk and listen in each.
-fn call(caller: (&Host, Ipv4Addr), callee: (&Host, Ipv4Addr), to: SocketAddrV4) {
+pub fn call(caller: (&Host, Ipv4Addr), callee: (&Host, Ipv4Addr), to: SocketAddrV4) {
     call_by(
         [Sipp::call, |host, at, _| Sipp::answer(host, at)],
         caller,

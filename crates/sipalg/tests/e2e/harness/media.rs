@@ -72,6 +72,14 @@ impl Ear {
         heard
     }
 
+    /// Says something again and again until the other ear hears it, and tells where it came from.
+    pub fn say_until_heard(&mut self, by: &Ear, at: SocketAddrV4) -> SocketAddrV4 {
+        super::until("an ear to hear it", || {
+            self.say(at, 1);
+            by.next(Duration::from_millis(100)).map(|heard| heard.from)
+        })
+    }
+
     /// Listens for a while; what does not come in that time would not come at all.
     pub fn hears_nothing(&self) -> bool {
         self.next(Duration::from_millis(300)).is_none()
