@@ -39,21 +39,16 @@ impl Sipp {
         Sipp::call_by(host, from, to, "t1")
     }
 
-    /// Makes all calls within 4 s over UDP, each by a socket of its own.
+    /// Makes all calls at once over UDP, each by a socket of its own.
     pub fn call_over_udp(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
         Sipp::call_by(host, from, to, "un")
     }
 
     fn call_by(host: &Host, from: Ipv4Addr, to: SocketAddrV4, transport: &str) -> Self {
         let calls = CALLS.to_string();
-        // Over UDP a host that is busy loses what comes all at once.
-        let rate = match transport.starts_with('u') {
-            true => CALLS / 4,
-            false => CALLS,
-        };
         let mut command = Command::new("sipp");
-        command.args(["-t", transport, "-r", &rate.to_string()]);
-        command.args(["-l", &calls, &to.to_string()]);
+        command.args(["-t", transport]);
+        command.args(["-l", &calls, "-r", &calls, &to.to_string()]);
         let scenario = include_str!("sipp-caller.xml");
         Sipp::start(host, command, from, &over(transport, scenario))
     }
@@ -115,14 +110,18 @@ fn over(transport: &str, scenario: &str) -> String {
     match transport.starts_with('u') {
         true => {
             let scenario = scenario.replace(";transport=tcp", "");
-            // RFC 3261 timer A: the first of them may wait for ARP and be lost there.
+            // RFC 3261 timers A and G: a socket does not hold all that comes at once.
             let again = "<send retrans=\"500\"><![CDATA[\n";
-            ["INVITE ", "BYE "]
-                .iter()
-                .fold(scenario, |scenario, method| {
-                    let plain = format!("<send><![CDATA[\n{method}");
-                    scenario.replace(&plain, &format!("{again}{method}"))
-                })
+            [
+                "INVITE ",
+                "BYE ",
+                "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:];tag",
+            ]
+            .iter()
+            .fold(scenario, |scenario, start| {
+                let plain = format!("<send><![CDATA[\n{start}");
+                scenario.replace(&plain, &format!("{again}{start}"))
+            })
         }
         false => scenario.into(),
     }
