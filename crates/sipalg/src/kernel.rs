@@ -7,6 +7,7 @@
 //!   sweep      connections that stand in a new door's way or came through a closed one
 //!   host       ip_forward, policy rules and routes; put back afterwards, also after a crash
 //!   ports      what the gateway itself listens on
+//!   firewall   what else on this host filters, helps or diverts, and would get in the way
 //! ```
 //!
 //! Everything goes by netlink; no program is run. All of it acts on the network namespace of the
@@ -33,6 +34,7 @@ use sweep::Sweep;
 mod addresses;
 mod doors;
 mod error;
+pub mod firewall;
 mod host;
 pub mod ports;
 mod ranges;

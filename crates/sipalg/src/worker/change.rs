@@ -4,10 +4,7 @@
 use super::Worker;
 use crate::carrier::Ended;
 use crate::configuration::interfaces;
-use crate::kernel::Plan;
-fn firewall_findings(_: &Plan) -> Vec<String> {
-    Vec::new()
-}
+use crate::kernel::{Plan, firewall};
 use crate::log;
 use crate::plan::{self, Interfaces};
 use sd_notify::NotifyState;
@@ -130,7 +127,7 @@ impl Worker {
         let lacks = lacks
             .into_iter()
             .map(|lack| format!("{lack}; its rules wait until it has"));
-        let found: BTreeSet<String> = lacks.chain(firewall_findings(plan)).collect();
+        let found: BTreeSet<String> = lacks.chain(firewall::findings(plan)).collect();
         for sentence in found.difference(&self.around.told) {
             log::line(format_args!("{sentence}"));
         }
