@@ -5,11 +5,11 @@
 //! the bounds must agree; at the end, with all connections closed and all time passed, nothing is left.
 
 use crate::headers::unchanged_but_ours;
-use crate::world::{Kernel, config, is_global, is_inside};
+use crate::world::{Kernel, config, is_global, is_inside, rules};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use sipalg_core::addr::SocketAddrV4;
 use sipalg_core::config::Limits;
-use sipalg_core::{Alg, DoorKind, Event, FlowId, Instant, Leg, Outbox, Protocol};
+use sipalg_core::{Alg, Config, DoorKind, Event, FlowId, Instant, Leg, Outbox, Protocol};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ enum Step {
     Reserve(Vec<(Protocol, u16)>),
     /// The gateway uses the port that a connection was given.
     Reopen(usize),
+    /// The operator changes the rules.
+    Rules(usize),
 }
 
 impl Step {
@@ -74,6 +76,7 @@ impl Step {
                 Step::Reserve(vec![(protocol, port(input)?)])
             }
             12 => Step::Reopen(number(input)?),
+            13 => Step::Rules(number(input)?),
             _ => {
                 let (flow, leg) = (number(input)?, leg(input)?);
                 let message = message(input)?;
@@ -314,6 +317,7 @@ impl World {
             }
             Step::Media(at) => self.alg.media_seen(self.now, *at),
             Step::Reserve(ports) => self.alg.reserve(ports),
+            Step::Rules(nth) => self.rules(*nth),
             Step::Reopen(nth) => {
                 if let Some(flow) = self.nth(*nth).map(|connection| connection.flow)
                     && let Ok(source) = self.alg.reopen(self.now, flow)
@@ -324,6 +328,21 @@ impl World {
         }
         self.kernel.obey(&self.out.doors);
         self.out.clear();
+    }
+
+    /// Other rules are in force; what they cannot carry on is closed.
+    fn rules(&mut self, nth: usize) {
+        let new = Config {
+            sources: rules(nth),
+            ..config()
+        };
+        for flow in self.alg.reconfigure(self.now, new, &mut self.out) {
+            let before = self.connections.len();
+            self.connections
+                .retain(|connection| connection.flow != flow);
+            assert!(self.connections.len() < before, "a flow that is there");
+            self.alg.close(self.now, flow, &mut self.out);
+        }
     }
 
     fn nth(&mut self, nth: usize) -> Option<&mut Connection> {
@@ -461,7 +480,9 @@ impl World {
             .collect();
         assert_eq!(known, told, "the kernel has the doors that the machine has");
 
-        let mappings = self.alg.mappings(self.now);
+        // Static rules and addresses of hosts are no table that fills.
+        let mut mappings = self.alg.mappings(self.now);
+        mappings.retain(|mapping| mapping.protocol.is_some());
         let locals: BTreeSet<_> = mappings
             .iter()
             .map(|m| (m.protocol, m.inside_local))
@@ -479,8 +500,10 @@ impl World {
             assert!(
                 is_inside(*mapping.inside_local.ip()) && is_global(*mapping.inside_global.ip())
             );
-            assert!(mapping.inside_global.port() >= 1024);
+            let (local, global) = (mapping.inside_local.port(), mapping.inside_global.port());
+            assert!(global >= 1024 || global == local);
         }
+        mappings.retain(|mapping| !mapping.is_static);
         let (calls, registrations, spellings) = self.alg.sizes();
         assert!(
             mappings.len() <= self.limits.mappings,
@@ -510,7 +533,8 @@ impl World {
         self.wait(Duration::from_secs(15 * 24 * 3600));
         self.agree();
         assert_eq!(self.alg.doors(), []);
-        assert_eq!(self.alg.mappings(self.now), []);
+        let left = self.alg.mappings(self.now);
+        assert!(left.iter().all(|mapping| mapping.is_static), "{left:?}");
         assert_eq!(self.alg.sizes(), (0, 0, 0), "nothing is left");
         assert_eq!(self.alg.next_timeout(), None);
         let counters = self.alg.counters();

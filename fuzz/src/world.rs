@@ -1,7 +1,7 @@
 //! A gateway to try things on: two inside nets, and a kernel that checks what it is told.
 
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::{AccessEntry, AccessList, Limits, SourceRule, Timers};
+use sipalg_core::config::{AccessEntry, AccessList, Limits, Pool, Source, SourceRule, Timers};
 use sipalg_core::{Config, Door, DoorOp, Protocol};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,19 +9,8 @@ use std::time::Duration;
 /// 192.168.122.0/24 behind 10.1.1.1 and 192.168.5.0/24 behind 10.1.1.9, with small tables and short
 /// times, so that every bound and deadline is met.
 pub fn config() -> Config {
-    let rule = |name: &str, net: [u8; 4], global: [u8; 4]| {
-        let entry = AccessEntry::standard(true, net.into(), [0, 0, 0, 255].into());
-        let list = AccessList {
-            name: name.into(),
-            entries: vec![entry],
-        };
-        SourceRule::overload(list, global.into())
-    };
     Config {
-        sources: vec![
-            rule("1", [192, 168, 122, 0], [10, 1, 1, 1]),
-            rule("2", [192, 168, 5, 0], [10, 1, 1, 9]),
-        ],
+        sources: rules(0),
         fixup: true,
         limits: Limits {
             mappings: 40,
@@ -38,6 +27,57 @@ pub fn config() -> Config {
             ..Timers::default()
         },
         ..Config::default()
+    }
+}
+
+/// The same two nets under other rules, as the operator may change them; 0 are those of [`config`].
+pub fn rules(nth: usize) -> Vec<SourceRule> {
+    let (one, nine) = ([10, 1, 1, 1].into(), [10, 1, 1, 9].into());
+    let (first, second) = (list("1", [192, 168, 122, 0]), list("2", [192, 168, 5, 0]));
+    let phone = Ipv4Addr::new(192, 168, 122, 3);
+    let rule = |source| SourceRule {
+        source,
+        payload: true,
+    };
+    let over = SourceRule::overload;
+    match nth % 5 {
+        1 => vec![
+            rule(Source::StaticPort {
+                protocol: Protocol::Tcp,
+                local: SocketAddrV4::new(phone, 5060),
+                global: SocketAddrV4::new(one, 5061),
+            }),
+            over(first, one),
+            over(second, nine),
+        ],
+        2 => vec![
+            rule(Source::Static {
+                local: phone,
+                global: nine,
+                prefix: 32,
+            }),
+            over(first, one),
+            over(second, one),
+        ],
+        3 => {
+            let pool = Pool {
+                start: nine,
+                end: nine,
+                overload: false,
+            };
+            let own = rule(Source::List { list: first, pool });
+            vec![own, over(second, one)]
+        }
+        4 => vec![over(first, nine), over(second, nine)],
+        _ => vec![over(first, one), over(second, nine)],
+    }
+}
+
+fn list(name: &str, net: [u8; 4]) -> AccessList {
+    let entry = AccessEntry::standard(true, net.into(), [0, 0, 0, 255].into());
+    AccessList {
+        name: name.into(),
+        entries: vec![entry],
     }
 }
 
@@ -82,8 +122,9 @@ impl Kernel {
                     assert!(
                         is_inside(*door.inside_local.ip()) && is_global(*door.inside_global.ip())
                     );
+                    let (local, global) = (door.inside_local.port(), door.inside_global.port());
                     assert!(
-                        door.inside_global.port() >= 1024,
+                        global >= 1024 || global == local,
                         "a service's port: {door:?}"
                     );
                     self.doors.insert(name, door);

@@ -131,6 +131,9 @@ impl Alg {
     ) {
         self.counters.bytes_in += bytes.len() as u64;
         let before = out.bytes.len();
+        if from == Leg::Inside {
+            self.speaks(now, flow, out);
+        }
         let found = self.flows.get(flow.0);
         let found = found.filter(|flow| self.config.fixup && !flow.plain);
         let passage = found.map(|found| found.passage(now, flow, from));

@@ -10,7 +10,7 @@ pub mod table;
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
 use crate::event::Event;
-use crate::nat::{Context, MapError, MappingId, Nat};
+use crate::nat::{Context, MapError, Mapping, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
 use crate::sip::uri::{self, HostPort, Target, Transport};
@@ -46,6 +46,8 @@ pub struct Work {
     pub contacts: Vec<MappingId>,
     /// The host's own addresses on the way to others' contacts: Record-Route and Path.
     pub routes: Vec<MappingId>,
+    /// The host's own port in the topmost Via, if answers go there whatever they answer.
+    pub answers: Option<MappingId>,
     /// The parts of the body that are looked into.
     pub parts: Parts,
 }
@@ -70,6 +72,8 @@ pub struct Fixup<'a> {
     /// Whether only what is mapped already is used: a fragment, or a session description outside of
     /// offer and answer, asks for nothing.
     pub quoted: bool,
+    /// Whether the next Via is the topmost one of a request that the inside host sends by UDP.
+    pub topmost: bool,
     /// The whole message.
     pub message: &'a [u8],
     /// Where the results go.
@@ -189,12 +193,13 @@ impl Fixup<'_> {
             return;
         };
         let transport = via.transport;
-        if let Some(host) = via.sent_by {
-            self.literal(&Target { host, transport }, Reach::Mapping, Family::Via);
-        }
-        let (mut received, mut rport) = (None, None);
+        let sent_by = via.sent_by.and_then(|host| {
+            self.literal(&Target { host, transport }, Reach::Mapping, Family::Via)
+        });
+        let (mut received, mut rport, mut symmetric) = (None, None, false);
         for parameter in uri::parameters(message, via.parameters) {
             let value = parameter.value.clone();
+            symmetric |= parameter.is(message, b"rport");
             if parameter.is(message, b"maddr") {
                 if let Some(host) = uri::host_port(message, value) {
                     self.literal(&Target { host, transport }, Reach::Identity, Family::Via);
@@ -207,6 +212,15 @@ impl Fixup<'_> {
         }
         if let (Leg::Outside, Some(received)) = (self.from, received) {
             self.source_as_seen(&received, rport, transport);
+        }
+        if self.topmost {
+            self.topmost = false;
+            let own = sent_by.filter(|id| {
+                let own =
+                    |m: &Mapping| *m.local.ip() == self.host.local && m.protocol == Protocol::Udp;
+                !symmetric && self.nat.get(*id).is_some_and(own)
+            });
+            self.work.answers = own;
         }
     }
 

@@ -61,8 +61,12 @@ pub(super) struct Flow {
     pub protocol: Protocol,
     pub serial: u64,
     pub host: Host,
+    /// The inside host's own port.
+    port: u16,
     /// The inside host's own end, if its source is mapped; released with the flow.
     mapping: Option<MappingId>,
+    /// Where the inside host wants its answers, if not there: the sent-by of a Via without `rport`.
+    answers: Option<MappingId>,
     /// Toward an inside host: the inside global that the flow was for, if it was for one.
     entered: Option<Ipv4Addr>,
     from_inside: Framer,
@@ -169,6 +173,9 @@ impl Alg {
             }
             self.nat.release(&mut cx, mapping);
         }
+        if let Some(answers) = gone.answers {
+            self.nat.close_door(&mut cx, answers, out);
+        }
     }
 
     /// A packet of an inside host that has no address of its pool yet: gives it one. True if it has
@@ -225,13 +232,64 @@ impl Alg {
             return;
         };
         entry.door = None;
-        let door = entry.mapping.and_then(|mapping| self.nat.door(mapping));
-        if let (Some(mapping), Some(door)) = (entry.mapping, door) {
-            let lifetime = timers.door_lifetime().max(door.lifetime);
-            self.nat.refresh_door(mapping, lifetime, out);
+        for mapping in entry.mapping.into_iter().chain(entry.answers) {
+            if let Some(door) = self.nat.door(mapping) {
+                let lifetime = timers.door_lifetime().max(door.lifetime);
+                self.nat.refresh_door(mapping, lifetime, out);
+            }
         }
-        let at = now + timers.check_interval();
-        self.timers.arm(&mut entry.door, Key::Flow(flow), at);
+        self.refresh_later(now, flow);
+    }
+
+    /// The inside host sends a datagram on a flow that came from outside: it is answered from now on,
+    /// also when the door by which the flow came has closed.
+    pub(super) fn speaks(&mut self, now: Instant, flow: FlowId, out: &mut Outbox) {
+        let Some(entry) = self.flows.get(flow.0) else {
+            return;
+        };
+        if entry.mapping.is_some() || entry.entered.is_none() {
+            return;
+        }
+        let inside = SocketAddrV4::new(entry.host.local, entry.port);
+        if let Ok((mapping, _)) = self.map_source(now, Protocol::Udp, inside, None, out)
+            && let Some(entry) = self.flows.get_mut(flow.0)
+        {
+            entry.mapping = Some(mapping);
+            self.refresh_later(now, flow);
+        }
+    }
+
+    /// Answers to what the inside host sends by UDP go to the port in its topmost Via, unless that
+    /// has `rport` (RFC 3261 section 18.2.2, RFC 3581): that port has a door while the flow lives.
+    pub(super) fn answered_at(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        answers: MappingId,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.flows.get_mut(flow.0) else {
+            return;
+        };
+        if entry.mapping == Some(answers) || entry.answers == Some(answers) {
+            return;
+        }
+        let before = entry.answers.replace(answers);
+        let mut cx = context!(self, now);
+        let lifetime = cx.config.timers.door_lifetime();
+        self.nat
+            .open_door(&mut cx, answers, DoorKind::Signalling, lifetime, out);
+        if let Some(before) = before {
+            self.nat.close_door(&mut cx, before, out);
+        }
+        self.refresh_later(now, flow);
+    }
+
+    fn refresh_later(&mut self, now: Instant, flow: FlowId) {
+        if let Some(entry) = self.flows.get_mut(flow.0) {
+            let at = now + self.config.timers.check_interval();
+            self.timers.arm(&mut entry.door, Key::Flow(flow), at);
+        }
     }
 
     fn open_over(
@@ -277,7 +335,7 @@ impl Alg {
             local: *inside.ip(),
             global: global.unwrap_or(*source.ip()),
         };
-        let mut flow = self.new_flow(now, over, host, Some(mapping));
+        let mut flow = self.new_flow(now, over, host, inside.port(), Some(mapping));
         flow.plain = !self.config.fixes_up(over, inside);
         let flow = self.add_flow(now, flow);
         Ok(Opened {
@@ -310,7 +368,7 @@ impl Alg {
             (None, peer)
         };
         let local = *inside.ip();
-        let mut flow = self.new_flow(now, over, Host { local, global }, mapping);
+        let mut flow = self.new_flow(now, over, Host { local, global }, inside.port(), mapping);
         (flow.entered, flow.hairpin) = (entered, hairpin);
         // Who comes to the inside host's own address is perhaps one toward whom it is not translated.
         let exempt = entered.is_none() && self.rule_of_flow(over, inside, peer).is_none();
@@ -380,6 +438,7 @@ impl Alg {
         now: Instant,
         protocol: Protocol,
         host: Host,
+        port: u16,
         mapping: Option<MappingId>,
     ) -> Flow {
         self.serial += 1;
@@ -387,7 +446,9 @@ impl Alg {
             protocol,
             serial: self.serial,
             host,
+            port,
             mapping,
+            answers: None,
             entered: None,
             from_inside: Framer::default(),
             from_outside: Framer::default(),
@@ -404,9 +465,8 @@ impl Alg {
     fn add_flow(&mut self, now: Instant, flow: Flow) -> FlowId {
         let has_door = flow.protocol == Protocol::Udp && flow.mapping.is_some();
         let id = FlowId(self.flows.insert(flow));
-        if let Some(entry) = self.flows.get_mut(id.0).filter(|_| has_door) {
-            let at = now + self.config.timers.check_interval();
-            self.timers.arm(&mut entry.door, Key::Flow(id), at);
+        if has_door {
+            self.refresh_later(now, id);
         }
         id
     }

@@ -2,7 +2,7 @@
 
 use super::flow::Passage;
 use super::{Alg, context};
-use crate::addr::Leg;
+use crate::addr::{Leg, Protocol};
 use crate::body::Part;
 use crate::call::{CallId, Calls, Described};
 use crate::event::{Event, MessageKind};
@@ -95,6 +95,7 @@ impl Alg {
         self.work.doors.clear();
         self.work.contacts.clear();
         self.work.routes.clear();
+        self.work.answers = None;
         // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
         // tell the truth.
         what.opened = self.register_response(at, &what, message, out);
@@ -107,6 +108,9 @@ impl Alg {
         self.content_length(message);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
+        if let Some(answers) = self.work.answers {
+            self.answered_at(at.now, at.flow, answers, out);
+        }
         self.register_request(at, &what, message);
         if let Some(call) = call {
             self.call_effects(at, call, &what, message, out);
@@ -133,6 +137,8 @@ impl Alg {
         let conversation = self.calls.conversation(what.call_id, at.host.local);
         let mut fixup = self.fixup(at, message.bytes, out);
         fixup.conversation = conversation;
+        fixup.topmost =
+            at.from == Leg::Inside && at.protocol == Protocol::Udp && what.status().is_none();
         let session = fixup.session();
         fixup.out.event(|| Event::Processing {
             session,
@@ -187,6 +193,7 @@ impl Alg {
             spellings: &mut self.spellings,
             conversation: 0,
             quoted: false,
+            topmost: false,
             message,
             work: &mut self.work,
             out,

@@ -1,9 +1,9 @@
 //! What a law looks at: the machine, or the machine with a bug that was put in to show that the law
 //! notices.
 
-use super::world::{PHONE, SERVER, at, config};
-use sipalg_core::config::Limits;
-use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
+use super::world::{PHONE, SERVER, at, fixed, fixed_port, overload, pool, under};
+use sipalg_core::config::{Limits, SourceRule};
+use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox, Protocol};
 use std::time::Duration;
 
 /// What comes out, in order.
@@ -40,6 +40,58 @@ pub enum Bug {
     Unbounded,
 }
 
+/// How the phone and its neighbours become what the outside sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rules {
+    /// All hosts share the address of the interface.
+    Interface,
+    /// All hosts share a pool.
+    SharedPool,
+    /// Each host gets an address of a pool.
+    OwnAddress,
+    /// The phone has an address for ever.
+    StaticHost,
+    /// Its network has another for ever.
+    StaticNetwork,
+    /// Its port for SIP is another for ever.
+    StaticPort,
+}
+
+impl Rules {
+    pub const ALL: [Rules; 6] = [
+        Rules::Interface,
+        Rules::SharedPool,
+        Rules::OwnAddress,
+        Rules::StaticHost,
+        Rules::StaticNetwork,
+        Rules::StaticPort,
+    ];
+
+    /// All give the phone the address 10.1.1.1.
+    fn sources(self) -> Vec<SourceRule> {
+        let (net, phone) = ("192.168.122.0", "192.168.122.3");
+        let list = |last: u8| overload(net, &format!("10.1.1.{last}"));
+        match self {
+            Rules::Interface => vec![list(1)],
+            Rules::SharedPool => vec![pool(net, "10.1.1.1", "10.1.1.2", true)],
+            Rules::OwnAddress => vec![pool(net, "10.1.1.1", "10.1.1.9", false)],
+            Rules::StaticHost => vec![fixed(phone, "10.1.1.1", 32), list(3)],
+            Rules::StaticNetwork => vec![fixed("192.168.122.2", "10.1.1.0", 31), list(3)],
+            Rules::StaticPort => {
+                let (local, global) = ("192.168.122.3:5060", "10.1.1.1:5060");
+                vec![fixed_port(Protocol::Tcp, local, global), list(1)]
+            }
+        }
+    }
+}
+
+/// What a law is tried on.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    pub bug: Bug,
+    pub rules: Rules,
+}
+
 /// A phone's connection through the machine.
 pub struct Gateway {
     alg: Alg,
@@ -61,12 +113,12 @@ pub fn small() -> Limits {
 }
 
 impl Gateway {
-    pub fn new(bug: Bug) -> Self {
-        Self::with_limits(bug, Limits::default())
+    pub fn new(trial: Trial) -> Self {
+        Self::with_limits(trial, Limits::default())
     }
 
-    pub fn with_limits(bug: Bug, limits: Limits) -> Self {
-        let mut config = config();
+    pub fn with_limits(Trial { bug, rules }: Trial, limits: Limits) -> Self {
+        let mut config = under(rules.sources());
         if bug != Bug::Unbounded {
             config.limits = limits;
         }
@@ -118,11 +170,19 @@ impl Gateway {
         self.outputs(out, b"")
     }
 
-    /// Mappings, doors, calls, registrations and spellings that are kept.
+    /// Mappings beside static ones, doors, calls, registrations and spellings that are kept.
     pub fn sizes(&self) -> [usize; 5] {
         let (calls, registrations, spellings) = self.alg.sizes();
-        let (mappings, doors) = (self.alg.mappings(self.now), self.alg.doors());
+        let (mut mappings, doors) = (self.alg.mappings(self.now), self.alg.doors());
+        mappings.retain(|view| !view.is_static && view.protocol.is_some());
         [mappings.len(), doors.len(), calls, registrations, spellings]
+    }
+
+    /// Addresses of a pool that a host has for itself.
+    pub fn addresses(&self) -> usize {
+        let mappings = self.alg.mappings(self.now).into_iter();
+        let own = mappings.filter(|view| !view.is_static && view.protocol.is_none());
+        own.count()
     }
 
     /// The connection is no longer looked into.

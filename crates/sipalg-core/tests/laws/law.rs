@@ -1,6 +1,6 @@
 //! The laws, as functions that say what breaks them.
 
-use super::gateway::{Bug, Gateway, Output, bytes, small};
+use super::gateway::{Gateway, Output, Trial, bytes, small};
 use super::messages::{Coverage, Dice, message, stream};
 use super::skeleton;
 use super::world::{at, sdp};
@@ -8,20 +8,20 @@ use sipalg_core::{DoorOp, Event, Leg};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A law tried once on a machine with that bug; the error says what went wrong.
-pub type Law = fn(&mut Dice, Bug) -> Result<(), String>;
+/// A law tried once on a machine under those rules, with that bug; the error says what went wrong.
+pub type Law = fn(&mut Dice, Trial) -> Result<(), String>;
 
 /// RFC 3261 section 18.3: TCP has no borders; how a stream is cut changes neither bytes nor doors nor
 /// events.
-pub fn any_cut(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn any_cut(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let input = stream(dice);
-    let whole = in_parts(bug, [input.as_slice()].into_iter());
-    same(&in_parts(bug, input.chunks(1)), &whole)?;
+    let whole = in_parts(trial, [input.as_slice()].into_iter());
+    same(&in_parts(trial, input.chunks(1)), &whole)?;
     for _ in 0..6 {
         let (a, b) = (dice.roll(input.len()), dice.roll(input.len()));
         let (a, b) = (a.min(b), a.max(b));
         same(
-            &in_parts(bug, [&input[..a], &input[a..b], &input[b..]].into_iter()),
+            &in_parts(trial, [&input[..a], &input[a..b], &input[b..]].into_iter()),
             &whole,
         )?;
     }
@@ -30,15 +30,15 @@ pub fn any_cut(dice: &mut Dice, bug: Bug) -> Result<(), String> {
 
 /// RFC 3261 section 16.6 (a proxy "MUST NOT" touch what it does not have to): all but literals of ours,
 /// and the lengths that follow from them, is identical.
-pub fn untouched(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn untouched(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let input = stream(dice);
-    let sent = bytes(&in_parts(bug, [input.as_slice()].into_iter()));
+    let sent = bytes(&in_parts(trial, [input.as_slice()].into_iter()));
     skeleton::same(&input, &sent)
 }
 
 /// RFC 4787 REQ-1 and RFC 3261 section 8.2.6.2: what was translated on the way out and comes back is
 /// as it was, to the byte.
-pub fn there_and_back(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn there_and_back(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let host = dice.pick(&[
         "192.168.122.3",
         "192.168.122.3:5060",
@@ -50,7 +50,7 @@ pub fn there_and_back(dice: &mut Dice, bug: Bug) -> Result<(), String> {
         "OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/TCP {host};branch=z9hG4bK1\r\nFrom: <sip:a@{host}>\r\n\
          Contact: <sip:a@{host};transport=tcp>\r\nRecord-Route: <sip:{host};lr>\r\ni: x\r\nCSeq: 1 OPTIONS\r\nl: 0\r\n\r\n"
     );
-    let mut gateway = Gateway::new(bug);
+    let mut gateway = Gateway::new(trial);
     let sent = String::from_utf8(bytes(&gateway.pass(Leg::Inside, text.as_bytes()))).expect("text");
     let answer =
         |text: &str| text.replacen("OPTIONS sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK", 1);
@@ -60,18 +60,18 @@ pub fn there_and_back(dice: &mut Dice, bug: Bug) -> Result<(), String> {
 
 /// RFC 3261 section 17.1.1.2: a message that is sent again goes out the same; and what is translated
 /// is not translated again.
-pub fn idempotent(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn idempotent(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let input = message(dice, &mut Coverage::default());
-    let mut gateway = Gateway::new(bug);
+    let mut gateway = Gateway::new(trial);
     let sent = bytes(&gateway.pass(Leg::Inside, input.as_bytes()));
     equal(&bytes(&gateway.pass(Leg::Inside, input.as_bytes())), &sent)?;
     equal(&bytes(&gateway.pass(Leg::Inside, &sent)), &sent)
 }
 
 /// RFC 3261 section 20.14: Content-Length counts the body that leaves.
-pub fn true_length(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn true_length(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let input = message(dice, &mut Coverage::default());
-    let sent = bytes(&Gateway::new(bug).pass(Leg::Inside, input.as_bytes()));
+    let sent = bytes(&Gateway::new(trial).pass(Leg::Inside, input.as_bytes()));
     let text = String::from_utf8_lossy(&sent);
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no header section")?;
     let told = head.rsplit_once(": ").map(|(_, told)| told.to_string());
@@ -83,9 +83,9 @@ pub fn true_length(dice: &mut Dice, bug: Bug) -> Result<(), String> {
 
 /// RFC 3261 section 18.3 and RFC 5626 section 3.5.1: who frames what left finds the same messages and
 /// keep-alives.
-pub fn same_framing(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn same_framing(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let input = stream(dice);
-    let sent = bytes(&in_parts(bug, [input.as_slice()].into_iter()));
+    let sent = bytes(&in_parts(trial, [input.as_slice()].into_iter()));
     let (old, new) = (frames(&input)?, frames(&sent)?);
     if old == new {
         Ok(())
@@ -122,9 +122,9 @@ fn frames(stream: &[u8]) -> Result<Vec<String>, String> {
 }
 
 /// RFC 2663 section 4: in no field of the table does the outside see an inside local.
-pub fn nothing_told(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn nothing_told(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let input = message(dice, &mut Coverage::default());
-    let sent = bytes(&Gateway::new(bug).pass(Leg::Inside, input.as_bytes()));
+    let sent = bytes(&Gateway::new(trial).pass(Leg::Inside, input.as_bytes()));
     let text = String::from_utf8_lossy(&sent).into_owned();
     // Free text, embedded headers, Call-IDs and fields without a row keep what they say.
     let kept = [
@@ -141,8 +141,8 @@ pub fn nothing_told(dice: &mut Dice, bug: Bug) -> Result<(), String> {
 }
 
 /// Nothing leaks: every door closes, and when all is over nothing is kept.
-pub fn nothing_left(dice: &mut Dice, bug: Bug) -> Result<(), String> {
-    let mut gateway = Gateway::new(bug);
+pub fn nothing_left(dice: &mut Dice, trial: Trial) -> Result<(), String> {
+    let mut gateway = Gateway::new(trial);
     let mut open = BTreeSet::new();
     for _ in 0..1 + dice.roll(8) {
         let text = message(dice, &mut Coverage::default());
@@ -157,9 +157,9 @@ pub fn nothing_left(dice: &mut Dice, bug: Bug) -> Result<(), String> {
     }
     let outputs = gateway.close();
     doors(&outputs, &mut open)?;
-    match (open.is_empty(), gateway.sizes()) {
-        (true, [0, 0, 0, 0, 0]) => Ok(()),
-        (_, sizes) => Err(format!("left: {open:?} {sizes:?}")),
+    match (open.is_empty(), gateway.sizes(), gateway.addresses()) {
+        (true, [0, 0, 0, 0, 0], 0) => Ok(()),
+        (_, sizes, addresses) => Err(format!("left: {open:?} {sizes:?} {addresses}")),
     }
 }
 
@@ -181,7 +181,7 @@ fn doors(outputs: &[Output], open: &mut BTreeSet<String>) -> Result<(), String> 
 }
 
 /// RFC 3264 section 5.1: media may come as soon as the offer left; so its door is there before.
-pub fn doors_first(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn doors_first(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let port = 6000 + 2 * dice.roll(100) as u16;
     let body = sdp("192.168.122.3", port);
     let text = format!(
@@ -190,7 +190,7 @@ pub fn doors_first(dice: &mut Dice, bug: Bug) -> Result<(), String> {
         body.len()
     );
     let mut open = BTreeSet::new();
-    for output in Gateway::new(bug).pass(Leg::Inside, text.as_bytes()) {
+    for output in Gateway::new(trial).pass(Leg::Inside, text.as_bytes()) {
         match output {
             Output::Door(DoorOp::Open(door)) => {
                 open.insert(door.inside_global);
@@ -220,9 +220,9 @@ pub fn doors_first(dice: &mut Dice, bug: Bug) -> Result<(), String> {
 }
 
 /// RFC 4787 section 12 (a NAT is to withstand exhaustion): no peer makes it keep more than the limits.
-pub fn bounded(dice: &mut Dice, bug: Bug) -> Result<(), String> {
+pub fn bounded(dice: &mut Dice, trial: Trial) -> Result<(), String> {
     let limits = small();
-    let mut gateway = Gateway::with_limits(bug, limits);
+    let mut gateway = Gateway::with_limits(trial, limits);
     for round in 0..20 {
         let kind = dice.pick(&["INVITE", "REGISTER", "SUBSCRIBE"]);
         let mut media = sdp("192.168.122.3", 6000 + 40 * round);
@@ -265,8 +265,8 @@ pub fn bounded(dice: &mut Dice, bug: Bug) -> Result<(), String> {
 }
 
 /// All that comes out, but for what tells of the cutting itself.
-fn in_parts<'a>(bug: Bug, parts: impl Iterator<Item = &'a [u8]>) -> Vec<Output> {
-    let mut gateway = Gateway::new(bug);
+fn in_parts<'a>(trial: Trial, parts: impl Iterator<Item = &'a [u8]>) -> Vec<Output> {
+    let mut gateway = Gateway::new(trial);
     let mut outputs: Vec<_> = parts
         .flat_map(|part| gateway.pass(Leg::Inside, part))
         .collect();

@@ -9,24 +9,43 @@ mod skeleton;
 #[path = "../world/mod.rs"]
 mod world;
 
-use gateway::{Bug, Gateway, bytes};
+use gateway::{Bug, Gateway, Rules, Trial, bytes};
 use law::Law;
 use messages::{Coverage, Dice, message, stream};
 use sipalg_core::Leg;
 use std::collections::BTreeSet;
 
-/// Tries a law on so many conversations, and on as many with a bug, of which one must break it.
+/// Tries a law on so many conversations under each kind of rule, and on as many with a bug, of which
+/// one must break it.
 fn holds(law: Law, times: usize, bug: Bug) {
-    let mut dice = Dice(1);
-    for nth in 0..times {
-        if let Err(wrong) = law(&mut dice, Bug::None) {
-            panic!("try {nth}: {wrong}");
+    for rules in Rules::ALL {
+        let times = if rules == Rules::Interface {
+            times
+        } else {
+            times / 4
+        };
+        let mut dice = Dice(1);
+        for nth in 0..times {
+            let trial = Trial {
+                bug: Bug::None,
+                rules,
+            };
+            if let Err(wrong) = law(&mut dice, trial) {
+                panic!("{rules:?}, try {nth}: {wrong}");
+            }
         }
     }
     let mut dice = Dice(1);
-    let noticed = (0..times).any(|_| law(&mut dice, bug).is_err());
+    let rules = Rules::Interface;
+    let noticed = (0..times).any(|_| law(&mut dice, Trial { bug, rules }).is_err());
     assert!(noticed, "{bug:?} breaks the law, and it did not notice");
 }
+
+/// The machine of the reference.
+const PLAIN: Trial = Trial {
+    bug: Bug::None,
+    rules: Rules::Interface,
+};
 
 #[test]
 fn any_cutting_of_the_stream_gives_the_same_bytes_doors_and_events() {
@@ -92,7 +111,7 @@ fn bytes_of_any_kind_are_never_lost_and_never_panic() {
             }
         }
         for from in [Leg::Inside, Leg::Outside] {
-            let mut gateway = Gateway::new(Bug::None);
+            let mut gateway = Gateway::new(PLAIN);
             let mut out = Vec::new();
             for part in input.chunks(1 + dice.roll(400)) {
                 out.extend(bytes(&gateway.pass(from, part)));
@@ -125,5 +144,5 @@ fn the_generator_makes_every_row_of_the_table() {
     assert!(rows.len() > 20, "{rows:?}");
     let missing: Vec<_> = rows.difference(&coverage.0).collect();
     assert!(missing.is_empty(), "never generated: {missing:?}");
-    assert!(!Gateway::new(Bug::None).demoted());
+    assert!(!Gateway::new(PLAIN).demoted());
 }

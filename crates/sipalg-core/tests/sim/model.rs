@@ -74,7 +74,8 @@ pub struct Registration {
 pub struct Model {
     pub calls: Vec<Call>,
     pub registrations: Vec<Registration>,
-    /// Where phones send datagrams from: the answers may come from anywhere (RFC 4787 REQ-8).
+    /// Where phones send datagrams from, and want the answers: these may come from anywhere (RFC 4787
+    /// REQ-8).
     pub sources: BTreeSet<String>,
 }
 

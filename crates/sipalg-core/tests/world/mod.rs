@@ -2,8 +2,9 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test binary uses its own part; helpers of tests may unwrap
 
 use sipalg_core::addr::SocketAddrV4;
-use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
-use sipalg_core::{Alg, Config, DoorKind, DoorOp, FlowId, Instant, Leg, Outbox};
+use sipalg_core::config::{AccessEntry, AccessList, Pool, Source, SourceRule};
+use sipalg_core::door::AddressOp;
+use sipalg_core::{Alg, Config, DoorKind, DoorOp, FlowId, Instant, Leg, Outbox, Protocol, Refusal};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,18 +26,67 @@ pub fn sdp(host: &str, port: u16) -> String {
 
 /// The configuration of the reference: 192.168.122.0/24 behind 10.1.1.1.
 pub fn config() -> Config {
-    let entry = AccessEntry::standard(
-        true,
-        "192.168.122.0".parse().unwrap(),
-        "0.0.0.255".parse().unwrap(),
-    );
-    let list = AccessList {
-        name: "1".into(),
-        entries: vec![entry],
-    };
+    under(vec![overload("192.168.122.0", "10.1.1.1")])
+}
+
+/// Nothing but these rules.
+pub fn under(sources: Vec<SourceRule>) -> Config {
     Config {
-        sources: vec![SourceRule::overload(list, "10.1.1.1".parse().unwrap())],
+        sources,
         ..Config::default()
+    }
+}
+
+/// A standard list that permits a network of 256 addresses.
+pub fn list(net: &str) -> AccessList {
+    let wildcard = "0.0.0.255".parse().unwrap();
+    AccessList {
+        name: "1".into(),
+        entries: vec![AccessEntry::standard(true, net.parse().unwrap(), wildcard)],
+    }
+}
+
+/// A network of 256 addresses behind one address.
+pub fn overload(net: &str, global: &str) -> SourceRule {
+    SourceRule::overload(list(net), global.parse().unwrap())
+}
+
+/// A network of 256 addresses, of which each host gets or shares an address.
+pub fn pool(net: &str, start: &str, end: &str, overload: bool) -> SourceRule {
+    let (start, end) = (start.parse().unwrap(), end.parse().unwrap());
+    let pool = Pool {
+        start,
+        end,
+        overload,
+    };
+    let list = list(net);
+    rule(Source::List { list, pool })
+}
+
+/// A host that has an address for ever; or a network, by its length.
+pub fn fixed(local: &str, global: &str, prefix: u8) -> SourceRule {
+    let (local, global) = (local.parse().unwrap(), global.parse().unwrap());
+    rule(Source::Static {
+        local,
+        global,
+        prefix,
+    })
+}
+
+/// A port that is known as another for ever.
+pub fn fixed_port(protocol: Protocol, local: &str, global: &str) -> SourceRule {
+    let (local, global) = (at(local), at(global));
+    rule(Source::StaticPort {
+        protocol,
+        local,
+        global,
+    })
+}
+
+fn rule(source: Source) -> SourceRule {
+    SourceRule {
+        source,
+        payload: true,
     }
 }
 
@@ -46,17 +96,24 @@ pub struct World {
     pub out: Outbox,
     /// What the last call asked of the kernel.
     pub last_ops: Vec<DoorOp>,
+    /// What was asked of it about addresses, so far.
+    pub addresses: Vec<AddressOp>,
     /// What the kernel has, by inside local.
-    open: BTreeMap<(DoorKind, SocketAddrV4), SocketAddrV4>,
+    open: BTreeMap<(DoorKind, SocketAddrV4, Protocol), SocketAddrV4>,
 }
 
 impl World {
     pub fn new() -> Self {
+        Self::with(config())
+    }
+
+    pub fn with(config: Config) -> Self {
         World {
-            alg: Alg::new(config(), 1),
+            alg: Alg::new(config, 1),
             now: Instant::from_micros(1_000_000),
             out: Outbox::default(),
             last_ops: Vec::new(),
+            addresses: Vec::new(),
             open: BTreeMap::new(),
         }
     }
@@ -66,6 +123,53 @@ impl World {
             .open(self.now, at(peer), at(destination), &mut self.out)
             .unwrap()
             .flow
+    }
+
+    /// Datagrams between two addresses begin; names where they come from on the other leg, too.
+    pub fn converse(&mut self, peer: &str, destination: &str) -> (FlowId, String) {
+        let (peer, destination) = (at(peer), at(destination));
+        let opened = self
+            .alg
+            .open_datagrams(self.now, peer, destination, &mut self.out)
+            .unwrap();
+        self.obey();
+        (opened.flow, opened.source.to_string())
+    }
+
+    /// Where a TCP connection leads: from and to which address.
+    pub fn leads(&mut self, peer: &str, destination: &str) -> Result<(String, String), Refusal> {
+        let (peer, destination) = (at(peer), at(destination));
+        let opened = self.alg.open(self.now, peer, destination, &mut self.out)?;
+        self.obey();
+        Ok((opened.source.to_string(), opened.target.to_string()))
+    }
+
+    /// Other rules from now on; names the flows that must go.
+    pub fn reconfigure(&mut self, config: Config) -> Vec<FlowId> {
+        let lost = self.alg.reconfigure(self.now, config, &mut self.out);
+        self.obey();
+        lost
+    }
+
+    /// Every translation as `PRO INSIDE-GLOBAL INSIDE-LOCAL`.
+    pub fn translations(&self) -> Vec<String> {
+        let views = self.alg.mappings(self.now).into_iter();
+        let text = views.map(|view| match view.protocol {
+            Some(protocol) => {
+                let (global, local) = (view.inside_global, view.inside_local);
+                format!("{} {global} {local}", protocol.name())
+            }
+            None => format!("--- {} {}", view.inside_global.ip(), view.inside_local.ip()),
+        });
+        text.collect()
+    }
+
+    /// Where the doors of a kind are, with their protocol.
+    pub fn globals(&self, kind: DoorKind) -> Vec<String> {
+        let doors = self.open.iter().filter(|((of, _, _), _)| *of == kind);
+        doors
+            .map(|((_, _, protocol), global)| format!("{} {global}", protocol.name()))
+            .collect()
     }
 
     /// The same for datagrams.
@@ -121,26 +225,23 @@ impl World {
 
     /// The inside locals that have a door in the kernel.
     pub fn doors(&self, kind: DoorKind) -> Vec<String> {
-        let doors = self.open.keys().filter(|(of, _)| *of == kind);
-        doors.map(|(_, local)| local.to_string()).collect()
+        let doors = self.open.keys().filter(|(of, _, _)| *of == kind);
+        doors.map(|(_, local, _)| local.to_string()).collect()
     }
 
     /// Does to the model what the kernel would do, and checks what must always hold.
-    fn obey(&mut self) {
+    pub fn obey(&mut self) {
+        self.addresses.append(&mut self.out.addresses);
         for op in &self.out.doors {
             let door = op.door();
-            let name = (door.kind, door.inside_local);
+            let name = (door.kind, door.inside_local, door.protocol);
             match op {
                 DoorOp::Open(_) => {
                     assert!(!self.open.contains_key(&name), "opened twice: {door:?}");
-                    let other = self
-                        .open
-                        .values()
-                        .any(|global| *global == door.inside_global);
-                    assert!(
-                        !other || door.kind == DoorKind::Signalling,
-                        "two owners: {door:?}"
-                    );
+                    let other = self.open.iter().any(|((_, _, protocol), global)| {
+                        (*protocol, *global) == (door.protocol, door.inside_global)
+                    });
+                    assert!(!other, "two owners: {door:?}");
                     self.open.insert(name, door.inside_global);
                 }
                 DoorOp::Refresh(_) => {

@@ -291,7 +291,9 @@ impl Sim {
         let flow = match entry.over {
             Protocol::Tcp => self.world.connect(&source, SERVER),
             Protocol::Udp => {
-                self.model.sources.insert(source.clone());
+                // Its Via names its usual port, and asks for no `rport`.
+                let answers = format!("{}:5060", entry.ip);
+                self.model.sources.extend([source.clone(), answers]);
                 self.world.connect_datagrams(&source, SERVER)
             }
         };
@@ -303,7 +305,9 @@ impl Sim {
         if let Some(flow) = self.phones[phone].flow.take() {
             self.world.close(flow);
             let Phone { ip, source, .. } = self.phones[phone];
-            self.model.sources.remove(&format!("{ip}:{source}"));
+            for port in [source, 5060] {
+                self.model.sources.remove(&format!("{ip}:{port}"));
+            }
         }
     }
 
