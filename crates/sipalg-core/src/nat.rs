@@ -5,11 +5,13 @@
 //! nothing from outside is accepted through it. Knows nothing of SIP.
 
 mod addresses;
+mod clear;
 mod doors;
 mod loads;
 pub mod policy;
 mod renew;
 mod rules;
+mod usage;
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use crate::config::Config;
@@ -24,6 +26,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+
+pub use clear::Clear;
+pub use usage::Peak;
 
 use addresses::Addresses;
 use loads::Loads;
@@ -120,6 +125,7 @@ pub struct Nat {
     loads: Loads,
     /// Ports of the gateway's own services, sorted.
     reserved: Vec<(Protocol, u16)>,
+    peak: Peak,
     random: u64,
 }
 
@@ -135,6 +141,7 @@ impl Nat {
             addresses: Addresses::default(),
             loads: Loads::new(state),
             reserved: Vec::new(),
+            peak: Peak::default(),
             random: seed,
         }
     }
@@ -333,6 +340,7 @@ impl Nat {
                 cx.timers
                     .arm(&mut mapping.armed, Key::Mapping(id.0), idle_until);
             } else {
+                cx.counters.mappings_expired += 1;
                 self.end(cx, id);
             }
         }
@@ -430,6 +438,7 @@ impl Nat {
         }));
         self.by_local.insert((protocol, local), id);
         self.by_global.insert((protocol, global), id);
+        self.note_peak(now);
         id
     }
 

@@ -70,6 +70,7 @@ struct Conversation {
 #[derive(Debug)]
 pub struct Spellings {
     conversations: HashMap<u64, Conversation, FixedState>,
+    peak: usize,
 }
 
 impl Spellings {
@@ -77,6 +78,7 @@ impl Spellings {
     pub fn new(seed: u64) -> Self {
         Spellings {
             conversations: HashMap::with_hasher(FixedState::with_seed(seed)),
+            peak: 0,
         }
     }
 
@@ -115,6 +117,7 @@ impl Spellings {
         let at = cx.now + cx.config.timers.mapping_idle;
         cx.timers
             .arm(&mut found.armed, Key::Spelling(conversation), at);
+        self.peak = self.peak.max(self.conversations.len());
     }
 
     /// A deadline came; `needed` says that the call goes on.
@@ -127,6 +130,11 @@ impl Spellings {
             cx.timers
                 .arm(&mut found.armed, Key::Spelling(conversation), at);
         }
+    }
+
+    /// How many Call-IDs had some at most.
+    pub fn peak(&self) -> usize {
+        self.peak
     }
 
     /// How many Call-IDs have some.

@@ -45,6 +45,11 @@ impl Surroundings {
         }
     }
 
+    /// The interfaces that the plan in force was made for.
+    pub(super) fn interfaces(&self) -> &Interfaces {
+        &self.interfaces
+    }
+
     /// When [`Worker::handle_changes`] is next due.
     pub(super) fn due(&self) -> Instant {
         self.look_at
