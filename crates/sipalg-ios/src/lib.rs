@@ -21,6 +21,7 @@ pub mod faults;
 pub mod grammar;
 pub mod parse;
 pub mod ports;
+pub mod reference;
 pub mod running;
 pub mod secret;
 pub mod session;
