@@ -33,10 +33,17 @@ pub enum Exec {
     ShowDebugging,
     /// `show privilege`
     ShowPrivilege,
-    /// `debug ip nat sip`, or off by its `no` form or `undebug ip nat sip`
+    /// `debug ip nat sip [dry-run] [LIST] [detailed] [json]`
     DebugSip {
-        /// On, or else off.
-        on: bool,
+        /// Change nothing on these flows, and show what would be.
+        dry_run: bool,
+        /// Which flows.
+        what: DebugWhat,
+    },
+    /// `no debug ip nat sip [dry-run]`, `undebug ip nat sip [dry-run]`
+    NoDebugSip {
+        /// The dry run, or else the debugging.
+        dry_run: bool,
     },
     /// `undebug all`
     UndebugAll,
@@ -68,6 +75,17 @@ pub enum Exec {
     Reload,
     /// `exit`
     Exit,
+}
+
+/// What is debugged, and how it is shown.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DebugWhat {
+    /// Only flows whose inside or outside host this access list permits.
+    pub list: Option<String>,
+    /// With addresses, Call-ID, each edit, doors and timers.
+    pub detailed: bool,
+    /// As JSON lines.
+    pub json: bool,
 }
 
 /// Who asks.
