@@ -243,3 +243,33 @@ pub enum Event {
     /// Bytes were handed to the other leg (from the worker, not the core).
     Sent(usize),
 }
+
+impl Event {
+    /// Whether it is told only to those who want to know everything.
+    pub fn is_detail(&self) -> bool {
+        matches!(
+            self,
+            Event::Dialog { .. }
+                | Event::Edited { dry_run: false, .. }
+                | Event::Timer { .. }
+                | Event::DoorOpened(_)
+                | Event::DoorRefreshed(_)
+                | Event::DoorClosed(_)
+        )
+    }
+
+    /// The inside host that it is about, where the event itself says so.
+    pub fn host(&self) -> Option<Ipv4Addr> {
+        match self {
+            Event::DoorOpened(door) | Event::DoorRefreshed(door) | Event::DoorClosed(door) => {
+                Some(*door.inside_local.ip())
+            }
+            Event::OutOfPorts { inside_local, .. }
+            | Event::TooManyEntries { inside_local, .. }
+            | Event::DoorRefused { inside_local }
+            | Event::DoorWanted { inside_local, .. } => Some(*inside_local.ip()),
+            Event::PoolExhausted { host } => Some(*host),
+            _ => None,
+        }
+    }
+}

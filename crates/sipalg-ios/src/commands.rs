@@ -71,6 +71,7 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
     service::TRUSTED,
     service::BYPASS,
     service::KEEPALIVE,
+    service::HISTORY,
     service::TIMEOUT,
     service::MAXIMUM_HEADER,
     service::MAXIMUM_BODY,

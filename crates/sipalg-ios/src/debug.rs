@@ -243,7 +243,8 @@ pub fn flow_line(ends: &Ends, from: Leg) -> String {
     }
 }
 
-/// By what a text was replaced, in words. Rules count from 1, as in `show ip nat statistics`.
+/// By what a text was replaced, in words. Rules count from 1, in the order in which
+/// they are tried.
 pub struct Cause(pub By, pub Option<usize>);
 
 impl fmt::Display for Cause {

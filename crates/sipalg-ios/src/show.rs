@@ -6,16 +6,17 @@ mod nat;
 pub use lists::{Hits, access_lists};
 pub use nat::{statistics, translations};
 
+use crate::exec::DebugWhat;
 use core::time::Duration;
 use sipalg_core::Leg;
 use sipalg_core::addr::SocketAddrV4;
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind, MediaCount};
 
-/// What `debug ip nat sip` answers, and `show debugging` while it is on.
-pub const DEBUG_ON: &str = "IP NAT SIP debugging is on\n";
 /// What `no debug ip nat sip` answers.
 pub const DEBUG_OFF: &str = "IP NAT SIP debugging is off\n";
+/// What `no debug ip nat sip dry-run` answers.
+pub const DRY_RUN_OFF: &str = "IP NAT SIP dry run is off\n";
 /// What `undebug all` answers.
 pub const UNDEBUG_ALL: &str = "All possible debugging has been turned off\n";
 
@@ -108,12 +109,40 @@ pub fn version(version: &str) -> String {
 }
 
 /// `show debugging`.
-pub fn debugging(on: bool) -> String {
-    if on {
-        format!("Generic IP:\n  {DEBUG_ON}")
-    } else {
-        String::new()
+pub fn debugging(debug: Option<&DebugWhat>, dry_run: Option<&DebugWhat>) -> String {
+    let on = |what, dry_run| format!("  {}", debug_on(what, dry_run));
+    let lines = debug.map(|what| on(what, false));
+    let lines: String = lines
+        .into_iter()
+        .chain(dry_run.map(|what| on(what, true)))
+        .collect();
+    if lines.is_empty() {
+        return lines;
     }
+    format!("Generic IP:\n{lines}")
+}
+
+/// What `debug ip nat sip` answers, and `show debugging` says while it is on.
+pub fn debug_on(what: &DebugWhat, dry_run: bool) -> String {
+    let DebugWhat {
+        list,
+        detailed,
+        json,
+    } = what;
+    let mut text = String::from("IP NAT SIP ");
+    text += if dry_run { "dry run" } else { "debugging" };
+    text += " is on";
+    if let Some(list) = list {
+        text += &format!(" for access list {list}");
+    }
+    let manner: Vec<&str> = [(*detailed, "detailed"), (*json, "json")]
+        .into_iter()
+        .filter_map(|(is, name)| is.then_some(name))
+        .collect();
+    if !manner.is_empty() {
+        text += &format!(" ({})", manner.join(", "));
+    }
+    text + "\n"
 }
 
 /// `show running-config`, around the text of [`crate::running`].

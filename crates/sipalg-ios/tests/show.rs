@@ -6,6 +6,7 @@ use sipalg_core::config::{Source, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind, MediaCount};
 use sipalg_core::{Instant, Leg, Protocol};
+use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::show::{self, Connection};
 use sipalg_ios::startup::Startup;
 use std::net::SocketAddrV4;
@@ -292,10 +293,20 @@ fn every_counter_has_a_line() {
 #[test]
 fn debugging_is_shown_only_while_it_is_on() {
     assert_eq!(
-        show::debugging(true),
+        show::debugging(Some(&DebugWhat::default()), None),
         "Generic IP:\n  IP NAT SIP debugging is on\n"
     );
-    assert_eq!(show::debugging(false), "");
+    let of = DebugWhat {
+        list: Some("10".into()),
+        detailed: true,
+        json: true,
+    };
+    assert_eq!(
+        show::debugging(Some(&DebugWhat::default()), Some(&of)),
+        "Generic IP:\n  IP NAT SIP debugging is on\n  \
+         IP NAT SIP dry run is on for access list 10 (detailed, json)\n"
+    );
+    assert_eq!(show::debugging(None, None), "");
 }
 
 #[test]

@@ -7,10 +7,13 @@ pub use configuration::Typed;
 
 use crate::carrier::Carrier;
 use crate::log;
+use sipalg_core::config::Selection;
 use sipalg_core::{Instant, Leg};
+use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::session::{Action, Session};
 use sipalg_ios::{Exec, Startup, running, show};
 use std::path::Path;
+use std::rc::Rc;
 
 /// What a command may look at and change.
 pub trait Gateway {
@@ -35,12 +38,41 @@ pub trait Gateway {
 }
 
 /// Which debug lines a session is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watch {
     /// `debug ip nat sip` was said here.
-    pub debug: bool,
+    pub debug: Option<Rc<Debug>>,
+    /// `debug ip nat sip dry-run` was said here.
+    pub dry_run: Option<Rc<Debug>>,
     /// `terminal monitor`.
     pub monitor: Monitor,
+}
+
+/// What is debugged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Debug {
+    /// As it was asked for.
+    pub what: DebugWhat,
+    /// Which flows that is.
+    pub flows: Selection,
+}
+
+impl Watch {
+    /// What was asked for here.
+    pub fn asked(&self) -> impl Iterator<Item = &Rc<Debug>> {
+        self.debug.iter().chain(&self.dry_run)
+    }
+
+    /// Looks its access lists up again; what is not there any more goes on as it was.
+    pub fn relist(&mut self, lists: impl Fn(&str) -> Option<Selection>) {
+        for debug in [&mut self.debug, &mut self.dry_run].into_iter().flatten() {
+            let list = debug.what.list.as_deref();
+            if let Some(flows) = list.and_then(&lists) {
+                let what = debug.what.clone();
+                *debug = Rc::new(Debug { what, flows });
+            }
+        }
+    }
 }
 
 /// What a session is shown of what is debugged.
@@ -108,13 +140,21 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
         Exec::Reload => configuration::reload(gateway),
         Exec::ConfigureReplace { file, .. } => configuration::replace(gateway, &file),
         Exec::ShowVersion => show::version(env!("CARGO_PKG_VERSION")),
-        Exec::ShowDebugging => show::debugging(watch.debug),
-        Exec::DebugSip { on } => {
-            watch.debug = on;
-            if on { show::DEBUG_ON } else { show::DEBUG_OFF }.into()
+        Exec::ShowDebugging => {
+            let what = |debug: &Option<Rc<Debug>>| debug.as_ref().map(|debug| debug.what.clone());
+            show::debugging(what(&watch.debug).as_ref(), what(&watch.dry_run).as_ref())
+        }
+        Exec::DebugSip { dry_run, what } => debug_sip(gateway, watch, dry_run, what),
+        Exec::NoDebugSip { dry_run: false } => {
+            watch.debug = None;
+            show::DEBUG_OFF.into()
+        }
+        Exec::NoDebugSip { dry_run: true } => {
+            watch.dry_run = None;
+            show::DRY_RUN_OFF.into()
         }
         Exec::UndebugAll => {
-            watch.debug = false;
+            (watch.debug, watch.dry_run) = (None, None);
             show::UNDEBUG_ALL.into()
         }
         Exec::TerminalMonitor { on } => {
@@ -131,6 +171,35 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
         | Exec::ConfigureTerminal
         | Exec::Exit => String::new(),
     }
+}
+
+/// The flows that an access list of this name means.
+pub fn selection(startup: &Startup, name: &str) -> Option<Selection> {
+    let list = startup.lists.get(name)?;
+    Some(Selection::List(list.compile(name)))
+}
+
+fn debug_sip(
+    gateway: &mut impl Gateway,
+    watch: &mut Watch,
+    dry_run: bool,
+    what: DebugWhat,
+) -> String {
+    let flows = match &what.list {
+        None => Selection::All,
+        Some(name) => match selection(&gateway.typed().startup, name) {
+            Some(flows) => flows,
+            None => return format!("% There is no access list {name}\n"),
+        },
+    };
+    let text = show::debug_on(&what, dry_run);
+    let place = if dry_run {
+        &mut watch.dry_run
+    } else {
+        &mut watch.debug
+    };
+    *place = Some(Rc::new(Debug { what, flows }));
+    text
 }
 
 /// A list whose matches the kernel does not tell is shown without them.

@@ -16,6 +16,9 @@ use alloc::string::String;
 /// How much of a Call-ID is told.
 const MOST_OF_CALL_ID: usize = 128;
 
+/// How much of the name of a field is told.
+const MOST_OF_FIELD: usize = 64;
+
 /// How much of a method is told.
 const MOST_OF_METHOD: usize = 32;
 
@@ -92,9 +95,10 @@ impl Alg {
     pub(super) fn tell_edits(&self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         for Edit { range, text, by } in self.work.edits.list() {
             let old = message.bytes.get(range.clone()).unwrap_or_default();
+            let field = field_at(message.bytes, message.header, range.start);
             out.events.push(Event::Edited {
                 session: at.session(),
-                field: field_at(message.bytes, message.header, range.start).into(),
+                field: field.get(..MOST_OF_FIELD).unwrap_or(field).into(),
                 old: old.into(),
                 new: text.as_bytes().into(),
                 by: *by,
