@@ -1,13 +1,18 @@
 //! The state machine: flows, and the entry points through which the world drives it.
 
+mod clear;
 mod dry_run;
 mod flow;
 mod message;
 mod ping;
 mod tell;
+mod usage;
 
 pub use crate::addr::FlowId;
+pub use crate::nat::{Clear, Peak};
+pub use clear::Cleared;
 pub use flow::{Opened, Refusal};
+pub use usage::Usage;
 
 use crate::addr::{Ends, Leg, Protocol, SocketAddrV4};
 use crate::call::{CallId, Calls};

@@ -111,6 +111,11 @@ impl Calls {
         self.calls.len()
     }
 
+    /// How many there were at most.
+    pub fn peak(&self) -> usize {
+        self.calls.peak()
+    }
+
     /// The call of that Call-ID on that inside host.
     pub fn find(&self, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
         let found = *self.by_key.get(&self.conversation(id, host))?;

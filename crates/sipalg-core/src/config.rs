@@ -1,7 +1,10 @@
 //! Everything the gateway can be told, as plain data with its defaults and their sources.
 
+mod access;
+
+pub use access::{AccessEnd, AccessEntry, AccessList, AccessPorts};
+
 use crate::addr::{Ends, Ipv4Addr, Protocol, SocketAddrV4};
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -285,44 +288,6 @@ pub struct Pool {
     pub overload: bool,
 }
 
-/// An access list: the first matching entry decides, and the end denies.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct AccessList {
-    /// Its number or name.
-    pub name: String,
-    /// Its entries in order.
-    pub entries: Vec<AccessEntry>,
-}
-
-impl AccessList {
-    /// Whether the list permits traffic of the source `address`, to whatever destination: entries
-    /// that deny only some of it are passed over.
-    pub fn permits(&self, address: Ipv4Addr) -> bool {
-        self.entries
-            .iter()
-            .filter(|entry| entry.source.has(address))
-            .find(|entry| entry.permit || entry.is_standard())
-            .is_some_and(|entry| entry.permit)
-    }
-
-    /// Whether the list permits the packet from `source` to `destination` that opens a flow: such a
-    /// one has no ACK, so that `established` does not match it.
-    pub fn permits_flow(
-        &self,
-        protocol: Protocol,
-        source: SocketAddrV4,
-        destination: SocketAddrV4,
-    ) -> bool {
-        let of = |entry: &&AccessEntry| {
-            !entry.established
-                && entry.protocol.is_none_or(|of| of == protocol.number())
-                && entry.source.has_endpoint(source)
-                && entry.destination.has_endpoint(destination)
-        };
-        self.entries.iter().find(of).is_some_and(|e| e.permit)
-    }
-}
-
 /// Which flows an operator means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Selection {
@@ -349,102 +314,6 @@ impl Selection {
             Selection::All => true,
             Selection::List(list) => list.permits(inside),
         }
-    }
-}
-
-/// One line of an access list. A standard list's has `protocol` none and `destination` any.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct AccessEntry {
-    /// Permit, or else deny.
-    pub permit: bool,
-    /// The IP protocol number; none stands for `ip`, which is any.
-    pub protocol: Option<u8>,
-    /// Where the packet comes from.
-    pub source: AccessEnd,
-    /// Where it goes.
-    pub destination: AccessEnd,
-    /// Only TCP segments with ACK or RST.
-    pub established: bool,
-}
-
-impl AccessEntry {
-    /// A line of a standard list: `wildcard` as IOS writes it, set bits are not compared.
-    pub const fn standard(permit: bool, address: Ipv4Addr, wildcard: Ipv4Addr) -> Self {
-        AccessEntry {
-            permit,
-            protocol: None,
-            source: AccessEnd {
-                address,
-                wildcard,
-                ports: AccessPorts::ANY,
-            },
-            destination: AccessEnd::ANY,
-            established: false,
-        }
-    }
-
-    /// Whether it compares nothing but the source's address.
-    pub fn is_standard(&self) -> bool {
-        self.protocol.is_none()
-            && !self.established
-            && self.destination == AccessEnd::ANY
-            && self.source.ports == AccessPorts::ANY
-    }
-}
-
-/// One end of the traffic that an access list entry speaks of.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct AccessEnd {
-    /// The address to compare with.
-    pub address: Ipv4Addr,
-    /// IOS wildcard mask: bits that are set are not compared.
-    pub wildcard: Ipv4Addr,
-    /// TCP or UDP ports.
-    pub ports: AccessPorts,
-}
-
-impl AccessEnd {
-    /// `any`.
-    pub const ANY: AccessEnd = AccessEnd {
-        address: Ipv4Addr::UNSPECIFIED,
-        wildcard: Ipv4Addr::BROADCAST,
-        ports: AccessPorts::ANY,
-    };
-
-    /// Whether it speaks of `address`.
-    pub fn has(&self, address: Ipv4Addr) -> bool {
-        let ignore = u32::from(self.wildcard);
-        (u32::from(address) | ignore) == (u32::from(self.address) | ignore)
-    }
-
-    /// Whether it speaks of that address and port.
-    pub fn has_endpoint(&self, endpoint: SocketAddrV4) -> bool {
-        self.has(*endpoint.ip()) && self.ports.has(endpoint.port())
-    }
-}
-
-/// `eq`, `lt`, `gt`, `range`; and `neq`, which is a range turned around.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct AccessPorts {
-    /// The first port.
-    pub first: u16,
-    /// The last port.
-    pub last: u16,
-    /// Whether ports outside of the range are meant.
-    pub inverted: bool,
-}
-
-impl AccessPorts {
-    /// Without a port operator.
-    pub const ANY: AccessPorts = AccessPorts {
-        first: 0,
-        last: u16::MAX,
-        inverted: false,
-    };
-
-    /// Whether it speaks of `port`.
-    pub fn has(&self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port) != self.inverted
     }
 }
 

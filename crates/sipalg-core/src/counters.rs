@@ -13,6 +13,12 @@ macro_rules! counters {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
+
+            /// What has been counted since `before`.
+            #[must_use]
+            pub fn since(&self, before: &Counters) -> Counters {
+                Counters { $($name: self.$name.saturating_sub(before.$name),)* }
+            }
         }
     };
 }
@@ -50,6 +56,8 @@ counters! {
     doors_refused,
     /// Doors that the kernel could not make.
     doors_failed,
+    /// Mappings and addresses of pools that ended because nobody used them.
+    mappings_expired,
     /// Mappings refused for want of a free port.
     out_of_ports,
     /// Inside hosts refused for want of a free address in their pool.

@@ -449,4 +449,74 @@ mod tests {
         let idle = START + TCP_IDLE;
         assert!(nat.outward(idle, Protocol::Tcp, late, PEER).is_ok());
     }
+
+    fn by(source: Source) -> SourceRule {
+        SourceRule {
+            source,
+            payload: true,
+        }
+    }
+
+    #[test]
+    fn what_a_static_rule_gives_is_open_to_everyone_and_no_other_host_gets_it() {
+        let host = by(Source::Static {
+            local: Ipv4Addr::new(192, 168, 122, 20),
+            global: Ipv4Addr::new(10, 1, 1, 20),
+            prefix: 32,
+        });
+        let port = by(Source::StaticPort {
+            protocol: Protocol::Udp,
+            local: at("192.168.122.10:5060"),
+            global: at("10.1.1.1:6000"),
+        });
+        let mut rules = nat().rules.sources;
+        rules.splice(0..0, [port, host]);
+        let mut nat = ModelNat::new(rules);
+        let into = |nat: &mut ModelNat, global| nat.inward(START, Protocol::Udp, PEER, at(global));
+        assert_eq!(into(&mut nat, "10.1.1.20:53"), Ok(at("192.168.122.20:53")));
+        assert_eq!(
+            into(&mut nat, "10.1.1.1:6000"),
+            Ok(at("192.168.122.10:5060"))
+        );
+        let mut out = |local| nat.outward(START, Protocol::Udp, at(local), PEER).unwrap();
+        assert_eq!(out("192.168.122.20:53"), at("10.1.1.20:53"));
+        assert_eq!(out("192.168.122.10:5060"), at("10.1.1.1:6000"));
+        let other = out("192.168.122.3:6000");
+        assert_eq!(*other.ip(), Ipv4Addr::new(10, 1, 1, 1));
+        assert_ne!(other.port(), 6000);
+    }
+
+    #[test]
+    fn an_address_of_its_own_is_a_hosts_from_when_it_is_given_until_it_is_taken() {
+        let everyone = AccessEntry::standard(true, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+        let global = Ipv4Addr::new(10, 1, 1, 7);
+        let mut nat = ModelNat::new(alloc::vec![by(Source::List {
+            list: AccessList {
+                name: "1".into(),
+                entries: alloc::vec![everyone],
+            },
+            pool: crate::config::Pool {
+                start: global,
+                end: global,
+                overload: false,
+            },
+        })]);
+        let local = at("192.168.122.3:53");
+        let out = |nat: &mut ModelNat| nat.outward(START, Protocol::Udp, local, PEER);
+        assert_eq!(out(&mut nat), Err(Refused::NotTranslated));
+        let host = *local.ip();
+        nat.give(&AddressOp::Assign {
+            local: host,
+            global,
+        });
+        assert_eq!(out(&mut nat), Ok(at("10.1.1.7:53")));
+        let into = nat.inward(START, Protocol::Udp, OTHER, at("10.1.1.7:99"));
+        assert_eq!(into, Ok(at("192.168.122.3:99")));
+        nat.give(&AddressOp::Release {
+            local: host,
+            global,
+        });
+        let into = nat.inward(START, Protocol::Udp, OTHER, at("10.1.1.7:99"));
+        assert_eq!(into, Err(Refused::NoDoor));
+    }
 }

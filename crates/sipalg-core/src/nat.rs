@@ -5,11 +5,13 @@
 //! nothing from outside is accepted through it. Knows nothing of SIP.
 
 mod addresses;
+mod clear;
 mod doors;
 mod loads;
 pub mod policy;
 mod renew;
 mod rules;
+mod usage;
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use crate::config::Config;
@@ -24,6 +26,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+
+pub use clear::Clear;
+pub use usage::Peak;
 
 use addresses::Addresses;
 use loads::Loads;
@@ -120,6 +125,7 @@ pub struct Nat {
     loads: Loads,
     /// Ports of the gateway's own services, sorted.
     reserved: Vec<(Protocol, u16)>,
+    peak: Peak,
     random: u64,
     /// What was made since a trial began.
     trial: Option<Vec<MappingId>>,
@@ -137,6 +143,7 @@ impl Nat {
             addresses: Addresses::default(),
             loads: Loads::new(state),
             reserved: Vec::new(),
+            peak: Peak::default(),
             random: seed,
             trial: None,
         }
@@ -348,6 +355,7 @@ impl Nat {
                 cx.timers
                     .arm(&mut mapping.armed, Key::Mapping(id.0), idle_until);
             } else {
+                cx.counters.mappings_expired += 1;
                 self.end(cx, id);
             }
         }
@@ -448,6 +456,7 @@ impl Nat {
         if let Some(made) = &mut self.trial {
             made.push(id);
         }
+        self.note_peak(now);
         id
     }
 

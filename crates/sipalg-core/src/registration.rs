@@ -81,6 +81,7 @@ pub struct Registrations {
     confirmed: HashMap<(MappingId, u64), Registration, FixedState>,
     /// How many live on each flow that one lives on.
     on_flow: HashMap<u64, u32, FixedState>,
+    peak: usize,
     state: FixedState,
 }
 
@@ -92,6 +93,7 @@ impl Registrations {
             pending: HashMap::with_hasher(state.clone()),
             confirmed: HashMap::with_hasher(state.clone()),
             on_flow: HashMap::with_hasher(state.clone()),
+            peak: 0,
             state,
         }
     }
@@ -99,6 +101,11 @@ impl Registrations {
     /// How many are confirmed.
     pub fn len(&self) -> usize {
         self.confirmed.len()
+    }
+
+    /// How many were confirmed at most.
+    pub fn peak(&self) -> usize {
+        self.peak
     }
 
     /// Whether a registration lives on the flow of that name.
@@ -255,6 +262,7 @@ impl Registrations {
         cx.timers
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
         *self.on_flow.entry(flow).or_insert(0) += 1;
+        self.peak = self.peak.max(self.confirmed.len());
         if refreshed {
             self.leaves(before);
         }

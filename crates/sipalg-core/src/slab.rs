@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 pub struct Slab<T> {
     entries: Vec<Option<T>>,
     free: Vec<u32>,
+    peak: usize,
 }
 
 impl<T> Default for Slab<T> {
@@ -14,6 +15,7 @@ impl<T> Default for Slab<T> {
         Slab {
             entries: Vec::new(),
             free: Vec::new(),
+            peak: 0,
         }
     }
 }
@@ -21,6 +23,7 @@ impl<T> Default for Slab<T> {
 impl<T> Slab<T> {
     /// Puts an entry in and names it.
     pub fn insert(&mut self, entry: T) -> u32 {
+        self.peak = self.peak.max(self.len() + 1);
         if let Some(id) = self.free.pop() {
             if let Some(place) = self.entries.get_mut(id as usize) {
                 *place = Some(entry);
@@ -54,6 +57,11 @@ impl<T> Slab<T> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
+    }
+
+    /// How many there were at most.
+    pub fn peak(&self) -> usize {
+        self.peak
     }
 
     /// All entries, in the order of their names.

@@ -68,6 +68,7 @@ struct Conversation {
 #[derive(Debug)]
 pub struct Spellings {
     conversations: HashMap<u64, Conversation, FixedState>,
+    peak: usize,
 }
 
 impl Spellings {
@@ -75,6 +76,7 @@ impl Spellings {
     pub fn new(seed: u64) -> Self {
         Spellings {
             conversations: HashMap::with_hasher(FixedState::with_seed(seed)),
+            peak: 0,
         }
     }
 
@@ -113,6 +115,7 @@ impl Spellings {
         let at = cx.now + cx.config.timers.mapping_idle;
         cx.timers
             .arm(&mut found.armed, Key::Spelling(conversation), at);
+        self.peak = self.peak.max(self.conversations.len());
     }
 
     /// A deadline came; `needed` says that the call goes on.
@@ -125,6 +128,11 @@ impl Spellings {
             cx.timers
                 .arm(&mut found.armed, Key::Spelling(conversation), at);
         }
+    }
+
+    /// How many Call-IDs had some at most.
+    pub fn peak(&self) -> usize {
+        self.peak
     }
 
     /// How many Call-IDs have some.

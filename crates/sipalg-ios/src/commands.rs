@@ -6,9 +6,11 @@
 //! the table of its mode; parsing, `^`, help and `show running-config` follow. The running
 //! configuration has the order of the table.
 
+mod clear;
 mod exec;
 mod list;
 mod service;
+mod show;
 mod source;
 mod system;
 mod translation;

@@ -1,18 +1,39 @@
 //! Exec mode: what an operator asks a running gateway.
 
 use crate::commands::{EXEC, PRIVILEGED, Question};
-use crate::grammar::{self, Command, Problem};
+use crate::grammar::{self, Command, Part, Problem};
+use crate::show::Which;
+use serde::Serialize;
+use sipalg_core::alg::Clear;
 
 /// A command of exec mode.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Exec {
     /// A blank line or a comment: nothing to do, and an empty answer.
     Nothing,
-    /// `show ip nat translations [verbose]`
-    ShowTranslations {
-        /// With the second and third line of each entry.
-        verbose: bool,
+    /// What another command shows, as JSON.
+    Json(Box<Exec>),
+    /// `show ip nat translations ...`
+    ShowTranslations(Which),
+    /// `show ip nat pool [name POOL]`
+    ShowPools(Option<String>),
+    /// `show ip nat sip resources`
+    ShowSipResources,
+    /// `show ip nat sip ports`
+    ShowSipPorts,
+    /// `show tech-support`
+    ShowTechSupport,
+    /// `clear ip nat translation ...`
+    ClearTranslations {
+        /// Which.
+        which: Clear,
+        /// Also what is needed by others.
+        forced: bool,
     },
+    /// `clear ip nat statistics`
+    ClearStatistics,
+    /// `clear access-list counters [LIST]`
+    ClearAccessLists(Option<String>),
     /// `show ip nat statistics`
     ShowStatistics,
     /// `show access-lists [NAME]`, `show ip access-lists [NAME]`
@@ -78,7 +99,7 @@ pub enum Exec {
 }
 
 /// What is debugged, and how it is shown.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct DebugWhat {
     /// Only flows whose inside or outside host this access list permits.
     pub list: Option<String>,
@@ -117,5 +138,10 @@ pub fn interpret(privilege: Privilege, line: &str) -> Result<Exec, Problem> {
         return Ok(Exec::Nothing);
     }
     let (command, args) = grammar::parse(commands(privilege), line)?;
-    Ok((command.meaning)(&args))
+    let exec = (command.meaning)(&args);
+    let shows = matches!(command.pattern.first(), Some(Part::One(token)) if token.name == "show");
+    Ok(match shows && args.has("json") {
+        true => Exec::Json(Box::new(exec)),
+        false => exec,
+    })
 }

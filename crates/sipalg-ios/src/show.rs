@@ -1,17 +1,39 @@
-//! The tables of `show ...`, in the layouts of IOS. Every text ends with a line end.
+//! What `show ...` shows: views, typed and complete, which are text in the layouts of IOS or JSON, of
+//! the same data.
+//!
+//! ```text
+//!   translations, statistics, pools     show ip nat ...
+//!   sip, ports, resources               show ip nat sip ...
+//!   lists                               show access-lists
+//!   system                              show version, debugging, running-config
+//!   support                             show tech-support: all of them
+//! ```
 
 mod lists;
-mod nat;
+mod pools;
+mod ports;
+mod resources;
+mod sip;
+mod statistics;
+mod support;
+mod system;
+mod translations;
 
-pub use lists::{Hits, access_lists};
-pub use nat::{statistics, translations};
+pub use lists::{AccessLists, Hits, access_lists};
+pub use pools::{Pools, pools};
+pub use ports::{Ports, Service, ports};
+pub use resources::{Resources, resources};
+pub use sip::{Connection, Connections, Counts, Doors, counters, sip_connections, sip_doors};
+pub use statistics::{Gathered, Packets, Statistics, statistics};
+pub use support::TechSupport;
+pub use system::{
+    Debugging, RunningConfig, StartupConfig, Version, debug_on, debugging, running_config,
+    startup_config,
+};
+pub use translations::{Form, Translations, Which, translations};
 
-use crate::exec::DebugWhat;
 use core::time::Duration;
-use sipalg_core::Leg;
-use sipalg_core::addr::SocketAddrV4;
-use sipalg_core::counters::Counters;
-use sipalg_core::door::{Door, DoorKind, MediaCount};
+use serde::Serialize;
 
 /// What `no debug ip nat sip` answers.
 pub const DEBUG_OFF: &str = "IP NAT SIP debugging is off\n";
@@ -20,135 +42,29 @@ pub const DRY_RUN_OFF: &str = "IP NAT SIP dry run is off\n";
 /// What `undebug all` answers.
 pub const UNDEBUG_ALL: &str = "All possible debugging has been turned off\n";
 
-/// `show ip nat sip doors`. `counts` are the packets of media doors by inside local address; a
-/// door without a count shows `-`.
-pub fn sip_doors(doors: &[Door], counts: &[(SocketAddrV4, MediaCount)]) -> String {
-    let mut text = door_row([
-        "Type",
-        "Pro",
-        "Inside global",
-        "Inside local",
-        "Pkts in",
-        "Pkts out",
-    ]);
-    for door in doors {
-        let kind = match door.kind {
-            DoorKind::Signalling => "sig",
-            DoorKind::Media => "media",
-        };
-        let count = counts
-            .iter()
-            .find(|(local, _)| *local == door.inside_local && door.kind == DoorKind::Media);
-        let packets =
-            |of: fn(&MediaCount) -> u64| count.map_or("-".into(), |(_, c)| of(c).to_string());
-        text += &door_row([
-            kind,
-            door.protocol.name(),
-            &door.inside_global.to_string(),
-            &door.inside_local.to_string(),
-            &packets(|c| c.in_packets),
-            &packets(|c| c.out_packets),
-        ]);
+/// Something to be shown. What it says as JSON are its fields.
+pub trait View: Serialize {
+    /// As IOS lays it out. Ends with a line end, or is empty.
+    fn text(&self) -> String;
+}
+
+/// How a view is to be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: `... json`.
+    Json,
+}
+
+/// Shows a view.
+pub fn render(view: &impl View, format: Format) -> String {
+    match format {
+        Format::Text => view.text(),
+        // Fields that are no text as keys, which JSON cannot have, do not exist in any view.
+        Format::Json => serde_json::to_string_pretty(view).unwrap_or_default() + "\n",
     }
-    text + &format!("Total doors: {}\n", doors.len())
-}
-
-/// A connection that the gateway carries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Connection {
-    /// The side that opened it.
-    pub opened_from: Leg,
-    /// The inside host.
-    pub inside_local: SocketAddrV4,
-    /// How the outside sees it.
-    pub inside_global: SocketAddrV4,
-    /// The outside host.
-    pub outside: SocketAddrV4,
-    /// Age.
-    pub age: Duration,
-}
-
-/// `show ip nat sip connections`.
-pub fn sip_connections(connections: &[Connection]) -> String {
-    let mut text = connection_row([
-        "From",
-        "Inside global",
-        "Inside local",
-        "Outside global",
-        "Age",
-    ]);
-    for connection in connections {
-        let from = match connection.opened_from {
-            Leg::Inside => "in",
-            Leg::Outside => "out",
-        };
-        text += &connection_row([
-            from,
-            &connection.inside_global.to_string(),
-            &connection.inside_local.to_string(),
-            &connection.outside.to_string(),
-            &duration(connection.age),
-        ]);
-    }
-    text + &format!("Total connections: {}\n", connections.len())
-}
-
-/// `show ip nat sip counters`.
-pub fn counters(counters: &Counters) -> String {
-    let mut text = String::new();
-    for (name, value) in counters.iter() {
-        let name = name.replace('_', " ");
-        text += &format!("{name:<22} {value}\n");
-    }
-    text
-}
-
-/// `show version`.
-pub fn version(version: &str) -> String {
-    format!("sipalg Software, Version {version}\n")
-}
-
-/// `show debugging`.
-pub fn debugging(debug: Option<&DebugWhat>, dry_run: Option<&DebugWhat>) -> String {
-    let on = |what, dry_run| format!("  {}", debug_on(what, dry_run));
-    let lines = debug.map(|what| on(what, false));
-    let lines: String = lines
-        .into_iter()
-        .chain(dry_run.map(|what| on(what, true)))
-        .collect();
-    if lines.is_empty() {
-        return lines;
-    }
-    format!("Generic IP:\n{lines}")
-}
-
-/// What `debug ip nat sip` answers, and `show debugging` says while it is on.
-pub fn debug_on(what: &DebugWhat, dry_run: bool) -> String {
-    let DebugWhat {
-        list,
-        detailed,
-        json,
-    } = what;
-    let mut text = String::from("IP NAT SIP ");
-    text += if dry_run { "dry run" } else { "debugging" };
-    text += " is on";
-    if let Some(list) = list {
-        text += &format!(" for access list {list}");
-    }
-    let manner: Vec<&str> = [(*detailed, "detailed"), (*json, "json")]
-        .into_iter()
-        .filter_map(|(is, name)| is.then_some(name))
-        .collect();
-    if !manner.is_empty() {
-        text += &format!(" ({})", manner.join(", "));
-    }
-    text + "\n"
-}
-
-/// `show running-config`, around the text of [`crate::running`].
-pub fn running_config(text: &str) -> String {
-    let bytes = text.len();
-    format!("Building configuration...\n\nCurrent configuration : {bytes} bytes\n{text}")
 }
 
 /// A time span as IOS prints it: `hh:mm:ss`, from a day on `1d02h`, from a week on `1w2d`.
@@ -162,10 +78,7 @@ pub fn duration(span: Duration) -> String {
     }
 }
 
-fn door_row([kind, protocol, global, local, packets_in, packets_out]: [&str; 6]) -> String {
-    format!("{kind:<5} {protocol:<3} {global:<21} {local:<21} {packets_in:>10} {packets_out:>10}\n")
-}
-
-fn connection_row([from, global, local, outside, age]: [&str; 5]) -> String {
-    format!("{from:<4} {global:<21} {local:<21} {outside:<21} {age}\n")
+/// A number that is perhaps not known.
+fn known(number: Option<u64>) -> String {
+    number.map_or("-".into(), |number| number.to_string())
 }

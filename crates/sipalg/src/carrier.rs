@@ -9,6 +9,7 @@
 //!   datagrams   SIP over UDP
 //!   flows       which datagrams belong together, and for how long
 //!   change      another configuration while calls go on
+//!   clear       translations that the operator clears; how full the tables are
 //! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
@@ -34,6 +35,7 @@ use std::net::SocketAddrV4;
 use std::ops::Range;
 
 mod change;
+mod clear;
 mod datagrams;
 mod flows;
 
@@ -62,6 +64,8 @@ pub struct Carrier {
     exits: Vec<Option<String>>,
     timeouts: FlowTimeouts,
     links: Slab<Link>,
+    /// How many there were at most.
+    most_links: usize,
     /// Keys of links that the next turn looks at, each once.
     queue: Vec<usize>,
     flows: Flows,
@@ -131,6 +135,7 @@ impl Carrier {
             exits: change::exits(plan),
             timeouts: plan.timeouts.clone(),
             links: Slab::new(),
+            most_links: 0,
             queue: Vec::new(),
             flows: Flows::default(),
             hearing: false,
@@ -322,6 +327,7 @@ impl Carrier {
             opened: now,
             queued: false,
         });
+        self.most_links = self.most_links.max(self.links.len());
         Ok(())
     }
 

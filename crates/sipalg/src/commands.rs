@@ -1,17 +1,21 @@
 //! Carries out what operators type on the console.
 
+mod clear;
 mod configuration;
 mod files;
+mod show;
 
+pub use clear::Baseline;
 pub use configuration::Typed;
 
 use crate::carrier::Carrier;
-use crate::log;
+use sipalg_core::alg::{Clear, Cleared};
 use sipalg_core::config::Selection;
 use sipalg_core::{Instant, Leg};
 use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::session::{Action, Session};
-use sipalg_ios::{Exec, Startup, running, show};
+use sipalg_ios::show::{DEBUG_OFF, DRY_RUN_OFF, Format, UNDEBUG_ALL, debug_on};
+use sipalg_ios::{Exec, Startup};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -35,6 +39,15 @@ pub trait Gateway {
     /// # Errors
     /// Why it cannot be; then all is as before.
     fn apply(&mut self, startup: Startup) -> Result<(), String>;
+    /// What was counted when the operator last cleared statistics.
+    fn baseline(&mut self) -> &mut Baseline;
+    /// Clears dynamic translations.
+    ///
+    /// # Errors
+    /// What could not be cleared, and why; the rest is done.
+    fn clear(&mut self, which: Clear, forced: bool) -> Result<Cleared, String>;
+    /// What else on this host gets in the way of SIP, a sentence each.
+    fn conflicts(&self) -> Vec<String>;
 }
 
 /// Which debug lines a session is shown.
@@ -120,42 +133,25 @@ pub fn answer(
 
 fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: Exec) -> String {
     match exec {
-        Exec::ShowTranslations { verbose } => {
-            show::translations(&gateway.carrier().alg().mappings(now), verbose, now)
-        }
-        Exec::ShowStatistics => {
-            let startup = gateway.startup().clone();
-            let alg = gateway.carrier().alg();
-            let (mappings, doors, counters) = (alg.mappings(now), alg.doors(), alg.counters());
-            let rules = &alg.config().sources;
-            show::statistics(&mappings, &doors, &counters, rules, &startup)
-        }
-        Exec::ShowAccessLists(name) => access_lists(gateway, name.as_deref()),
-        Exec::ShowSipDoors => sip_doors(gateway.carrier()),
-        Exec::ShowSipCounters => show::counters(&gateway.carrier().alg().counters()),
-        Exec::ShowSipConnections => show::sip_connections(&gateway.carrier().connections(now)),
-        Exec::ShowRunningConfig => show::running_config(&running::config(&gateway.typed().startup)),
-        Exec::ShowStartupConfig => configuration::show_saved(gateway),
+        Exec::Json(exec) => show::show(gateway, watch, now, &exec, Format::Json),
+        Exec::ClearTranslations { which, forced } => clear::translations(gateway, which, forced),
+        Exec::ClearStatistics => clear::statistics(gateway, now),
+        Exec::ClearAccessLists(list) => clear::access_lists(gateway, list.as_deref()),
         Exec::WriteMemory => configuration::save(gateway),
         Exec::Reload => configuration::reload(gateway),
         Exec::ConfigureReplace { file, .. } => configuration::replace(gateway, &file),
-        Exec::ShowVersion => show::version(env!("CARGO_PKG_VERSION")),
-        Exec::ShowDebugging => {
-            let what = |debug: &Option<Rc<Debug>>| debug.as_ref().map(|debug| debug.what.clone());
-            show::debugging(what(&watch.debug).as_ref(), what(&watch.dry_run).as_ref())
-        }
         Exec::DebugSip { dry_run, what } => debug_sip(gateway, watch, dry_run, what),
         Exec::NoDebugSip { dry_run: false } => {
             watch.debug = None;
-            show::DEBUG_OFF.into()
+            DEBUG_OFF.into()
         }
         Exec::NoDebugSip { dry_run: true } => {
             watch.dry_run = None;
-            show::DRY_RUN_OFF.into()
+            DRY_RUN_OFF.into()
         }
         Exec::UndebugAll => {
             (watch.debug, watch.dry_run) = (None, None);
-            show::UNDEBUG_ALL.into()
+            UNDEBUG_ALL.into()
         }
         Exec::TerminalMonitor { on } => {
             watch.monitor = if on { Monitor::All } else { Monitor::Nothing };
@@ -170,6 +166,7 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
         | Exec::Disable
         | Exec::ConfigureTerminal
         | Exec::Exit => String::new(),
+        exec => show::show(gateway, watch, now, &exec, Format::Text),
     }
 }
 
@@ -192,7 +189,7 @@ fn debug_sip(
             None => return format!("% There is no access list {name}\n"),
         },
     };
-    let text = show::debug_on(&what, dry_run);
+    let text = debug_on(&what, dry_run);
     let place = if dry_run {
         &mut watch.dry_run
     } else {
@@ -200,25 +197,4 @@ fn debug_sip(
     };
     *place = Some(Rc::new(Debug { what, flows }));
     text
-}
-
-/// A list whose matches the kernel does not tell is shown without them.
-fn access_lists(gateway: &mut impl Gateway, name: Option<&str>) -> String {
-    let hits = gateway.carrier().kernel().access_hits();
-    let hits = hits.unwrap_or_else(|error| {
-        log::line(format_args!(
-            "cannot read the matches of access lists: {error}"
-        ));
-        Vec::new()
-    });
-    show::access_lists(gateway.startup(), &hits, name)
-}
-
-/// A door whose packets the kernel does not tell is shown without them.
-fn sip_doors(carrier: &mut Carrier) -> String {
-    let counts = carrier.kernel().media_counts().unwrap_or_else(|error| {
-        log::line(format_args!("cannot read media counts: {error}"));
-        Vec::new()
-    });
-    show::sip_doors(&carrier.alg().doors(), &counts)
 }

@@ -7,6 +7,7 @@
 //!   sweep      connections that stand in a new door's way or came through a closed one
 //!   host       ip_forward, policy rules and routes; put back afterwards, also after a crash
 //!   ports      what the gateway itself listens on
+//!   firewall   what else on this host filters, helps or diverts, and would get in the way
 //! ```
 //!
 //! Everything goes by netlink; no program is run. All of it acts on the network namespace of the
@@ -20,7 +21,9 @@ use addresses::Addresses;
 use doors::Doors;
 use host::Host;
 use ranges::Range;
-use ruleset::{HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, OVER_BOUND, Ruleset, SIGNAL_DOORS, TABLE};
+use ruleset::{
+    HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS, TABLE,
+};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::config::{AccessEntry, AccessList, FlowTimeouts, MaxEntries, SourceRule};
 use sipalg_core::door::{AddressOp, DoorOp, MediaCount};
@@ -33,6 +36,7 @@ use sweep::Sweep;
 mod addresses;
 mod doors;
 mod error;
+pub mod firewall;
 mod host;
 pub mod ports;
 mod ranges;
@@ -116,6 +120,8 @@ pub struct Kernel {
     newcomers: Log,
     /// What was counted on entries of access lists before their counters began anew.
     hits: HashMap<(String, AccessEntry), u64>,
+    /// What was counted on them when the operator last cleared it.
+    cleared: HashMap<(String, AccessEntry), u64>,
     host: Host,
 }
 
@@ -137,6 +143,7 @@ impl Kernel {
                 sweep: parts.sweep,
                 newcomers: parts.newcomers,
                 hits: HashMap::new(),
+                cleared: HashMap::new(),
                 host,
             }),
             Err(error) => {
@@ -155,7 +162,7 @@ impl Kernel {
     pub fn replan(&mut self, plan: &Plan) -> Result<(), KernelError> {
         let borrowed = borrowed(plan)?;
         let ruleset = Ruleset::new(plan, &borrowed, self.lifetimes);
-        let hits = self.access_hits()?;
+        let hits = self.counted_hits()?;
         self.host.set_up(plan, &borrowed)?;
         self.nft
             .commit(ruleset.replace(&self.ruleset))
@@ -251,11 +258,65 @@ impl Kernel {
         Ok(seen.iter().map(nft::Element::address).collect())
     }
 
-    /// How often each entry of each access list that the rules use has decided, by list.
+    /// How often each entry of each access list that the rules use has decided, by list, since the
+    /// operator last cleared it.
     ///
     /// # Errors
     /// The kernel's.
     pub fn access_hits(&mut self) -> Result<Vec<(String, Vec<u64>)>, KernelError> {
+        let mut hits = self.counted_hits()?;
+        for (list, (name, counts)) in self.ruleset.lists.iter().zip(&mut hits) {
+            for (entry, count) in list.entries.iter().zip(counts) {
+                let before = self.cleared.get(&(name.clone(), *entry));
+                *count = count.saturating_sub(before.copied().unwrap_or(0));
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Counts the decisions of this access list from zero, or those of all.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn clear_hits(&mut self, only: Option<&str>) -> Result<(), KernelError> {
+        let hits = self.counted_hits()?;
+        for (list, (name, counts)) in self.ruleset.lists.iter().zip(hits) {
+            if only.is_some_and(|only| only != name) {
+                continue;
+            }
+            for (entry, count) in list.entries.iter().zip(counts) {
+                self.cleared.insert((name.clone(), *entry), count);
+            }
+        }
+        Ok(())
+    }
+
+    /// Packets that were translated: those of flows that had a translation already, and those that
+    /// began one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn translated(&mut self) -> Result<(u64, u64), KernelError> {
+        let counters = self.counters()?;
+        let count = |name| counters.get(name).copied().unwrap_or(0);
+        Ok((count(HITS), count(MISSES)))
+    }
+
+    /// Deletes the ordinary flows that are translated from `local` to `global` and that `doomed` says
+    /// yes to: neither doors' nor the proxy's.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn forget_flows(
+        &mut self,
+        doomed: impl Fn(Ipv4Addr, Ipv4Addr) -> bool,
+    ) -> Result<(), KernelError> {
+        self.sweep
+            .forget(doomed)
+            .map_err(|error| KernelError::refused("to list and delete connections", error))
+    }
+
+    fn counted_hits(&mut self) -> Result<Vec<(String, Vec<u64>)>, KernelError> {
         let counters = self.counters()?;
         let hits = self.ruleset.lists.iter().map(|list| {
             let count = |(number, entry): (usize, &AccessEntry)| {

@@ -1,12 +1,12 @@
 //! The event loop: one thread, one poll, everything that is ready handled in one wake-up.
 
 use crate::carrier::Carrier;
-use crate::commands::{self, Gateway, Typed};
+use crate::commands::{self, Baseline, Gateway, Typed};
 use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
 use crate::kernel::ports::Ports;
-use crate::kernel::{Kernel, Plan};
+use crate::kernel::{Kernel, Plan, firewall};
 use crate::listen::Listener;
 use crate::netlink::watch::Watch;
 use crate::plan::Interfaces;
@@ -18,6 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
+use sipalg_core::alg::{Clear, Cleared};
 use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
 use std::collections::HashMap;
@@ -63,6 +64,8 @@ pub struct Worker {
     startup: Startup,
     /// The configuration as it was typed.
     typed: Typed,
+    /// What was counted when statistics were last cleared.
+    baseline: Baseline,
     around: Surroundings,
     /// The listener has connections that were not accepted yet.
     accepting: bool,
@@ -122,6 +125,7 @@ impl Worker {
             source: parts.source,
             typed: parts.startup.clone().into(),
             startup: parts.startup,
+            baseline: Baseline::default(),
             around: Surroundings::new(parts.interfaces),
             accepting: false,
             accept_at: None,
@@ -344,6 +348,24 @@ impl Gateway for Worker {
 
     fn apply(&mut self, startup: Startup) -> Result<(), String> {
         self.reconfigure(startup)
+    }
+
+    fn baseline(&mut self) -> &mut Baseline {
+        &mut self.baseline
+    }
+
+    fn clear(&mut self, which: Clear, forced: bool) -> Result<Cleared, String> {
+        let now = self.clock.now();
+        let cleared = self.carrier.clear(now, which, forced, &mut self.console);
+        cleared.map_err(|error| error.to_string())
+    }
+
+    fn conflicts(&self) -> Vec<String> {
+        match self.source.plan(&self.startup, self.around.interfaces()) {
+            Ok(plan) => firewall::findings(&plan),
+            // It is shown for each port what is missing.
+            Err(_) => Vec::new(),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ mod bounds;
 mod datagrams;
 #[path = "kernel/doors.rs"]
 mod doors;
+#[path = "kernel/firewall.rs"]
+mod firewall;
 #[path = "kernel/gateway.rs"]
 mod gateway;
 #[path = "kernel/host.rs"]
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         access::LAWS,
         bounds::LAWS,
         replan::LAWS,
+        firewall::LAWS,
         host::LAWS,
     ]
     .concat();

@@ -103,6 +103,16 @@ impl Flow {
         }
     }
 
+    /// The mapping of the inside host's own end, if its source is mapped.
+    pub fn mapping(&self) -> Option<MappingId> {
+        self.mapping
+    }
+
+    /// Toward an inside host: the inside global that the flow was for, if it was for one.
+    pub fn entered(&self) -> Option<Ipv4Addr> {
+        self.entered
+    }
+
     /// Between two inside hosts.
     pub fn is_hairpin(&self) -> bool {
         self.hairpin
@@ -216,19 +226,10 @@ impl Alg {
         self.config = config;
         let mut cx = context!(self, now);
         let changed = self.nat.renew(&mut cx, out);
-        let (nat, config) = (&self.nat, &self.config);
-        let is_lost = |flow: &Flow| {
-            let moved = flow.mapping.filter(|id| changed.binary_search(id).is_ok());
-            let mut entered = flow.entered.iter();
-            moved.is_some()
-                || entered.any(|global| !nat.is_address_of(config, *global, flow.host.local))
-        };
-        let flows = self.flows.iter();
-        let (lost, others): (Vec<_>, Vec<_>) = flows.partition(|(_, flow)| is_lost(flow));
-        let names = |list: Vec<(u32, &Flow)>| -> Vec<FlowId> {
-            list.into_iter().map(|(id, _)| FlowId(id)).collect()
-        };
-        let (lost, others) = (names(lost), names(others));
+        let lost = self.without_address(&changed);
+        let others: Vec<_> = self.flows.iter().map(|(id, _)| FlowId(id)).collect();
+        let others = others.into_iter();
+        let others = others.filter(|flow| lost.binary_search(flow).is_err());
         for flow in others {
             self.watch_silence(now, flow);
         }

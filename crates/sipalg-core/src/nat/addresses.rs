@@ -37,6 +37,10 @@ impl Assigned {
 }
 
 impl Addresses {
+    pub fn len(&self) -> usize {
+        self.by_local.len()
+    }
+
     pub fn of(&self, host: Ipv4Addr) -> Option<Ipv4Addr> {
         Some(self.by_local.get(&host)?.global)
     }
@@ -85,6 +89,7 @@ impl Nat {
         };
         self.addresses.by_local.insert(host, assigned);
         self.addresses.by_global.insert(global, host);
+        self.note_peak(cx.now);
         self.watch_address(cx, host);
         let local = host;
         out.addresses.push(AddressOp::Assign { local, global });
@@ -110,6 +115,7 @@ impl Nat {
         }
         let idle = cx.config.address_idle;
         if idle.is_some_and(|idle| assigned.used + idle <= cx.now) {
+            cx.counters.mappings_expired += 1;
             self.take_back(cx, host, out);
         } else {
             self.watch_address(cx, host);
@@ -133,7 +139,8 @@ impl Nat {
         }
     }
 
-    fn take_back(&mut self, cx: &mut Context<'_>, host: Ipv4Addr, out: &mut Outbox) {
+    /// The host's address is free again.
+    pub(super) fn take_back(&mut self, cx: &mut Context<'_>, host: Ipv4Addr, out: &mut Outbox) {
         if let Some(mut assigned) = self.addresses.by_local.remove(&host) {
             let (local, global) = (host, assigned.global);
             self.addresses.by_global.remove(&global);

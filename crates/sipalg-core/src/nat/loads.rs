@@ -13,6 +13,8 @@ pub(super) struct Loads {
     hosts: HashMap<Ipv4Addr, Load, FixedState>,
     /// In the order of [`MaxEntries::lists`].
     lists: Vec<u32>,
+    doors: usize,
+    peak_doors: usize,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ impl Loads {
             all: 0,
             hosts: HashMap::with_hasher(state),
             lists: Vec::new(),
+            doors: 0,
+            peak_doors: 0,
         }
     }
 
@@ -84,13 +88,33 @@ impl Loads {
         self.hosts.get(&host).map_or(0, |load| load.doors)
     }
 
+    /// How many doors are open, and were at most.
+    pub fn doors(&self) -> (usize, usize) {
+        (self.doors, self.peak_doors)
+    }
+
+    /// How many dynamic mappings there are.
+    pub fn mappings(&self) -> u32 {
+        self.all
+    }
+
+    /// The most doors that one host has open.
+    pub fn most_doors(&self) -> usize {
+        // A maximum is the same in any order.
+        let doors = self.hosts.values().map(|load| load.doors);
+        doors.max().unwrap_or(0)
+    }
+
     /// A door of the host opened.
     pub fn door_opened(&mut self, host: Ipv4Addr) {
         self.hosts.entry(host).or_default().doors += 1;
+        self.doors += 1;
+        self.peak_doors = self.peak_doors.max(self.doors);
     }
 
     /// A door of the host closed.
     pub fn door_closed(&mut self, host: Ipv4Addr) {
+        self.doors = self.doors.saturating_sub(1);
         self.change(host, |load| load.doors = load.doors.saturating_sub(1));
     }
 

@@ -28,18 +28,16 @@ impl Nat {
             self.settle(cx, *id);
         }
         // All make way before any takes a new place.
-        let mut doors = Vec::new();
+        let mut were_open = Vec::with_capacity(change.len());
         for (id, (protocol, _, global)) in &change {
-            if self.door(*id).is_some() {
-                self.shut(cx, *id, out);
-                doors.push(*id);
-            }
+            were_open.push(self.door(*id).is_some());
+            self.shut(cx, *id, out);
             self.by_global.remove(&(*protocol, *global));
         }
-        for (id, _) in &change {
+        for ((id, _), was_open) in change.iter().zip(were_open) {
             if !self.moves(cx, *id, out) {
                 self.end(cx, *id);
-            } else if doors.contains(id) {
+            } else if was_open {
                 self.reopen(cx, *id, out);
             }
         }

@@ -1,32 +1,23 @@
 //! The commands of exec mode.
 
-use super::{LIST_NAME, Question};
+use super::{LIST_NAME, Question, clear, show};
 use crate::exec::{DebugWhat, Exec};
 use crate::grammar::Part::{NoEnds, OneOf, Optional};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 
 /// Exec mode: what everyone may ask.
 pub static EXEC: &[Command<Question>] = &[
-    Command {
-        pattern: &[
-            SHOW,
-            SHOW_IP,
-            SHOW_NAT,
-            keyword("translations", "Translation entries"),
-            Optional(&[keyword("verbose", "Show extra information")]),
-        ],
-        no: false,
-        example: "show ip nat translations verbose",
-        meaning: |args| Exec::ShowTranslations {
-            verbose: args.has("verbose"),
-        },
-    },
+    show::TRANSLATIONS,
+    show::POOLS,
+    show::RESOURCES,
+    show::PORTS,
     Command {
         pattern: &[
             SHOW,
             SHOW_IP,
             SHOW_NAT,
             keyword("statistics", "Translation statistics"),
+            JSON,
         ],
         no: false,
         example: "show ip nat statistics",
@@ -40,6 +31,7 @@ pub static EXEC: &[Command<Question>] = &[
                 &[SHOW_IP, keyword("access-lists", "List IP access lists")],
             ]),
             Optional(&[LIST_NAME]),
+            JSON,
         ],
         no: false,
         example: "show ip access-lists PROVIDERS",
@@ -52,6 +44,7 @@ pub static EXEC: &[Command<Question>] = &[
             SHOW_NAT,
             SHOW_SIP,
             keyword("doors", "Doors that SIP has opened"),
+            JSON,
         ],
         no: false,
         example: "show ip nat sip doors",
@@ -64,6 +57,7 @@ pub static EXEC: &[Command<Question>] = &[
             SHOW_NAT,
             SHOW_SIP,
             keyword("counters", "What has been counted since the start"),
+            JSON,
         ],
         no: false,
         example: "show ip nat sip counters",
@@ -76,19 +70,24 @@ pub static EXEC: &[Command<Question>] = &[
             SHOW_NAT,
             SHOW_SIP,
             keyword("connections", "TCP connections that are carried"),
+            JSON,
         ],
         no: false,
         example: "show ip nat sip connections",
         meaning: |_| Exec::ShowSipConnections,
     },
     Command {
-        pattern: &[SHOW, keyword("version", "System software status")],
+        pattern: &[SHOW, keyword("version", "System software status"), JSON],
         no: false,
         example: "show version",
         meaning: |_| Exec::ShowVersion,
     },
     Command {
-        pattern: &[SHOW, keyword("debugging", "State of each debugging option")],
+        pattern: &[
+            SHOW,
+            keyword("debugging", "State of each debugging option"),
+            JSON,
+        ],
         no: false,
         example: "show debugging",
         meaning: |_| Exec::ShowDebugging,
@@ -167,10 +166,15 @@ pub static EXEC: &[Command<Question>] = &[
 
 /// What may be asked besides after `enable`.
 pub static PRIVILEGED: &[Command<Question>] = &[
+    show::TECH_SUPPORT,
+    clear::TRANSLATION,
+    clear::STATISTICS,
+    clear::ACCESS_LISTS,
     Command {
         pattern: &[
             SHOW,
             keyword("running-config", "Current operating configuration"),
+            JSON,
         ],
         no: false,
         example: "show running-config",
@@ -180,6 +184,7 @@ pub static PRIVILEGED: &[Command<Question>] = &[
         pattern: &[
             SHOW,
             keyword("startup-config", "Contents of startup configuration"),
+            JSON,
         ],
         no: false,
         example: "show startup-config",
@@ -288,10 +293,12 @@ pub static PRIVILEGED: &[Command<Question>] = &[
 
 // Pieces that several patterns share.
 
-const SHOW: Part = keyword("show", "Show running system information");
-const SHOW_IP: Part = keyword("ip", "IP information");
-const SHOW_NAT: Part = keyword("nat", "IP NAT information");
-const SHOW_SIP: Part = keyword("sip", "SIP application layer gateway");
+pub(super) const SHOW: Part = keyword("show", "Show running system information");
+pub(super) const SHOW_IP: Part = keyword("ip", "IP information");
+pub(super) const SHOW_NAT: Part = keyword("nat", "IP NAT information");
+pub(super) const SHOW_SIP: Part = keyword("sip", "SIP application layer gateway");
+/// As the last word of a command that shows something; [`crate::exec::interpret`] heeds it.
+pub(super) const JSON: Part = Optional(&[keyword("json", "As JSON")]);
 const DEBUG_IP: Part = keyword("ip", "IP information");
 const DEBUG_NAT: Part = keyword("nat", "NAT events");
 const DEBUG_SIP: Part = keyword("sip", "NAT SIP events");

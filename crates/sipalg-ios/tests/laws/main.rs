@@ -3,7 +3,9 @@
 mod generate;
 
 use generate::{Random, generate};
+use sipalg_ios::Exec;
 use sipalg_ios::commands::{EXEC, EXTENDED_LIST, GLOBAL, INTERFACE, LIST, PRIVILEGED, Setting};
+use sipalg_ios::exec::{self, Privilege};
 use sipalg_ios::grammar::{self, Command, Expected, Kind, Part, Token};
 use sipalg_ios::parse::Editor;
 use sipalg_ios::running;
@@ -283,4 +285,29 @@ access-list 100 permit icmp any any
 end
 ";
     assert_eq!(running::config(&Startup::parse(text).unwrap()), text);
+}
+
+#[test]
+fn whatever_is_shown_is_shown_as_json_too() {
+    let interpret = |line: &str| exec::interpret(Privilege::Privileged, line);
+    let shows =
+        |command: &&&Command<_>| matches!(command.pattern[0], Part::One(t) if t.name == "show");
+    let mut seen = 0;
+    for command in EXEC
+        .iter()
+        .chain(PRIVILEGED)
+        .collect::<Vec<_>>()
+        .iter()
+        .filter(shows)
+    {
+        // The session answers it by itself.
+        if command.example == "show privilege" {
+            continue;
+        }
+        seen += 1;
+        let text = interpret(command.example).unwrap();
+        let json = interpret(&format!("{} json", command.example));
+        assert_eq!(json, Ok(Exec::Json(Box::new(text))), "{}", command.example);
+    }
+    assert!(seen >= 14, "only {seen}");
 }

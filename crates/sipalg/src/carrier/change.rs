@@ -52,7 +52,7 @@ impl Carrier {
     }
 
     /// Ends the flows of these names, in ascending order. Returns how many connections that were.
-    fn reset(&mut self, now: Instant, names: &[FlowId]) -> usize {
+    pub(super) fn reset(&mut self, now: Instant, names: &[FlowId]) -> usize {
         let named = |flow: FlowId| names.binary_search(&flow).is_ok();
         let links = self.links.iter().filter(|(_, link)| named(link.flow));
         let links: Vec<usize> = links.map(|(key, _)| key).collect();

@@ -30,6 +30,8 @@ pub struct Flows {
     /// When to look whether a flow has ended; one entry each, never later than its end.
     looks: BTreeSet<(Instant, usize)>,
     from_outside: usize,
+    /// How many there were at most.
+    peak: usize,
     refused: u64,
 }
 
@@ -106,6 +108,13 @@ impl Flows {
         room
     }
 
+    /// How many there are, how many of them outside hosts have opened, how many there were at most,
+    /// and how often there was no room.
+    pub fn usage(&self) -> (usize, usize, usize, u64) {
+        let used = self.flows.len();
+        (used, self.from_outside, self.peak, self.refused)
+    }
+
     /// Adds the flow that the first `datagram` opened.
     pub fn add(
         &mut self,
@@ -136,6 +145,7 @@ impl Flows {
             self.ends.insert(self.flows[key].key(leg), (key, leg));
         }
         self.from_outside += usize::from(opened.accepted == Leg::Outside);
+        self.peak = self.peak.max(self.flows.len());
         self.look_later(key);
         key
     }

@@ -10,6 +10,7 @@ use super::{Gateway, files};
 use sipalg_core::Leg;
 use sipalg_ios::grammar::Fault;
 use sipalg_ios::session::pending;
+use sipalg_ios::show::{Format, render, startup_config};
 use sipalg_ios::{Startup, running};
 use std::path::Path;
 
@@ -63,14 +64,9 @@ pub(super) fn configure(gateway: &mut impl Gateway, startup: Startup) -> Result<
 }
 
 /// `show startup-config`
-pub(super) fn show_saved(gateway: &impl Gateway) -> String {
+pub(super) fn show_saved(gateway: &impl Gateway, format: Format) -> String {
     match files::read(gateway.file()) {
-        Ok(text) => {
-            let printable = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-            let shown: String = text.chars().map(printable).collect();
-            let end = if shown.ends_with('\n') { "" } else { "\n" };
-            format!("Using {} bytes\n{shown}{end}", text.len())
-        }
+        Ok(text) => render(&startup_config(&text), format),
         Err(reason) => format!("% {reason}\n"),
     }
 }

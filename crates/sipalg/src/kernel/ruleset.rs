@@ -10,7 +10,7 @@
 //!                 guard                 counts media; drops what has lost its door; bounds
 //!                   |
 //!   packet out <- nat_post              media doors and source rules: local -> global
-//!                 kept                  drops what would take a door's port nevertheless
+//!                 kept                  drops what would take a door's port nevertheless; counts
 //!
 //!   our own legs with a foreign source --> dialled --> their answers come to divert as taken
 //!   our own datagrams                  --> dialled_udp: no connection, so never translated
@@ -41,6 +41,7 @@ mod translation;
 
 pub use guarding::OVER_BOUND;
 pub(super) use guarding::{loose_for, seconds};
+pub use translation::{HITS, MISSES};
 
 /// The name of our table of the family `ip`.
 pub const TABLE: &str = "sipalg";
@@ -240,7 +241,8 @@ impl Ruleset {
         let mut messages = vec![add(), nft::delete_table(TABLE), add()];
         messages.extend(SETS.iter().map(|set| nft::add_set(TABLE, set)));
         messages.extend(self.contents.iter().flat_map(|(_, filled)| filled.clone()));
-        messages.push(nft::add_counter(TABLE, OVER_BOUND));
+        let counters = [OVER_BOUND, HITS, MISSES];
+        messages.extend(counters.map(|name| nft::add_counter(TABLE, name)));
         messages.extend(lists::add_counters(&self.lists));
         messages.extend(self.add_timeouts(|_| true));
         // All chains before any rule, so that each may jump to any.

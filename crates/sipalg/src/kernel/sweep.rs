@@ -12,7 +12,7 @@
 use super::addresses::Held;
 use super::doors::{Elements, Pair, without};
 use super::ruleset::{LOOSE_ENDS, TABLE};
-use super::{CT_DOOR, KernelError};
+use super::{CT_DOOR, CT_TAKEN, KernelError};
 use crate::netlink::Error;
 use crate::netlink::conntrack::{Conntrack, Entry, Which};
 use crate::netlink::nft::{self, Nft};
@@ -130,6 +130,26 @@ impl Sweep {
         self.conntrack.delete_where(Which::All, |entry| {
             uses(entry.original.source.ip(), entry.reply.destination.ip())
                 || uses(entry.reply.source.ip(), entry.original.destination.ip())
+        })
+    }
+
+    /// Ends ordinary flows, by who they are inside and outside.
+    pub(super) fn forget(
+        &mut self,
+        doomed: impl Fn(Ipv4Addr, Ipv4Addr) -> bool,
+    ) -> Result<(), Error> {
+        self.conntrack.delete_where(Which::All, |entry| {
+            let translated = |(local, global): (&SocketAddrV4, &SocketAddrV4)| {
+                local != global && doomed(*local.ip(), *global.ip())
+            };
+            let (original, reply) = (&entry.original, &entry.reply);
+            entry.mark & (CT_DOOR | CT_TAKEN) == 0
+                && [
+                    (&original.source, &reply.destination),
+                    (&reply.source, &original.destination),
+                ]
+                .into_iter()
+                .any(translated)
         })
     }
 

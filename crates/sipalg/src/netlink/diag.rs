@@ -1,7 +1,9 @@
 //! sock_diag: the sockets of this host that wait for whoever comes (linux/inet_diag.h).
 
-use super::{Error, Message, Socket};
+use super::{Error, Message, Socket, u32_of};
 use nix::sys::socket::SockProtocol;
+use sipalg_core::Protocol;
+use std::net::{IpAddr, SocketAddr};
 
 /// A conversation about sockets.
 #[derive(Debug)]
@@ -33,8 +35,24 @@ impl Diag {
         self.ports(libc::IPPROTO_UDP, TCP_CLOSE)
     }
 
+    /// The sockets of both kinds, with what tells whose they are.
+    ///
+    /// # Errors
+    /// `ENOENT` where the kernel has no diagnosis for one of them.
+    pub fn waiting(&mut self, protocol: Protocol) -> Result<Vec<Waiting>, Error> {
+        match protocol {
+            Protocol::Tcp => self.sockets(libc::IPPROTO_TCP, TCP_LISTEN),
+            Protocol::Udp => self.sockets(libc::IPPROTO_UDP, TCP_CLOSE),
+        }
+    }
+
     fn ports(&mut self, protocol: i32, state: u32) -> Result<Vec<u16>, Error> {
-        let mut ports = Vec::new();
+        let sockets = self.sockets(protocol, state)?;
+        Ok(sockets.iter().map(|socket| socket.at.port()).collect())
+    }
+
+    fn sockets(&mut self, protocol: i32, state: u32) -> Result<Vec<Waiting>, Error> {
+        let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             // struct inet_diag_req_v2: family, protocol, ext, pad, states, and the socket's identity,
             // which a dump ignores.
@@ -43,15 +61,42 @@ impl Diag {
             request[1] = protocol as u8;
             request[4..8].copy_from_slice(&(1u32 << state).to_ne_bytes());
             let question = Message::new(SOCK_DIAG_BY_FAMILY, 0, &request);
-            ports.extend(self.0.dump(&question, |socket, found| {
-                // struct inet_diag_msg: four bytes, then the identity, which begins with the port.
-                if let Some(port) = socket.get(4..6).and_then(|port| port.try_into().ok()) {
-                    found.push(u16::from_be_bytes(port));
-                }
-            })?);
+            found.extend(
+                self.0
+                    .dump(&question, |socket, found| found.extend(waiting(socket)))?,
+            );
         }
-        Ok(ports)
+        Ok(found)
     }
+}
+
+/// A socket that waits for whoever comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Where it is bound.
+    pub at: SocketAddr,
+    /// Its number in the file system of sockets, as in `/proc/PID/fd`.
+    pub inode: u32,
+}
+
+/// struct inet_diag_msg: four bytes, of which the first is the family; the identity, which begins with
+/// the port, its own address behind both ports; and at the end the inode.
+fn waiting(socket: &[u8]) -> Option<Waiting> {
+    let port = u16::from_be_bytes(socket.get(4..6)?.try_into().ok()?);
+    let address = match i32::from(*socket.first()?) {
+        libc::AF_INET => {
+            let bytes: [u8; 4] = socket.get(8..12)?.try_into().ok()?;
+            IpAddr::from(bytes)
+        }
+        _ => {
+            let bytes: [u8; 16] = socket.get(8..24)?.try_into().ok()?;
+            IpAddr::from(bytes)
+        }
+    };
+    Some(Waiting {
+        at: SocketAddr::new(address, port),
+        inode: u32_of(socket.get(68..)?)?,
+    })
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;

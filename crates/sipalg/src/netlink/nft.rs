@@ -8,10 +8,12 @@ use nix::sys::socket::SockProtocol;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+mod listing;
 mod object;
 mod rule;
 mod set;
 
+pub use listing::{BaseChain, Expression, Listed, Verdict};
 pub use object::{Lifetimes, add_counter, add_timeout, delete_counter, delete_timeout};
 pub use rule::{Direction, End, Rule};
 pub use set::{

@@ -4,10 +4,7 @@
 use super::Worker;
 use crate::carrier::Ended;
 use crate::configuration::interfaces;
-use crate::kernel::Plan;
-fn firewall_findings(_: &Plan) -> Vec<String> {
-    Vec::new()
-}
+use crate::kernel::{Plan, firewall};
 use crate::plan::{self, Interfaces};
 use crate::{commands, log};
 use sd_notify::NotifyState;
@@ -46,6 +43,11 @@ impl Surroundings {
             told: BTreeSet::new(),
             hosts_at: Instant::ZERO + HOSTS_EVERY,
         }
+    }
+
+    /// The interfaces that the plan in force was made for.
+    pub(super) fn interfaces(&self) -> &Interfaces {
+        &self.interfaces
     }
 
     /// When [`Worker::handle_changes`] is next due.
@@ -130,7 +132,7 @@ impl Worker {
         let lacks = lacks
             .into_iter()
             .map(|lack| format!("{lack}; its rules wait until it has"));
-        let found: BTreeSet<String> = lacks.chain(firewall_findings(plan)).collect();
+        let found: BTreeSet<String> = lacks.chain(firewall::findings(plan)).collect();
         for sentence in found.difference(&self.around.told) {
             log::line(format_args!("{sentence}"));
         }

@@ -6,7 +6,7 @@ use crate::gateway::{
 use sipalg::kernel::{Kernel, KernelError};
 use sipalg::netlink::route::Route;
 use sipalg_core::DoorOp;
-use sipalg_core::config::{AccessEntry, AccessList, Pool, Source, SourceRule};
+use sipalg_core::config::{AccessEntry, AccessList, Source, SourceRule};
 use sipalg_core::door::AddressOp;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -118,15 +118,8 @@ fn l4f_may_be_switched_while_connections_go_on() {
 fn a_plan_that_cannot_be_carried_out_changes_nothing() {
     let (gateway, mut kernel) = Gateway::installed();
     let proxy = proxy();
-    // A range that ends before it begins.
-    let (start, end) = (*global(0).ip(), Ipv4Addr::new(10, 0, 0, 1));
-    let pool = Pool {
-        start,
-        end,
-        overload: true,
-    };
-    let list = list();
-    let wrong = plan_with(vec![Source::List { list, pool }], false);
+    let mut wrong = plan_with(vec![static_host()], false);
+    wrong.outside.push("longer-than-any-interface-name".into());
     let error = kernel.replan(&wrong).unwrap_err();
     assert!(matches!(error, KernelError::Refused { .. }), "{error}");
     let _taken = gateway.phone.connect(0, gateway.outside.at(5060)).unwrap();

@@ -82,6 +82,11 @@ fn hosts_share_the_addresses_of_a_pool_with_overload() {
             .with_address(Ipv4Addr::new(192, 168, 122, last));
         let mouth = host.udp(4000);
         let from = seen_from(&mouth, gateway.outside.at(7000), &ear);
+        // The core knows it without asking.
+        let Source::List { pool, .. } = pool(16, 18, true) else {
+            unreachable!()
+        };
+        assert_eq!(*from.ip(), sipalg_core::pool_address(host.address, pool));
         used.insert(*from.ip());
         heard(&ear, from, &mouth, gateway.outside.at(7000));
     }

@@ -15,6 +15,7 @@ laws![
     mappings_move_with_the_address_of_the_interface,
     an_interface_without_an_address_is_waited_for,
     an_interface_that_comes_later_is_waited_for,
+    what_the_firewall_would_stop_is_said_once,
 ];
 
 const PHONE: Ipv4Addr = Ipv4Addr::new(192, 168, 122, 2);
@@ -159,6 +160,19 @@ fn an_interface_that_comes_later_is_waited_for() {
     connected(&gateway);
 }
 
+fn what_the_firewall_would_stop_is_said_once() {
+    let (_gateway, mut running) = Running::start();
+    nft("add table ip fw");
+    for (name, hook) in [("inbound", "input"), ("onward", "forward")] {
+        let chain = format!("{{ type filter hook {hook} priority 0; policy drop; }}");
+        nft(&format!("add chain ip fw {name} {chain}"));
+        running.reload(CONFIGURATION);
+        // The first sentence is the new one: the other was said before.
+        let line = running.wait_for("sipalg: table ip fw, chain ");
+        assert!(line.contains(name), "{line}");
+    }
+}
+
 fn options(transport: &str, me: SocketAddrV4) -> String {
     udp::options(me, "").replace("/UDP ", &format!("/{transport} "))
 }
@@ -174,6 +188,12 @@ fn v4(address: SocketAddr) -> SocketAddrV4 {
 fn ip(words: &str) {
     let status = Command::new("ip").args(words.split(' ')).status().unwrap();
     assert!(status.success(), "ip {words}");
+}
+
+/// Runs `nft` on the gateway.
+fn nft(words: &str) {
+    let status = Command::new("nft").arg(words).status().unwrap();
+    assert!(status.success(), "nft {words}");
 }
 
 fn rules() -> String {

@@ -7,6 +7,11 @@ use crate::netlink::nft::{Direction, End, network_mask};
 use sipalg_core::config::{Pool, Source};
 use std::net::Ipv4Addr;
 
+/// The counter of packets whose flow had a translation already.
+pub const HITS: &str = "hits";
+/// The counter of packets that began a flow and were translated.
+pub const MISSES: &str = "misses";
+
 pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
     let mut chains = vec![
         Chain::base("nat_pre", DESTINATIONS, nat_pre(plan)),
@@ -14,6 +19,7 @@ pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
         Chain::inner("outward", sources(plan, Toward::Outside)),
         Chain::inner("hairpin", sources(plan, Toward::Inside)),
         Chain::base("kept", LEAVING, kept()),
+        Chain::inner("counted", counted()),
     ];
     for (index, source) in plan.sources.iter().enumerate() {
         if let Source::List { list, pool } = &source.rule.source {
@@ -164,7 +170,25 @@ fn kept() -> Vec<Rule> {
             .connection_unmarked(CT_DOOR)
             .drop()
     };
-    vec![flow(&MEDIA_GLOBAL), flow(&SIGNAL_UDP)]
+    let crossing = |from, to| {
+        let rule = Rule::new().interface(Direction::In, from);
+        rule.interface(Direction::Out, to).jump("counted")
+    };
+    vec![
+        flow(&MEDIA_GLOBAL),
+        flow(&SIGNAL_UDP),
+        crossing(&INSIDE_IF, &OUTSIDE_IF),
+        crossing(&OUTSIDE_IF, &INSIDE_IF),
+    ]
+}
+
+/// What has been translated: packets of flows that were translated before, and those that begin one.
+fn counted() -> Vec<Rule> {
+    let translated = || Rule::new().translated();
+    vec![
+        translated().confirmed().count(HITS),
+        translated().unconfirmed().count(MISSES),
+    ]
 }
 
 /// `static network`: local, global, prefix.

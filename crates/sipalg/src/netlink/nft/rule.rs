@@ -116,6 +116,20 @@ impl Rule {
             .any_bit(IPS_DST_NAT)
     }
 
+    /// `ct status & (snat | dnat) != 0`
+    #[must_use]
+    pub fn translated(self) -> Self {
+        self.load_ct(NFT_CT_STATUS, &REGISTER_1)
+            .any_bit(IPS_SRC_NAT | IPS_DST_NAT)
+    }
+
+    /// `ct status confirmed`: not the first packet of a connection.
+    #[must_use]
+    pub fn confirmed(self) -> Self {
+        self.load_ct(NFT_CT_STATUS, &REGISTER_1)
+            .any_bit(IPS_CONFIRMED)
+    }
+
     /// `ct status & confirmed == 0`: the first packet of a connection, not yet out of the host.
     #[must_use]
     pub fn unconfirmed(self) -> Self {

@@ -239,6 +239,7 @@ pub(super) const NFT_CT_STATUS: u32 = 2;
 pub(super) const NFT_CT_MARK: u32 = 3;
 pub(super) const CT_STATE_NEW: u32 = 8;
 pub(super) const IPS_CONFIRMED: u32 = 1 << 3;
+pub(super) const IPS_SRC_NAT: u32 = 1 << 4;
 pub(super) const IPS_DST_NAT: u32 = 1 << 5;
 
 pub(super) const NFTA_SOCKET_KEY: u16 = 1;
