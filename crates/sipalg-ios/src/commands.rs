@@ -8,6 +8,7 @@
 
 mod clear;
 mod exec;
+mod explain;
 mod list;
 mod service;
 mod show;

@@ -272,7 +272,8 @@ impl fmt::Display for Cause {
     }
 }
 
-fn kind_name(kind: DoorKind) -> &'static str {
+/// What a door is for, in a word.
+pub(crate) fn kind_name(kind: DoorKind) -> &'static str {
     match kind {
         DoorKind::Signalling => "signalling",
         DoorKind::Media => "media",

@@ -54,6 +54,21 @@ pub enum Exec {
     ShowDebugging,
     /// `show privilege`
     ShowPrivilege,
+    /// `show ip nat sip messages`
+    ShowSipMessages,
+    /// `show ip nat sip message {last | ID} [diff]`
+    ShowSipMessage {
+        /// Which one.
+        which: WhichMessage,
+        /// Only the lines that were changed.
+        diff: bool,
+    },
+    /// `show ip nat sip calls`
+    ShowSipCalls,
+    /// `show ip nat sip call ID`: by number or Call-ID.
+    ShowSipCall(String),
+    /// `show ip nat sip registrations`
+    ShowSipRegistrations,
     /// `debug ip nat sip [dry-run] [LIST] [detailed] [json]`
     DebugSip {
         /// Change nothing on these flows, and show what would be.
@@ -96,6 +111,15 @@ pub enum Exec {
     Reload,
     /// `exit`
     Exit,
+}
+
+/// Which message is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhichMessage {
+    /// The last one that is kept.
+    Last,
+    /// By its number.
+    Id(u64),
 }
 
 /// What is debugged, and how it is shown.

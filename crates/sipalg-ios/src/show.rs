@@ -10,6 +10,7 @@
 //! ```
 
 mod lists;
+mod messages;
 mod pools;
 mod ports;
 mod resources;
@@ -20,6 +21,7 @@ mod system;
 mod translations;
 
 pub use lists::{AccessLists, Hits, access_lists};
+pub use messages::{Message, Messages, message, messages};
 pub use pools::{Pools, pools};
 pub use ports::{Ports, Service, ports};
 pub use resources::{Resources, resources};

@@ -1,6 +1,6 @@
 //! The commands of exec mode.
 
-use super::{LIST_NAME, Question, clear, show};
+use super::{LIST_NAME, Question, clear, explain, show};
 use crate::exec::{DebugWhat, Exec};
 use crate::grammar::Part::{NoEnds, OneOf, Optional};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
@@ -11,6 +11,9 @@ pub static EXEC: &[Command<Question>] = &[
     show::POOLS,
     show::RESOURCES,
     show::PORTS,
+    explain::CALLS,
+    explain::CALL,
+    explain::REGISTRATIONS,
     Command {
         pattern: &[
             SHOW,
@@ -166,6 +169,8 @@ pub static EXEC: &[Command<Question>] = &[
 
 /// What may be asked besides after `enable`.
 pub static PRIVILEGED: &[Command<Question>] = &[
+    explain::MESSAGES,
+    explain::MESSAGE,
     show::TECH_SUPPORT,
     clear::TRANSLATION,
     clear::STATISTICS,

@@ -4,6 +4,7 @@ use super::{Debug, Gateway, Watch, clear, configuration};
 use crate::log;
 use crate::services;
 use sipalg_core::{Instant, Protocol};
+use sipalg_ios::exec::WhichMessage;
 use sipalg_ios::session::DEFAULT_HOSTNAME;
 use sipalg_ios::show::{
     self, AccessLists, Doors, Format, Gathered, Pools, Ports, RunningConfig, Statistics,
@@ -54,9 +55,29 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowStartupConfig => configuration::show_saved(self.gateway, format),
             Exec::ShowVersion => to(format)(self.version()),
             Exec::ShowDebugging => to(format)(self.debugging()),
+            Exec::ShowSipMessages => to(format)(self.messages()),
+            Exec::ShowSipMessage { which, diff } => match self.message(*which, *diff) {
+                Some(view) => to(format)(view),
+                None => "% That message is not kept\n".into(),
+            },
             Exec::ShowTechSupport => to(format)(self.tech_support()),
             _ => String::new(),
         }
+    }
+
+    fn messages(&mut self) -> show::Messages {
+        show::messages(self.gateway.carrier().alg().messages(), self.now)
+    }
+
+    fn message(&mut self, which: WhichMessage, diff: bool) -> Option<show::Message> {
+        let now = self.now;
+        let alg = self.gateway.carrier().alg();
+        let message = match which {
+            WhichMessage::Last => alg.messages().next_back(),
+            WhichMessage::Id(id) => alg.messages().find(|message| message.id == id),
+        }?;
+        let (rules, behind) = (&alg.config().sources, |by| alg.rule_behind(by));
+        Some(show::message(&message, rules, behind, now, diff))
     }
 
     fn debugging(&self) -> show::Debugging {
