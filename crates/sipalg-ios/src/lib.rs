@@ -9,6 +9,7 @@
 //!   typed line --session--> what to say, to ask the gateway, or to configure; `?` and TAB too
 //!
 //!   core events --debug--> the lines of `debug ip nat sip`
+//!               --json---> the same for programs
 //!   core views  --show---> the tables of `show ...`
 //! ```
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod debug;
 pub mod exec;
 pub mod faults;
 pub mod grammar;
+pub mod json;
 pub mod parse;
 pub mod ports;
 pub mod reference;

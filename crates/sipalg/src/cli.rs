@@ -2,7 +2,7 @@
 
 use crate::offline::configuration::{self, Global, Prefix};
 use crate::{check, client, daemon, kernel, lab, log, offline};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,9 +66,18 @@ struct Run {
     /// The port at 127.0.0.1 that intercepted connections and datagrams arrive at
     #[arg(long, value_name = "PORT", default_value_t = TPROXY_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     tproxy_port: u16,
+    /// What stderr gets: the gateway's own lines as text, or JSON lines of all that it sees, too
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log: Log,
     /// Pass every byte unchanged
     #[arg(long, hide = true)]
     no_fixup: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Log {
+    Text,
+    Json,
 }
 
 #[derive(Args, Debug)]
@@ -155,6 +164,7 @@ pub fn main() -> ExitCode {
             state_dir: run.state_dir,
             tproxy_port: run.tproxy_port,
             fixup: !run.no_fixup,
+            json: run.log == Log::Json,
         }),
         Command::Console(console) => client::run(&console.socket, &console.commands),
         Command::Lab(options) => lab::run(&lab::Options {
