@@ -281,7 +281,7 @@ fn what_lists_have_matched_is_cleared() {
     let service = "10.1.1.201:5062".parse().unwrap();
     let call = || {
         let caller = gateway.outside.connect(0, service).unwrap();
-        (caller, server.accept().unwrap())
+        (caller, accepted(&server).0)
     };
     let matches = || {
         let shown = json(&running, "show access-lists 100");
