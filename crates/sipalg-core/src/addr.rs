@@ -51,6 +51,19 @@ impl Leg {
     }
 }
 
+/// Who speaks with whom on a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Ends {
+    /// What carries it.
+    pub protocol: Protocol,
+    /// The inside host's end.
+    pub inside_local: SocketAddrV4,
+    /// How the outside sees that end.
+    pub inside_global: SocketAddrV4,
+    /// The outside host's end.
+    pub outside: SocketAddrV4,
+}
+
 /// Names a flow for its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct FlowId(pub u32);

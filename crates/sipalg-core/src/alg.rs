@@ -1,9 +1,11 @@
 //! The state machine: flows, and the entry points through which the world drives it.
 
 mod clear;
+mod dry_run;
 mod flow;
 mod message;
 mod ping;
+mod tell;
 mod usage;
 
 pub use crate::addr::FlowId;
@@ -12,14 +14,15 @@ pub use clear::Cleared;
 pub use flow::{Opened, Refusal};
 pub use usage::Usage;
 
-use crate::addr::{Leg, Protocol, SocketAddrV4};
+use crate::addr::{Ends, Leg, Protocol, SocketAddrV4};
 use crate::call::{CallId, Calls};
-use crate::config::{Config, Source};
+use crate::config::{Config, Selection, Source};
 use crate::counters::Counters;
 use crate::door::Door;
 use crate::event::Event;
 use crate::fixup::Work;
 use crate::frame::{Piece, Scan};
+use crate::journal::Journal;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::registration::Registrations;
@@ -70,6 +73,9 @@ pub struct Alg {
     serial: u64,
     scan: Scan,
     work: Work,
+    journal: Journal,
+    /// Flows on which nothing is changed.
+    dry: Vec<Selection>,
 }
 
 /// The tables' view of the machine. A macro, since the borrow checker must see that the other fields
@@ -102,6 +108,8 @@ impl Alg {
             serial: 0,
             scan: Scan::default(),
             work: Work::default(),
+            journal: Journal::default(),
+            dry: Vec::new(),
         };
         // Without mappings, nothing comes of it but those of static ports.
         let mut cx = context!(alg, Instant::ZERO);
@@ -141,7 +149,11 @@ impl Alg {
         }
         let found = self.flows.get(flow.0);
         let found = found.filter(|flow| self.config.fixup && !flow.plain);
-        let passage = found.map(|found| found.passage(now, flow, from));
+        let passage = found.map(|found| {
+            let mut at = found.passage(now, flow, from);
+            at.dry_run = self.is_dry(&at.ends);
+            at
+        });
         let mut scan = core::mem::take(&mut self.scan);
         let limits = self.config.limits;
         let message = crate::frame::datagram(bytes, &limits, &mut scan);
@@ -224,11 +236,12 @@ impl Alg {
             out.bytes.extend_from_slice(bytes);
             return;
         };
-        let at = flow.passage(now, id, from);
+        let mut at = flow.passage(now, id, from);
         let mut framer = core::mem::take(flow.framer(from));
         if flow.demoted {
             framer.demote();
         }
+        at.dry_run = self.is_dry(&at.ends);
         let mut scan = core::mem::take(&mut self.scan);
         let limits = self.config.limits;
         let mut whole = 0;
@@ -403,6 +416,11 @@ impl Alg {
     pub fn sizes(&self) -> (usize, usize, usize) {
         let (calls, registrations) = (self.calls.len(), self.registrations.len());
         (calls, registrations, self.spellings.len())
+    }
+
+    /// Who speaks with whom on a flow.
+    pub fn ends(&self, flow: FlowId) -> Option<Ends> {
+        Some(self.flows.get(flow.0)?.ends)
     }
 
     /// What has been counted.

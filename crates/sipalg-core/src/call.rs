@@ -158,6 +158,11 @@ impl Calls {
         Some(call)
     }
 
+    /// When it ends or is looked at again.
+    pub fn due(&self, call: CallId) -> Option<Instant> {
+        self.calls.get(call.0)?.armed
+    }
+
     /// The doors its inside host has in use.
     pub fn current(&self, call: CallId) -> &[(u16, MappingId)] {
         self.calls.get(call.0).map_or(&[], |call| &call.current)

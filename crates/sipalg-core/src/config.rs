@@ -4,7 +4,7 @@ mod access;
 
 pub use access::{AccessEnd, AccessEntry, AccessList, AccessPorts};
 
-use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
+use crate::addr::{Ends, Ipv4Addr, Protocol, SocketAddrV4};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -31,7 +31,12 @@ pub struct Config {
     /// How long nothing may be sent on a flow that a registration lives on before it is pinged
     /// (RFC 5626 section 4.4.1). `None`: no pings.
     pub keepalive: Option<Duration>,
+    /// How many of the last messages are kept to be shown with their edits. 0: none.
+    pub history: usize,
 }
+
+/// How many messages are kept unless told otherwise.
+pub const HISTORY: usize = 64;
 
 impl Default for Config {
     fn default() -> Self {
@@ -44,6 +49,7 @@ impl Default for Config {
             timers: Timers::default(),
             address_idle: FlowTimeouts::default().address,
             keepalive: None,
+            history: HISTORY,
         }
     }
 }
@@ -280,6 +286,35 @@ pub struct Pool {
     pub end: Ipv4Addr,
     /// Whether hosts share an address; else each has one of its own, with all ports.
     pub overload: bool,
+}
+
+/// Which flows an operator means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// All.
+    All,
+    /// Those of which the list permits the inside host or the outside host.
+    List(AccessList),
+}
+
+impl Selection {
+    /// Whether it means a flow between these two.
+    pub fn has(&self, ends: &Ends) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::List(list) => {
+                list.permits(*ends.inside_local.ip()) || list.permits(*ends.outside.ip())
+            }
+        }
+    }
+
+    /// Whether it means what is about this inside host, whoever it speaks with.
+    pub fn has_host(&self, inside: Ipv4Addr) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::List(list) => list.permits(inside),
+        }
+    }
 }
 
 /// `ip nat translation max-entries`: how many translations there may be at once.

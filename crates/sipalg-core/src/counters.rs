@@ -28,6 +28,8 @@ counters! {
     messages,
     /// Messages of which at least one byte was rewritten.
     messages_changed,
+    /// Messages that left otherwise than they came with their edits: a defect, never seen.
+    unproven,
     /// Keep-alives (CRLF between messages).
     keepalives,
     /// Pings that the gateway asked for by itself.

@@ -4,8 +4,10 @@
 //! [`Outbox::watch`](crate::Outbox) asks for it, but for alarms: the operator must know of them.
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
-use crate::door::Door;
+use crate::door::{Door, DoorKind};
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 /// What a message is, as far as a debug line names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +31,41 @@ pub enum Demotion {
     BadLength,
     /// Line ends are neither all CRLF nor all LF.
     MixedLineEnds,
+}
+
+/// By what a text in a message was replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum By {
+    /// A mapping, or a rule that leaves no choice: one end for the other.
+    Mapping {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The inside host's own end.
+        inside_local: SocketAddrV4,
+        /// How the outside sees it.
+        inside_global: SocketAddrV4,
+    },
+    /// The address alone of an inside host, where no port is meant.
+    Address {
+        /// The inside host.
+        inside_local: Ipv4Addr,
+        /// How the outside sees it.
+        inside_global: Ipv4Addr,
+    },
+    /// What stood in its place before it was translated, where the rule alone would write it
+    /// otherwise.
+    Spelling,
+    /// The length of a body that has changed.
+    Length,
+}
+
+/// What a deadline is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Timed {
+    /// A call: it ends, or is looked at again.
+    Call,
+    /// A registration: it ends unless it is refreshed.
+    Registration,
 }
 
 /// One observation. `session` is the number in the brackets of IOS's debug lines: 0 for what came
@@ -122,9 +159,58 @@ pub enum Event {
         /// After, bytes.
         new: usize,
     },
-    /// A door opened.
+    /// In detail: which dialog the message belongs to.
+    Dialog {
+        /// See [`Event`].
+        session: u8,
+        /// The bytes of its Call-ID, at most 128.
+        call_id: Vec<u8>,
+    },
+    /// In detail, or as what would happen: a text was replaced.
+    Edited {
+        /// See [`Event`].
+        session: u8,
+        /// The field, as the journal's `field_at` names it.
+        field: Vec<u8>,
+        /// As it was.
+        old: Vec<u8>,
+        /// As it is now.
+        new: Vec<u8>,
+        /// By what.
+        by: By,
+        /// Index in [`Config::sources`](crate::Config::sources) of the rule behind it.
+        rule: Option<usize>,
+        /// Whether it only would be: a dry run.
+        dry_run: bool,
+    },
+    /// A dry run: this door would open.
+    DoorWanted {
+        /// What for.
+        kind: DoorKind,
+        /// For what.
+        protocol: Protocol,
+        /// Where it would lead.
+        inside_local: SocketAddrV4,
+    },
+    /// The end of a dry run of one message, which passed unchanged.
+    DryRun {
+        /// See [`Event`].
+        session: u8,
+        /// How many texts would be replaced.
+        edits: usize,
+    },
+    /// In detail: how long until a deadline.
+    Timer {
+        /// Of what.
+        of: Timed,
+        /// From now on.
+        left: Duration,
+    },
+    /// In detail: a door opened.
     DoorOpened(Door),
-    /// A door closed.
+    /// In detail: a door's lifetime began anew.
+    DoorRefreshed(Door),
+    /// In detail: a door closed.
     DoorClosed(Door),
     /// A connection is no longer looked into.
     Demoted(Demotion),
@@ -156,4 +242,34 @@ pub enum Event {
     },
     /// Bytes were handed to the other leg (from the worker, not the core).
     Sent(usize),
+}
+
+impl Event {
+    /// Whether it is told only to those who want to know everything.
+    pub fn is_detail(&self) -> bool {
+        matches!(
+            self,
+            Event::Dialog { .. }
+                | Event::Edited { dry_run: false, .. }
+                | Event::Timer { .. }
+                | Event::DoorOpened(_)
+                | Event::DoorRefreshed(_)
+                | Event::DoorClosed(_)
+        )
+    }
+
+    /// The inside host that it is about, where the event itself says so.
+    pub fn host(&self) -> Option<Ipv4Addr> {
+        match self {
+            Event::DoorOpened(door) | Event::DoorRefreshed(door) | Event::DoorClosed(door) => {
+                Some(*door.inside_local.ip())
+            }
+            Event::OutOfPorts { inside_local, .. }
+            | Event::TooManyEntries { inside_local, .. }
+            | Event::DoorRefused { inside_local }
+            | Event::DoorWanted { inside_local, .. } => Some(*inside_local.ip()),
+            Event::PoolExhausted { host } => Some(*host),
+            _ => None,
+        }
+    }
 }

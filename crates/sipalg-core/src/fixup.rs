@@ -9,7 +9,7 @@ pub mod table;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
-use crate::event::Event;
+use crate::event::{By, Event};
 use crate::nat::{Context, MapError, Mapping, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
@@ -50,6 +50,19 @@ pub struct Work {
     pub answers: Option<MappingId>,
     /// The parts of the body that are looked into.
     pub parts: Parts,
+    /// Mappings whose doors the message may open, for who watches.
+    pub named: Vec<Named>,
+}
+
+/// A place in a message that may open a door.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// How many events there were when it was met.
+    pub after: usize,
+    /// The mapping that it names.
+    pub mapping: MappingId,
+    /// An `m=` line, and not a field.
+    pub media: bool,
 }
 
 /// One message being fixed up.
@@ -72,6 +85,8 @@ pub struct Fixup<'a> {
     /// Whether only what is mapped already is used: a fragment, or a session description outside of
     /// offer and answer, asks for nothing.
     pub quoted: bool,
+    /// Whether nothing of it leaves: what would be written is seen by nobody.
+    pub dry_run: bool,
     /// Whether the next Via is the topmost one of a request that the inside host sends by UDP.
     pub topmost: bool,
     /// The whole message.
@@ -120,6 +135,7 @@ impl Fixup<'_> {
                     };
                     let mapping = self.uri(address.uri, row.reach, Family::of(row.name));
                     if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
+                        self.named(mapping);
                         self.door(row.name, mapping);
                     }
                 }
@@ -221,6 +237,7 @@ impl Fixup<'_> {
                 !symmetric && self.nat.get(*id).is_some_and(own)
             });
             self.work.answers = own;
+            own.into_iter().for_each(|mapping| self.named(mapping));
         }
     }
 
@@ -234,9 +251,9 @@ impl Fixup<'_> {
         let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
         let known = port.and_then(|(span, port)| {
             let seen = SocketAddrV4::new(received.address, port);
-            Some((span, port, self.source_as_seen(seen, transport)?))
+            Some((span, seen, self.source_as_seen(seen, transport)?))
         });
-        let Some((span, port, becomes)) = known else {
+        let Some((span, seen, becomes)) = known else {
             // Without a mapping it is a name of the host, which the text brings back.
             let host = HostPort {
                 span: received.host_span.clone(),
@@ -248,8 +265,9 @@ impl Fixup<'_> {
         };
         self.replace_address(&received, *becomes.ip());
         let text = Text::number(u64::from(becomes.port()));
-        if self.work.edits.replace(self.message, span, text) {
-            self.port_event(port, becomes.port());
+        let by = By::mapping(self.from, self.protocol_of(transport), seen, becomes);
+        if self.work.edits.replace(self.message, span, text, by) {
+            self.port_event(seen.port(), becomes.port());
         }
     }
 
@@ -286,13 +304,18 @@ impl Fixup<'_> {
             Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),
         };
         let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
+        let by = match &found {
+            Some((Becomes::Endpoint(new), _)) => By::mapping(self.from, protocol, endpoint, *new),
+            Some((Becomes::Address(new), _)) => By::address(self.from, host.address, *new),
+            None => By::Spelling,
+        };
         let by_rule = found.and_then(|(becomes, _)| spelled(message, host, &becomes, default));
         let new = known.or(by_rule);
         if known.is_none() {
             self.keep_spelling(target, reach, family, new.or_else(|| Text::of(old))?);
         }
         if let Some(new) = new
-            && self.work.edits.replace(message, host.span.clone(), new)
+            && self.work.edits.replace(message, host.span.clone(), new, by)
         {
             let to = uri::host_port(new.as_bytes(), 0..new.as_bytes().len());
             let to = to.map(|to| SocketAddrV4::new(to.address, to.port.unwrap_or(default)));
@@ -303,6 +326,9 @@ impl Fixup<'_> {
 
     /// Remembers what stood where `written` is now, if the rule alone would not bring it back.
     fn keep_spelling(&mut self, target: &Target, reach: Reach, family: Family, written: Text) {
+        if self.dry_run {
+            return;
+        }
         let (host, default) = (&target.host, target.default_port());
         let protocol = self.protocol_of(target.transport);
         let old = self.message.get(host.span.clone()).unwrap_or_default();
@@ -448,11 +474,9 @@ impl Fixup<'_> {
     }
 
     fn replace_address(&mut self, host: &HostPort, address: Ipv4Addr) {
-        if self
-            .work
-            .edits
-            .replace(self.message, host.host_span.clone(), Text::address(address))
-        {
+        let by = By::address(self.from, host.address, address);
+        let (span, text) = (host.host_span.clone(), Text::address(address));
+        if self.work.edits.replace(self.message, span, text, by) {
             let port = host.port.unwrap_or(0);
             self.address_event(
                 SocketAddrV4::new(host.address, port),
@@ -478,6 +502,17 @@ impl Fixup<'_> {
 
 /// Events.
 impl Fixup<'_> {
+    /// A field names a mapping whose door may open with it.
+    fn named(&mut self, mapping: MappingId) {
+        if self.out.watch {
+            self.work.named.push(Named {
+                after: self.out.events.len(),
+                mapping,
+                media: false,
+            });
+        }
+    }
+
     fn refused(&mut self, inside_local: SocketAddrV4) {
         self.cx.counters.doors_refused += 1;
         self.out.event(|| Event::DoorRefused { inside_local });

@@ -27,6 +27,7 @@ pub mod door;
 pub mod event;
 mod fixup;
 pub mod frame;
+pub mod journal;
 pub mod model;
 mod nat;
 pub mod outbox;

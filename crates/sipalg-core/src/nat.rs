@@ -127,6 +127,8 @@ pub struct Nat {
     reserved: Vec<(Protocol, u16)>,
     peak: Peak,
     random: u64,
+    /// What was made since a trial began.
+    trial: Option<Vec<MappingId>>,
 }
 
 impl Nat {
@@ -143,6 +145,7 @@ impl Nat {
             reserved: Vec::new(),
             peak: Peak::default(),
             random: seed,
+            trial: None,
         }
     }
 
@@ -259,6 +262,18 @@ impl Nat {
         }
         let first = self.find_local(protocol, local);
         first.ok_or_else(|| out_of_ports(cx, protocol, local, out))
+    }
+
+    /// From here on mappings are made for a trial.
+    pub fn begin_trial(&mut self) {
+        self.trial = Some(Vec::new());
+    }
+
+    /// The trial is over: takes its mappings away again.
+    pub fn end_trial(&mut self, cx: &mut Context<'_>) {
+        for id in self.trial.take().unwrap_or_default() {
+            self.end(cx, id);
+        }
     }
 
     /// The mapping was used.
@@ -438,6 +453,9 @@ impl Nat {
         }));
         self.by_local.insert((protocol, local), id);
         self.by_global.insert((protocol, global), id);
+        if let Some(made) = &mut self.trial {
+            made.push(id);
+        }
         self.note_peak(now);
         id
     }

@@ -22,12 +22,21 @@ pub struct Outbox {
     pub events: Vec<Event>,
     /// Whether anyone listens to events; off, only alarms are recorded.
     pub watch: bool,
+    /// Whether who listens wants to know everything: edits one by one, doors, timers.
+    pub detailed: bool,
 }
 
 impl Outbox {
     /// Records an event if somebody watches.
     pub fn event(&mut self, make: impl FnOnce() -> Event) {
         if self.watch {
+            self.events.push(make());
+        }
+    }
+
+    /// Records an event if somebody watches who wants to know everything.
+    pub fn detail(&mut self, make: impl FnOnce() -> Event) {
+        if self.watch && self.detailed {
             self.events.push(make());
         }
     }

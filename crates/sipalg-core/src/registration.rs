@@ -5,6 +5,7 @@
 
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::door::DoorKind;
+use crate::event::{Event, Timed};
 use crate::fixup::expires_of;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
@@ -146,8 +147,7 @@ impl Registrations {
         }
     }
 
-    /// A registrar's final response to a REGISTER of `host`, as it came from outside. True if a door
-    /// opened.
+    /// A registrar's final response to a REGISTER of `host`, as it came from outside.
     pub fn response(
         &mut self,
         cx: &mut Context<'_>,
@@ -155,7 +155,7 @@ impl Registrations {
         host: Ipv4Addr,
         response: &Response<'_>,
         out: &mut Outbox,
-    ) -> bool {
+    ) {
         let (message, index) = (response.message, response.index);
         let of = (host, response.flow);
         let key = self.hash(index.first(message, Name::CallId).unwrap_or_default(), host);
@@ -164,12 +164,11 @@ impl Registrations {
             .get(&key)
             .is_none_or(|pending| pending.cseq != response.cseq)
         {
-            return false;
+            return;
         }
         let Some(pending) = self.pending.remove(&key) else {
-            return false;
+            return;
         };
-        let mut opened = false;
         if (200..300).contains(&response.status) {
             if pending.all {
                 self.unregister_all(cx, nat, host, pending.aor, out);
@@ -182,17 +181,16 @@ impl Registrations {
                     .find(|(contact, _)| *contact == global)
                     .map_or(0, |(_, seconds)| seconds);
                 let name = (*contact, pending.aor);
-                opened |= self.confirm(cx, nat, of, name, granted, out);
+                self.confirm(cx, nat, of, name, granted, out);
             }
             // Whoever's contacts they are, they are reached by the path.
             let longest = granted(message, index, default).map(|(_, seconds)| seconds);
             let longest = longest.max().unwrap_or(0);
             for path in &pending.paths {
-                opened |= self.confirm(cx, nat, of, (*path, pending.aor), longest, out);
+                self.confirm(cx, nat, of, (*path, pending.aor), longest, out);
             }
         }
         self.forget(cx, nat, key, pending);
-        opened
     }
 
     /// A REGISTER was never answered.
@@ -227,7 +225,7 @@ impl Registrations {
         name: (MappingId, u64),
         seconds: u64,
         out: &mut Outbox,
-    ) -> bool {
+    ) {
         let ((host, flow), (mapping, aor)) = (of, name);
         if seconds == 0 {
             if let Some(mut gone) = self.confirmed.remove(&name) {
@@ -236,22 +234,21 @@ impl Registrations {
                 self.leaves(gone.flow);
                 nat.close_door(cx, mapping, out);
             }
-            return false;
+            return;
         }
         let lifetime =
             Duration::from_secs(seconds.min(LONGEST)) + cx.config.timers.registration_grace;
         let until = cx.now + lifetime;
         // The kernel's own timeout is the longer one, so that it never closes before we do.
         let kept = lifetime + cx.config.timers.registration_grace;
-        let mut opened = false;
         let refreshed = self.confirmed.contains_key(&name);
         if refreshed {
             nat.refresh_door(mapping, kept, out);
         } else if self.confirmed.len() >= cx.config.limits.registrations {
             cx.counters.registrations_full += 1;
-            return false;
+            return;
         } else {
-            opened = nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
+            nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
             cx.counters.registrations += 1;
         }
         let entry = self.confirmed.entry(name).or_insert(Registration {
@@ -269,7 +266,10 @@ impl Registrations {
         if refreshed {
             self.leaves(before);
         }
-        opened
+        out.detail(|| Event::Timer {
+            of: Timed::Registration,
+            left: lifetime,
+        });
     }
 
     fn unregister_all(

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("slab", ""),
     ("counters", ""),
     ("config", "addr"),
+    ("journal", "addr door event fixup time"),
     ("door", "addr"),
     ("event", "addr door"),
     ("outbox", "addr door event"),
@@ -31,7 +32,10 @@ const MAY_USE: &[(&str, &str)] = &[
         "addr body config event nat outbox sdp sip spelling",
     ),
     ("call", "addr door fixup nat outbox slab time timer"),
-    ("registration", "addr door fixup nat outbox sip time timer"),
+    (
+        "registration",
+        "addr door event fixup nat outbox sip time timer",
+    ),
 ];
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod clear;
 mod exec;
+mod explain;
 mod list;
 mod service;
 mod show;
@@ -73,6 +74,7 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
     service::TRUSTED,
     service::BYPASS,
     service::KEEPALIVE,
+    service::HISTORY,
     service::TIMEOUT,
     service::MAXIMUM_HEADER,
     service::MAXIMUM_BODY,

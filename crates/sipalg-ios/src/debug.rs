@@ -1,12 +1,14 @@
 //! THE debug text: what `debug ip nat sip` prints for each event.
 //!
 //! The lines are those of Cisco's "NAT TCP SIP ALG Support", spacing included; what that document
-//! has no line for follows its manner. The timestamp is the caller's.
+//! has no line for follows its manner. The timestamp is the caller's. Bytes from the network are
+//! escaped, so that no message can forge a line or a terminal code.
 
 use core::fmt::{self, Write};
-use sipalg_core::Event;
+use sipalg_core::addr::{Ends, SocketAddrV4};
 use sipalg_core::door::{Door, DoorKind};
-use sipalg_core::event::{Demotion, MessageKind};
+use sipalg_core::event::{By, Demotion, MessageKind, Timed};
+use sipalg_core::{Event, Leg};
 
 /// The application type of SIP in `NAT-ALG` lines.
 const APPL_TYPE_SIP: u8 = 7;
@@ -118,7 +120,55 @@ pub fn lines(event: &Event, line: &mut dyn FnMut(&str)) {
                 "NAT: SIP: old_sdp_len:{old} new_sdp_len :{new}"
             ));
         }
-        Event::DoorOpened(door) => say(format_args!("NAT: SIP: opened {}", Through(door))),
+        Event::Dialog { session, call_id } => say(format_args!(
+            "NAT: SIP: [{session}] Call-ID {}",
+            call_id.escape_ascii()
+        )),
+        Event::Edited {
+            session,
+            field,
+            old,
+            new,
+            by,
+            rule,
+            dry_run,
+        } => {
+            let changed = if *dry_run { "would change" } else { "changed" };
+            let (field, old, new) = (field.escape_ascii(), old.escape_ascii(), new.escape_ascii());
+            let cause = Cause(*by, *rule);
+            say(format_args!(
+                "NAT: SIP: [{session}] {changed} {field} {old}->{new} {cause}"
+            ));
+        }
+        Event::DoorWanted {
+            kind,
+            protocol,
+            inside_local,
+        } => say(format_args!(
+            "NAT: SIP: would open {} door {} for {inside_local}",
+            kind_name(*kind),
+            protocol.name()
+        )),
+        Event::DryRun { session, edits } => say(format_args!(
+            "NAT: SIP: [{session}] dry run: {edits} edits, message passed unchanged"
+        )),
+        Event::Timer { of, left } => {
+            let of = match of {
+                Timed::Call => "call",
+                Timed::Registration => "registration",
+            };
+            say(format_args!("NAT: SIP: {of} timer {} s", left.as_secs()));
+        }
+        Event::DoorOpened(door) => say(format_args!(
+            "NAT: SIP: opened {}, lifetime {} s",
+            Through(door),
+            door.lifetime.as_secs()
+        )),
+        Event::DoorRefreshed(door) => say(format_args!(
+            "NAT: SIP: refreshed {}, lifetime {} s",
+            Through(door),
+            door.lifetime.as_secs()
+        )),
         Event::DoorClosed(door) => say(format_args!("NAT: SIP: closed {}", Through(door))),
         Event::Demoted(why) => {
             say(format_args!(
@@ -167,15 +217,66 @@ impl fmt::Display for Through<'_> {
             inside_global,
             ..
         } = self.0;
-        let kind = match kind {
-            DoorKind::Signalling => "signalling",
-            DoorKind::Media => "media",
-        };
         write!(
             f,
-            "{kind} door {} {inside_global}->{inside_local}",
+            "{} door {} {inside_global}->{inside_local}",
+            kind_name(*kind),
             protocol.name()
         )
+    }
+}
+
+/// The line with which detailed output begins what came in on a flow: who speaks with whom, as
+/// `debug ip nat detailed` of IOS writes it.
+pub fn flow_line(ends: &Ends, from: Leg) -> String {
+    let end = |end: SocketAddrV4| format!("({}, {})", end.ip(), end.port());
+    let (outside, protocol) = (end(ends.outside), ends.protocol.name());
+    match from {
+        Leg::Inside => {
+            let (local, global) = (end(ends.inside_local), end(ends.inside_global));
+            format!("NAT: i: {protocol} {local} -> {outside} as {global}")
+        }
+        Leg::Outside => {
+            let (local, global) = (end(ends.inside_local), end(ends.inside_global));
+            format!("NAT: o: {protocol} {outside} -> {global} to {local}")
+        }
+    }
+}
+
+/// By what a text was replaced, in words. Rules count from 1, in the order in which
+/// they are tried.
+pub struct Cause(pub By, pub Option<usize>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            By::Mapping {
+                protocol,
+                inside_local,
+                inside_global,
+            } => {
+                let protocol = protocol.name();
+                write!(f, "by mapping {protocol} {inside_global}->{inside_local}")?;
+            }
+            By::Address {
+                inside_local,
+                inside_global,
+            } => write!(f, "by address {inside_global}->{inside_local}")?,
+            By::Spelling => return f.write_str("by the text that stood there before"),
+            By::Length => return f.write_str("by the length of the body"),
+        }
+        match self.1 {
+            Some(rule) => write!(f, ", rule {}", rule + 1),
+            None => f.write_str(", by a rule that is gone"),
+        }
+    }
+}
+
+/// What a door is for, in a word.
+pub(crate) fn kind_name(kind: DoorKind) -> &'static str {
+    match kind {
+        DoorKind::Signalling => "signalling",
+        DoorKind::Media => "media",
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::commands::{EXEC, PRIVILEGED, Question};
 use crate::grammar::{self, Command, Part, Problem};
 use crate::show::Which;
+use serde::Serialize;
 use sipalg_core::alg::Clear;
 
 /// A command of exec mode.
@@ -53,10 +54,32 @@ pub enum Exec {
     ShowDebugging,
     /// `show privilege`
     ShowPrivilege,
-    /// `debug ip nat sip`, or off by its `no` form or `undebug ip nat sip`
+    /// `show ip nat sip messages`
+    ShowSipMessages,
+    /// `show ip nat sip message {last | ID} [diff]`
+    ShowSipMessage {
+        /// Which one.
+        which: WhichMessage,
+        /// Only the lines that were changed.
+        diff: bool,
+    },
+    /// `show ip nat sip calls`
+    ShowSipCalls,
+    /// `show ip nat sip call ID`: by number or Call-ID.
+    ShowSipCall(String),
+    /// `show ip nat sip registrations`
+    ShowSipRegistrations,
+    /// `debug ip nat sip [dry-run] [LIST] [detailed] [json]`
     DebugSip {
-        /// On, or else off.
-        on: bool,
+        /// Change nothing on these flows, and show what would be.
+        dry_run: bool,
+        /// Which flows.
+        what: DebugWhat,
+    },
+    /// `no debug ip nat sip [dry-run]`, `undebug ip nat sip [dry-run]`
+    NoDebugSip {
+        /// The dry run, or else the debugging.
+        dry_run: bool,
     },
     /// `undebug all`
     UndebugAll,
@@ -88,6 +111,26 @@ pub enum Exec {
     Reload,
     /// `exit`
     Exit,
+}
+
+/// Which message is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhichMessage {
+    /// The last one that is kept.
+    Last,
+    /// By its number.
+    Id(u64),
+}
+
+/// What is debugged, and how it is shown.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct DebugWhat {
+    /// Only flows whose inside or outside host this access list permits.
+    pub list: Option<String>,
+    /// With addresses, Call-ID, each edit, doors and timers.
+    pub detailed: bool,
+    /// As JSON lines.
+    pub json: bool,
 }
 
 /// Who asks.

@@ -10,6 +10,7 @@
 //! ```
 
 mod lists;
+mod messages;
 mod pools;
 mod ports;
 mod resources;
@@ -20,6 +21,7 @@ mod system;
 mod translations;
 
 pub use lists::{AccessLists, Hits, access_lists};
+pub use messages::{Message, Messages, message, messages};
 pub use pools::{Pools, pools};
 pub use ports::{Ports, Service, ports};
 pub use resources::{Resources, resources};
@@ -27,17 +29,18 @@ pub use sip::{Connection, Connections, Counts, Doors, counters, sip_connections,
 pub use statistics::{Gathered, Packets, Statistics, statistics};
 pub use support::TechSupport;
 pub use system::{
-    Debugging, RunningConfig, StartupConfig, Version, debugging, running_config, startup_config,
+    Debugging, RunningConfig, StartupConfig, Version, debug_on, debugging, running_config,
+    startup_config,
 };
 pub use translations::{Form, Translations, Which, translations};
 
 use core::time::Duration;
 use serde::Serialize;
 
-/// What `debug ip nat sip` answers, and `show debugging` while it is on.
-pub const DEBUG_ON: &str = "IP NAT SIP debugging is on\n";
 /// What `no debug ip nat sip` answers.
 pub const DEBUG_OFF: &str = "IP NAT SIP debugging is off\n";
+/// What `no debug ip nat sip dry-run` answers.
+pub const DRY_RUN_OFF: &str = "IP NAT SIP dry run is off\n";
 /// What `undebug all` answers.
 pub const UNDEBUG_ALL: &str = "All possible debugging has been turned off\n";
 

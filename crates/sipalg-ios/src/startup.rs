@@ -8,7 +8,7 @@ use crate::access::{List, ListKind};
 use core::fmt;
 use sipalg_core::Leg;
 use sipalg_core::addr::{Ipv4Addr, Protocol};
-use sipalg_core::config::{AccessList, FlowTimeouts, Limits, Timers};
+use sipalg_core::config::{AccessList, FlowTimeouts, HISTORY, Limits, Timers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Startup {
     pub sip_timers: Timers,
     /// `ip nat service sip keepalive`: how often a registered host's connection outside is pinged.
     pub sip_keepalive: Option<Duration>,
+    /// `ip nat service sip history`: how many messages are kept to be shown.
+    pub sip_history: usize,
     /// `ip nat translation ...-timeout`.
     pub timeouts: FlowTimeouts,
     /// `ip nat translation max-entries`.
@@ -76,6 +78,7 @@ impl Default for Startup {
             sip_bypass: None,
             sip_timers: Timers::default(),
             sip_keepalive: None,
+            sip_history: HISTORY,
             timeouts: FlowTimeouts::default(),
             max_entries: EntryBounds::default(),
             sip_header_limit: Limits::default().header_bytes,

@@ -113,7 +113,7 @@ fn what_the_reference_has_no_line_for_follows_its_manner() {
         ),
         (
             Event::DoorOpened(door),
-            "NAT: SIP: opened media door udp 10.1.1.1:6002->192.168.122.3:6000",
+            "NAT: SIP: opened media door udp 10.1.1.1:6002->192.168.122.3:6000, lifetime 300 s",
         ),
         (
             Event::DoorClosed(signalling),

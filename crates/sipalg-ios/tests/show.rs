@@ -1,4 +1,5 @@
 //! The tables of `show ...`.
+#![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
 use core::time::Duration;
 use sipalg_core::alg::{MappingView, Peak, Usage};
@@ -6,6 +7,7 @@ use sipalg_core::config::{Source, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind, MediaCount};
 use sipalg_core::{Instant, Leg, Protocol};
+use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::show::{self, Connection, Form, Format, Gathered, Packets, Service, View, Which};
 use sipalg_ios::startup::Startup;
 use std::net::SocketAddrV4;
@@ -328,10 +330,20 @@ fn every_counter_has_a_line() {
 #[test]
 fn debugging_is_shown_only_while_it_is_on() {
     assert_eq!(
-        show::debugging(true).text(),
+        show::debugging(Some(DebugWhat::default()), None).text(),
         "Generic IP:\n  IP NAT SIP debugging is on\n"
     );
-    assert_eq!(show::debugging(false).text(), "");
+    let of = DebugWhat {
+        list: Some("10".into()),
+        detailed: true,
+        json: true,
+    };
+    assert_eq!(
+        show::debugging(Some(DebugWhat::default()), Some(of)).text(),
+        "Generic IP:\n  IP NAT SIP debugging is on\n  \
+         IP NAT SIP dry run is on for access list 10 (detailed, json)\n"
+    );
+    assert_eq!(show::debugging(None, None).text(), "");
 }
 
 #[test]
@@ -550,7 +562,10 @@ Startup configuration file is \"/etc/sipalg/startup-config\"
 #[test]
 fn tech_support_is_one_view_after_the_other() {
     let support = show::TechSupport::default()
-        .with("show debugging", &show::debugging(true))
+        .with(
+            "show debugging",
+            &show::debugging(Some(DebugWhat::default()), None),
+        )
         .with("show running-config", &show::running_config("!\nend\n"));
     assert_eq!(
         support.text(),
@@ -570,7 +585,10 @@ end
 "
     );
     let expected = serde_json::json!({
-        "show debugging": {"ip_nat_sip": true},
+        "show debugging": {
+            "dry_run": null,
+            "ip_nat_sip": {"list": null, "detailed": false, "json": false},
+        },
         "show running-config": {"bytes": 6, "lines": ["!", "end"]},
     });
     assert_eq!(json(&support), expected);

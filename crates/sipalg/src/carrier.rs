@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::kernel::{Kernel, Plan};
 use crate::listen::Accepted;
 use crate::log;
-use crate::observe::{Alarms, observe};
+use crate::observe::{About, Alarms, Observers};
 use crate::tcp::{Way, dial};
 use crate::udp::Udp;
 use crate::wake::Wake;
@@ -75,6 +75,7 @@ pub struct Carrier {
     sends: Vec<Send>,
     buffer: Box<[u8]>,
     alarms: Alarms,
+    observers: Observers,
 }
 
 #[derive(Debug)]
@@ -104,12 +105,13 @@ impl Link {
 #[derive(Debug)]
 struct Send {
     by: Carried,
+    flow: FlowId,
     /// The leg that it leaves by.
     to: Leg,
     /// Its bytes in the outbox.
     bytes: Range<usize>,
-    /// Where its events end in the outbox.
-    events: usize,
+    /// Its events in the outbox.
+    events: Range<usize>,
 }
 
 /// What carries bytes.
@@ -119,6 +121,8 @@ enum Carried {
     Link { key: usize, finish: bool },
     /// The datagram flow of this key, with this ToS byte.
     Flow { key: usize, tos: u8 },
+    /// The machine keeps it for itself.
+    Nothing,
 }
 
 impl Carrier {
@@ -139,6 +143,7 @@ impl Carrier {
             sends: Vec::new(),
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
+            observers: Observers::default(),
         }
     }
 
@@ -179,7 +184,7 @@ impl Carrier {
 
     /// Carries on with everything that is ready: reads, doors, bytes, and in the end farewells.
     pub fn turn(&mut self, now: Instant, console: &mut Console) {
-        self.out.watch = console.watched();
+        self.observers.follow(console, &mut self.alg);
         let mut turn = mem::take(&mut self.queue);
         for key in &turn {
             self.pump(now, *key);
@@ -189,6 +194,7 @@ impl Carrier {
         }
         self.hear(now, console);
         self.settle(now, console);
+        self.observers.prepare(None, &mut self.out);
         turn.retain(|key| self.judge(now, *key));
         self.queue = turn;
         // What has ended closes doors.
@@ -208,6 +214,7 @@ impl Carrier {
 
     /// Lets everything expire that is due; the next [`turn`](Self::turn) carries it out.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.observers.prepare(None, &mut self.out);
         self.alg.handle_timeout(now, &mut self.out);
         self.let_flows_expire(now);
     }
@@ -333,22 +340,27 @@ impl Carrier {
             if !link.conn.wants_read(leg) {
                 continue;
             }
+            let flow = link.flow;
             let start = self.out.bytes.len();
+            let events = self.out.events.len();
+            self.observers
+                .prepare(self.alg.ends(flow).as_ref(), &mut self.out);
             let input = link.conn.read(leg, &mut self.buffer);
             match input {
                 Input::Bytes(read) => {
                     self.alg
-                        .stream(now, link.flow, leg, &self.buffer[..read], &mut self.out);
+                        .stream(now, flow, leg, &self.buffer[..read], &mut self.out);
                 }
-                Input::End => self.alg.end_of_stream(now, link.flow, leg, &mut self.out),
+                Input::End => self.alg.end_of_stream(now, flow, leg, &mut self.out),
                 Input::Nothing => continue,
             }
             let finish = input == Input::End;
             self.sends.push(Send {
                 by: Carried::Link { key, finish },
+                flow,
                 to: leg.other(),
                 bytes: start..self.out.bytes.len(),
-                events: self.out.events.len(),
+                events: events..self.out.events.len(),
             });
         }
     }
@@ -360,18 +372,27 @@ impl Carrier {
         self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
         for send in mem::take(&mut self.sends) {
-            observe(console, &self.out.events[seen..send.events]);
-            seen = send.events;
+            let Range { start, end } = send.events;
+            self.observers
+                .show(console, None, &self.out.events[seen..start]);
+            let about = self.alg.ends(send.flow).map(|ends| About {
+                ends,
+                from: send.to.other(),
+            });
+            self.observers
+                .show(console, about, &self.out.events[start..end]);
+            seen = end;
             let sent = send.bytes.len();
             match send.by {
                 Carried::Link { key, finish } => self.write(key, &send, finish),
                 Carried::Flow { key, tos } => self.say(now, key, &send, tos),
+                Carried::Nothing => {}
             }
-            if self.out.watch && sent > 0 {
-                observe(console, &[Event::Sent(sent)]);
+            if sent > 0 {
+                self.observers.show(console, about, &[Event::Sent(sent)]);
             }
         }
-        observe(console, &self.out.events[seen..]);
+        self.observers.show(console, None, &self.out.events[seen..]);
         self.ping();
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);

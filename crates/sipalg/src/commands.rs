@@ -10,11 +10,14 @@ pub use configuration::Typed;
 
 use crate::carrier::Carrier;
 use sipalg_core::alg::{Clear, Cleared};
+use sipalg_core::config::Selection;
 use sipalg_core::{Instant, Leg};
+use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::session::{Action, Session};
-use sipalg_ios::show::{DEBUG_OFF, DEBUG_ON, Format, UNDEBUG_ALL};
+use sipalg_ios::show::{DEBUG_OFF, DRY_RUN_OFF, Format, UNDEBUG_ALL, debug_on};
 use sipalg_ios::{Exec, Startup};
 use std::path::Path;
+use std::rc::Rc;
 
 /// What a command may look at and change.
 pub trait Gateway {
@@ -48,12 +51,41 @@ pub trait Gateway {
 }
 
 /// Which debug lines a session is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watch {
     /// `debug ip nat sip` was said here.
-    pub debug: bool,
+    pub debug: Option<Rc<Debug>>,
+    /// `debug ip nat sip dry-run` was said here.
+    pub dry_run: Option<Rc<Debug>>,
     /// `terminal monitor`.
     pub monitor: Monitor,
+}
+
+/// What is debugged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Debug {
+    /// As it was asked for.
+    pub what: DebugWhat,
+    /// Which flows that is.
+    pub flows: Selection,
+}
+
+impl Watch {
+    /// What was asked for here.
+    pub fn asked(&self) -> impl Iterator<Item = &Rc<Debug>> {
+        self.debug.iter().chain(&self.dry_run)
+    }
+
+    /// Looks its access lists up again; what is not there any more goes on as it was.
+    pub fn relist(&mut self, lists: impl Fn(&str) -> Option<Selection>) {
+        for debug in [&mut self.debug, &mut self.dry_run].into_iter().flatten() {
+            let list = debug.what.list.as_deref();
+            if let Some(flows) = list.and_then(&lists) {
+                let what = debug.what.clone();
+                *debug = Rc::new(Debug { what, flows });
+            }
+        }
+    }
 }
 
 /// What a session is shown of what is debugged.
@@ -101,19 +133,24 @@ pub fn answer(
 
 fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: Exec) -> String {
     match exec {
-        Exec::Json(exec) => show::show(gateway, *watch, now, &exec, Format::Json),
+        Exec::Json(exec) => show::show(gateway, watch, now, &exec, Format::Json),
         Exec::ClearTranslations { which, forced } => clear::translations(gateway, which, forced),
         Exec::ClearStatistics => clear::statistics(gateway, now),
         Exec::ClearAccessLists(list) => clear::access_lists(gateway, list.as_deref()),
         Exec::WriteMemory => configuration::save(gateway),
         Exec::Reload => configuration::reload(gateway),
         Exec::ConfigureReplace { file, .. } => configuration::replace(gateway, &file),
-        Exec::DebugSip { on } => {
-            watch.debug = on;
-            if on { DEBUG_ON } else { DEBUG_OFF }.into()
+        Exec::DebugSip { dry_run, what } => debug_sip(gateway, watch, dry_run, what),
+        Exec::NoDebugSip { dry_run: false } => {
+            watch.debug = None;
+            DEBUG_OFF.into()
+        }
+        Exec::NoDebugSip { dry_run: true } => {
+            watch.dry_run = None;
+            DRY_RUN_OFF.into()
         }
         Exec::UndebugAll => {
-            watch.debug = false;
+            (watch.debug, watch.dry_run) = (None, None);
             UNDEBUG_ALL.into()
         }
         Exec::TerminalMonitor { on } => {
@@ -129,6 +166,35 @@ fn carry_out(gateway: &mut impl Gateway, watch: &mut Watch, now: Instant, exec: 
         | Exec::Disable
         | Exec::ConfigureTerminal
         | Exec::Exit => String::new(),
-        exec => show::show(gateway, *watch, now, &exec, Format::Text),
+        exec => show::show(gateway, watch, now, &exec, Format::Text),
     }
+}
+
+/// The flows that an access list of this name means.
+pub fn selection(startup: &Startup, name: &str) -> Option<Selection> {
+    let list = startup.lists.get(name)?;
+    Some(Selection::List(list.compile(name)))
+}
+
+fn debug_sip(
+    gateway: &mut impl Gateway,
+    watch: &mut Watch,
+    dry_run: bool,
+    what: DebugWhat,
+) -> String {
+    let flows = match &what.list {
+        None => Selection::All,
+        Some(name) => match selection(&gateway.typed().startup, name) {
+            Some(flows) => flows,
+            None => return format!("% There is no access list {name}\n"),
+        },
+    };
+    let text = debug_on(&what, dry_run);
+    let place = if dry_run {
+        &mut watch.dry_run
+    } else {
+        &mut watch.debug
+    };
+    *place = Some(Rc::new(Debug { what, flows }));
+    text
 }

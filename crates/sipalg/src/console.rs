@@ -12,19 +12,23 @@
 //!   length = number | "-"                           of lines on a page; "-": as the terminal has
 //! ```
 
-use crate::commands::{Monitor, Watch};
+use crate::commands::{Debug, Monitor, Watch};
 use crate::wake::Wake;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Gid;
+use sipalg_core::config::Selection;
+use sipalg_ios::json;
 use sipalg_ios::session::{Ask, AskKind, Session};
 use slab::Slab;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// How many bytes may wait for a client. Above it, debug lines are dropped with a count, and its
 /// commands wait.
@@ -48,6 +52,7 @@ pub struct Console {
     listener: UnixListener,
     path: PathBuf,
     clients: Slab<Client>,
+    watch_changed: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,7 @@ impl Console {
             listener,
             path: path.into(),
             clients: Slab::new(),
+            watch_changed: false,
         })
     }
 
@@ -113,6 +119,7 @@ impl Console {
     pub fn ready(&mut self, key: usize) {
         if let Some(client) = self.clients.get_mut(key) {
             client.read();
+            self.watch_changed |= !client.is_here();
         }
     }
 
@@ -126,7 +133,7 @@ impl Console {
     /// Takes a client's session and what it watches, to answer a line of it.
     pub fn session(&mut self, key: usize) -> Option<(Session, Watch)> {
         let client = self.clients.get_mut(key)?;
-        Some((std::mem::take(&mut client.session), client.watch))
+        Some((mem::take(&mut client.session), client.watch.clone()))
     }
 
     /// Sends the answer to the last line of a client, and has its session back, with what it waits
@@ -141,6 +148,7 @@ impl Console {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        self.watch_changed |= client.watch != watch;
         (client.session, client.watch) = (session, watch);
         // They would end the text early.
         let safe = |byte: &u8| ![NUL, STX, RS].contains(byte);
@@ -156,18 +164,47 @@ impl Console {
         if let Some(client) = self.clients.get_mut(key) {
             client.input.clear();
             client.ended = true;
+            self.watch_changed = true;
         }
     }
 
-    /// Whether any client wants debug lines that some client has turned on.
-    pub fn watched(&self) -> bool {
-        let any = |is: fn(&Client) -> bool| self.clients.iter().any(|(_, client)| is(client));
-        any(Client::debugs) && any(Client::watches)
+    /// Every client with what it wants to see: what it has asked for, with `terminal monitor` what
+    /// any has asked for, or nothing.
+    pub fn watchers(&self) -> Vec<(usize, Vec<Rc<Debug>>)> {
+        let clients = || self.clients.iter().filter(|(_, client)| client.is_here());
+        let wants = |client: &Client| client.watch.asked().cloned().collect();
+        let all = || clients().flat_map(|(_, client)| client.watch.asked().cloned());
+        let watchers = clients().map(|(key, client)| match client.watch.monitor {
+            Monitor::Own => (key, wants(client)),
+            Monitor::All => (key, all().collect()),
+            Monitor::Nothing => (key, Vec::new()),
+        });
+        watchers.filter(|(_, wants)| !wants.is_empty()).collect()
     }
 
-    /// Pushes a debug line, given without its end, to all who want it.
-    pub fn debug(&mut self, stamp: &str, line: &str) {
+    /// The flows on which nothing must be changed, for the sake of those who are here.
+    pub fn dry_runs(&self) -> Vec<Selection> {
+        let clients = self.clients.iter().filter(|(_, client)| client.is_here());
+        let asked = clients.filter_map(|(_, client)| client.watch.dry_run.as_ref());
+        asked.map(|debug| debug.flows.clone()).collect()
+    }
+
+    /// Whether who watches what has changed since the last time of asking.
+    pub fn watch_changed(&mut self) -> bool {
+        mem::take(&mut self.watch_changed)
+    }
+
+    /// The access lists are others now: those who watch by one follow.
+    pub fn relist(&mut self, lists: impl Fn(&str) -> Option<Selection>) {
         for (_, client) in &mut self.clients {
+            client.watch.relist(&lists);
+        }
+        self.watch_changed = true;
+    }
+
+    /// Pushes a debug line, given without its end, to one client. One without stamp is JSON.
+    pub fn debug(&mut self, key: usize, stamp: &str, line: &str) {
+        if let Some(client) = self.clients.get_mut(key) {
             client.push_debug(stamp, line);
         }
     }
@@ -175,7 +212,9 @@ impl Console {
     /// Sends what waits, and lets go of clients that are done.
     pub fn flush(&mut self) {
         self.clients.retain(|_, client| {
+            let was_here = client.is_here();
             client.write();
+            self.watch_changed |= was_here != client.is_here();
             !client.done()
         });
     }
@@ -231,35 +270,27 @@ impl Client {
         Some(line.trim_end_matches(['\n', '\r']).to_owned())
     }
 
-    fn debugs(&self) -> bool {
-        self.watch.debug && !self.ended && !self.dead
-    }
-
-    fn watches(&self) -> bool {
-        let watched = match self.watch.monitor {
-            Monitor::Own => self.watch.debug,
-            Monitor::All => true,
-            Monitor::Nothing => false,
-        };
-        watched && !self.ended && !self.dead
+    fn is_here(&self) -> bool {
+        !self.ended && !self.dead
     }
 
     fn push_debug(&mut self, stamp: &str, line: &str) {
-        if !self.watches() {
-            return;
-        }
         if self.output.len() + stamp.len() + line.len() > WAITING_LIMIT {
             self.dropped += 1;
             return;
         }
         if self.dropped > 0 {
             self.output.push(RS);
-            let note = format!("{stamp}: %SIPALG-4-DROPPED: {} debug lines\n", self.dropped);
+            let note = match stamp {
+                "" => json::dropped(self.dropped) + "\n",
+                _ => format!("{stamp}: %SIPALG-4-DROPPED: {} debug lines\n", self.dropped),
+            };
             self.output.extend_from_slice(note.as_bytes());
             self.dropped = 0;
         }
         self.output.push(RS);
-        for part in [stamp, ": ", line, "\n"] {
+        let colon = if stamp.is_empty() { "" } else { ": " };
+        for part in [stamp, colon, line, "\n"] {
             self.output.extend_from_slice(part.as_bytes());
         }
     }

@@ -46,11 +46,16 @@ pub struct Options {
     pub tproxy_port: u16,
     /// Whether messages are fixed up.
     pub fixup: bool,
+    /// Whether the log is JSON.
+    pub json: bool,
 }
 
 /// Runs the gateway until SIGTERM or SIGINT. Exit status 2 for a wrong configuration, 1 for
 /// anything else that keeps it from running.
 pub fn run(options: &Options) -> ExitCode {
+    if options.json {
+        log::use_json();
+    }
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

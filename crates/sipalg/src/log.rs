@@ -1,16 +1,62 @@
-//! What the gateway tells its operator: lines on stderr, for a terminal or the journal.
+//! What the gateway tells its operator: lines on stderr, for a terminal or the journal; or, with
+//! `--log json`, lines of JSON for programs, with all that the machine sees.
 
-use sipalg_core::Instant;
+use crate::observe::{self, About};
+use jiff::ZonedDateTime;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sipalg_core::{Event, Instant};
+use sipalg_ios::json;
+use std::cell::Cell;
 use std::fmt::Arguments;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// How often a line is repeated of which peers could bring about any number.
 const SELDOM: Duration = Duration::from_secs(10);
 
+thread_local! {
+    static JSON: Cell<bool> = const { Cell::new(false) };
+    static LOST: Cell<u64> = const { Cell::new(0) };
+}
+
+/// From here on this thread writes JSON.
+pub fn use_json() {
+    JSON.set(true);
+}
+
+/// Whether it does.
+pub fn is_json() -> bool {
+    JSON.get()
+}
+
 /// Writes one line. A stderr that is gone is no reason to stop carrying calls.
 pub fn line(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "sipalg: {text}");
+    let mut stderr = io::stderr().lock();
+    let _ = if is_json() {
+        let now = observe::time(&ZonedDateTime::now());
+        writeln!(stderr, "{}", json::message(&now, &text.to_string()))
+    } else {
+        writeln!(stderr, "sipalg: {text}")
+    };
+}
+
+/// Writes an event, unless whoever reads stderr is too slow: then it is lost, and counted.
+pub fn event(now: &ZonedDateTime, about: Option<About>, event: &Event) {
+    let stderr = io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    // A pipe that is ready has room for PIPE_BUF bytes at least, and a line is shorter.
+    if !matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1)) {
+        LOST.set(LOST.get() + 1);
+        return;
+    }
+    let lost = LOST.take();
+    if lost > 0 {
+        line(format_args!(
+            "{lost} events were not logged: stderr is read too slowly"
+        ));
+    }
+    let _ = writeln!(stderr.lock(), "{}", observe::json_line(now, about, event));
 }
 
 /// A line that peers can bring about as often as they like.

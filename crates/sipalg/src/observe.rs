@@ -1,20 +1,105 @@
 //! Turns what the machine saw into the debug lines of whoever watches, and what the operator must
 //! know into lines on stderr.
 
+use crate::commands::Debug;
 use crate::console::Console;
-use crate::log::Seldom;
-use jiff::ZonedDateTime;
-use sipalg_core::{Event, Instant};
+use crate::log::{self, Seldom};
+use jiff::{Timestamp, ZonedDateTime};
+use sipalg_core::addr::Ends;
+use sipalg_core::{Alg, Event, Instant, Leg, Outbox};
+use sipalg_ios::{debug, json};
+use std::rc::Rc;
 
-/// Shows events to the console's clients, each line with the time as IOS writes it.
-pub fn observe(console: &mut Console, events: &[Event]) {
-    if events.is_empty() {
-        return;
+/// What a piece of the events is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Who speaks with whom.
+    pub ends: Ends,
+    /// The leg that something came in by.
+    pub from: Leg,
+}
+
+/// Who watches what, as the console said when it last changed.
+#[derive(Debug, Default)]
+pub struct Observers {
+    /// Clients of the console, each with what it wants to see.
+    clients: Vec<(usize, Vec<Rc<Debug>>)>,
+}
+
+impl Observers {
+    /// Follows the console, and has the machine change nothing where somebody wants a dry run.
+    pub fn follow(&mut self, console: &mut Console, alg: &mut Alg) {
+        if console.watch_changed() {
+            self.clients = console.watchers();
+            alg.dry_run(console.dry_runs());
+        }
     }
-    let stamp = stamp(&ZonedDateTime::now());
-    for event in events {
-        sipalg_ios::debug::lines(event, &mut |line| console.debug(&stamp, line));
+
+    /// Says what of the flow between these two is to be told; or of what belongs to none.
+    pub fn prepare(&self, ends: Option<&Ends>, out: &mut Outbox) {
+        (out.watch, out.detailed) = (log::is_json(), log::is_json());
+        if self.clients.is_empty() {
+            return;
+        }
+        let wants = self.clients.iter().flat_map(|(_, wants)| wants);
+        for debug in wants.filter(|debug| ends.is_none_or(|ends| debug.flows.has(ends))) {
+            out.watch = true;
+            out.detailed |= debug.what.detailed;
+        }
     }
+
+    /// Shows events to those who want them.
+    pub fn show(&self, console: &mut Console, about: Option<About>, events: &[Event]) {
+        if events.is_empty() || (self.clients.is_empty() && !log::is_json()) {
+            return;
+        }
+        let now = ZonedDateTime::now();
+        for event in events.iter().filter(|_| log::is_json()) {
+            log::event(&now, about, event);
+        }
+        let stamp = stamp(&now);
+        for (key, wants) in &self.clients {
+            let mut begun = false;
+            for event in events {
+                let Some(debug) = wants.iter().find(|debug| wanted(debug, about, event)) else {
+                    continue;
+                };
+                if debug.what.json {
+                    console.debug(*key, "", &json_line(&now, about, event));
+                    continue;
+                }
+                if let Some(About { ends, from }) = about.filter(|_| debug.what.detailed && !begun)
+                {
+                    console.debug(*key, &stamp, &debug::flow_line(&ends, from));
+                    begun = true;
+                }
+                debug::lines(event, &mut |line| console.debug(*key, &stamp, line));
+            }
+        }
+    }
+}
+
+/// An event as a line of JSON.
+pub fn json_line(now: &ZonedDateTime, about: Option<About>, event: &Event) -> String {
+    let about = about.map(|about| (about.ends, about.from));
+    json::event(&time(now), about, event)
+}
+
+/// The time as JSON has it: RFC 3339 with microseconds, in UTC.
+pub fn time(now: &ZonedDateTime) -> String {
+    let micros = now.timestamp().as_microsecond();
+    let whole = Timestamp::from_microsecond(micros).unwrap_or_default();
+    format!("{whole:.6}")
+}
+
+fn wanted(debug: &Debug, about: Option<About>, event: &Event) -> bool {
+    let flows = &debug.flows;
+    let is_meant = match (about, event.host()) {
+        (Some(about), _) => flows.has(&about.ends),
+        (None, Some(host)) => flows.has_host(host),
+        (None, None) => true,
+    };
+    is_meant && (debug.what.detailed || !event.is_detail())
 }
 
 /// What the operator must know, however often peers bring it about.
@@ -63,11 +148,12 @@ mod tests {
     use jiff::tz::TimeZone;
 
     #[test]
-    fn times_look_as_in_ios() {
+    fn times_look_as_in_ios_and_as_in_rfc_3339() {
         let at = date(2026, 5, 3)
             .at(4, 11, 17, 43_000_000)
             .to_zoned_datetime(TimeZone::UTC)
             .unwrap();
         assert_eq!(stamp(&at), "May  3 04:11:17.043 UTC");
+        assert_eq!(time(&at), "2026-05-03T04:11:17.043000Z");
     }
 }

@@ -108,6 +108,7 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
         timers: startup.sip_timers,
         address_idle: startup.timeouts.address,
         keepalive: startup.sip_keepalive,
+        history: startup.sip_history,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ping::Pongs;
 use super::{Alg, context};
-use crate::addr::{FlowId, Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::addr::{Ends, FlowId, Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::config::{Config, Source};
 use crate::door::DoorKind;
 use crate::fixup::Host;
@@ -53,6 +53,10 @@ pub(super) struct Passage {
     pub protocol: Protocol,
     /// Between two inside hosts, through the door of one.
     pub hairpin: bool,
+    /// Who speaks with whom.
+    pub ends: Ends,
+    /// Nothing is changed, only told what would be.
+    pub dry_run: bool,
 }
 
 /// One connection, or the datagrams between two addresses, through the gateway.
@@ -61,8 +65,8 @@ pub(super) struct Flow {
     pub protocol: Protocol,
     pub serial: u64,
     pub host: Host,
-    /// The inside host's own port.
-    port: u16,
+    /// Who speaks with whom.
+    pub ends: Ends,
     /// The inside host's own end, if its source is mapped; released with the flow.
     mapping: Option<MappingId>,
     /// Where the inside host wants its answers, if not there: the sent-by of a Via without `rport`.
@@ -94,6 +98,8 @@ impl Flow {
             from,
             protocol: self.protocol,
             hairpin: self.hairpin,
+            ends: self.ends,
+            dry_run: false,
         }
     }
 
@@ -166,7 +172,11 @@ impl Alg {
         let mapping = mapping.filter(|mapping| self.nat.door(*mapping).is_none());
         let mut cx = context!(self, now);
         let moved = mapping.map(|mapping| self.nat.move_away(&mut cx, mapping));
-        moved.and_then(Result::ok).ok_or(Refusal::Exhausted)
+        let moved = moved.and_then(Result::ok).ok_or(Refusal::Exhausted)?;
+        if let Some(flow) = self.flows.get_mut(flow.0) {
+            flow.ends.inside_global = moved;
+        }
+        Ok(moved)
     }
 
     /// Both legs are gone, or no more datagrams come.
@@ -251,7 +261,7 @@ impl Alg {
         if entry.mapping.is_some() || entry.entered.is_none() {
             return;
         }
-        let inside = SocketAddrV4::new(entry.host.local, entry.port);
+        let inside = entry.ends.inside_local;
         if let Ok((mapping, _)) = self.map_source(now, Protocol::Udp, inside, None, out)
             && let Some(entry) = self.flows.get_mut(flow.0)
         {
@@ -303,7 +313,7 @@ impl Alg {
     ) -> Result<Opened, Refusal> {
         let target = self.nat.target(&self.config, over, destination);
         let opened = if let Some(local) = target {
-            self.open_inward(now, over, peer, local, Some(*destination.ip()), out)
+            self.open_inward(now, over, peer, local, Some(destination), out)
         } else if let Some(rule) = self.rule_of_flow(over, peer, destination) {
             self.open_outward(now, over, peer, destination, rule, out)
         } else if self.config.permits(*destination.ip()) {
@@ -336,7 +346,13 @@ impl Alg {
             local: *inside.ip(),
             global: global.unwrap_or(*source.ip()),
         };
-        let mut flow = self.new_flow(now, over, host, inside.port(), Some(mapping));
+        let ends = Ends {
+            protocol: over,
+            inside_local: inside,
+            inside_global: source,
+            outside,
+        };
+        let mut flow = self.new_flow(now, ends, host, Some(mapping));
         flow.plain = !self.config.fixes_up(over, inside);
         let flow = self.add_flow(now, flow);
         Ok(Opened {
@@ -356,11 +372,12 @@ impl Alg {
         over: Protocol,
         peer: SocketAddrV4,
         inside: SocketAddrV4,
-        entered: Option<Ipv4Addr>,
+        entered: Option<SocketAddrV4>,
         out: &mut Outbox,
     ) -> Result<Opened, Refusal> {
         let address = self.nat.address_of(&self.config, *inside.ip());
-        let global = address.or(entered).ok_or(Refusal::NotTranslated)?;
+        let global = address.or(entered.map(|entered| *entered.ip()));
+        let global = global.ok_or(Refusal::NotTranslated)?;
         let hairpin = self.config.permits(*peer.ip());
         let (mapping, source) = if hairpin {
             let (mapping, source) = self.map_source(now, over, peer, None, out)?;
@@ -369,7 +386,14 @@ impl Alg {
             (None, peer)
         };
         let local = *inside.ip();
-        let mut flow = self.new_flow(now, over, Host { local, global }, inside.port(), mapping);
+        let ends = Ends {
+            protocol: over,
+            inside_local: inside,
+            inside_global: entered.unwrap_or(inside),
+            outside: peer,
+        };
+        let entered = entered.map(|entered| *entered.ip());
+        let mut flow = self.new_flow(now, ends, Host { local, global }, mapping);
         (flow.entered, flow.hairpin) = (entered, hairpin);
         // Who comes to the inside host's own address is perhaps one toward whom it is not translated.
         let exempt = entered.is_none() && self.rule_of_flow(over, inside, peer).is_none();
@@ -437,17 +461,16 @@ impl Alg {
     fn new_flow(
         &mut self,
         now: Instant,
-        protocol: Protocol,
+        ends: Ends,
         host: Host,
-        port: u16,
         mapping: Option<MappingId>,
     ) -> Flow {
         self.serial += 1;
         Flow {
-            protocol,
+            protocol: ends.protocol,
             serial: self.serial,
             host,
-            port,
+            ends,
             mapping,
             answers: None,
             entered: None,

@@ -1,11 +1,12 @@
 //! One whole message: what it is, its fixup, and what it does to calls and registrations.
 
 use super::flow::Passage;
+use super::tell::Mark;
 use super::{Alg, context};
 use crate::addr::{Leg, Protocol};
 use crate::body::Part;
 use crate::call::{CallId, Calls, Described};
-use crate::event::{Event, MessageKind};
+use crate::event::{By, Event};
 use crate::fixup::edit::Text;
 use crate::fixup::{Fixup, expires_of};
 use crate::frame::Message;
@@ -13,21 +14,18 @@ use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
 use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
-use alloc::string::String;
 use core::ops::Range;
 use core::time::Duration;
 
 /// What the message is, read once.
-struct What<'a> {
-    start: StartLine<'a>,
+pub(super) struct What<'a> {
+    pub start: StartLine<'a>,
     /// The request's method; of a response, its CSeq's.
     method: &'a [u8],
-    call_id: &'a [u8],
+    pub call_id: &'a [u8],
     cseq: u32,
     /// The tag of the outside party, empty without one.
     outside_tag: &'a [u8],
-    /// Whether it has just opened the door of a registration.
-    opened: bool,
 }
 
 impl<'a> What<'a> {
@@ -53,7 +51,6 @@ impl<'a> What<'a> {
             method,
             call_id: message.index.first(bytes, Name::CallId).unwrap_or_default(),
             cseq,
-            opened: false,
         })
     }
 
@@ -72,8 +69,13 @@ impl<'a> What<'a> {
 
     /// Whether a session description in it is an offer or answer of a call (RFC 3264; RFC 6337
     /// section 2.2).
-    fn negotiates(&self) -> bool {
+    pub fn negotiates(&self) -> bool {
         matches!(self.method, b"INVITE" | b"ACK" | b"UPDATE" | b"PRACK")
+    }
+
+    /// Whether its Contact asks others to reach its sender there.
+    pub fn names_its_contact(&self) -> bool {
+        self.method == b"REGISTER" || self.method == b"UPDATE" || self.makes_dialog()
     }
 }
 
@@ -82,11 +84,13 @@ impl Alg {
     pub(super) fn message(&mut self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         self.counters.messages += 1;
         self.counters.length_missing += u64::from(message.length_missing);
-        let Some(mut what) = What::read(at.from, message) else {
-            out.bytes.extend_from_slice(message.bytes);
-            return;
-        };
         self.work.edits.clear();
+        self.work.named.clear();
+        let mark = Mark::of(out);
+        let Some(what) = What::read(at.from, message) else {
+            out.bytes.extend_from_slice(message.bytes);
+            return self.passed(at, None, message, mark, out);
+        };
         self.work.session.clear();
         self.work
             .parts
@@ -96,14 +100,16 @@ impl Alg {
         self.work.contacts.clear();
         self.work.routes.clear();
         self.work.answers = None;
-        // A registrar's answer opens doors before its contacts are looked at, so that the debug lines
-        // tell the truth.
-        what.opened = self.register_response(at, &what, message, out);
+        if at.dry_run {
+            self.rehearse(at, &what, message, out);
+            return self.passed(at, Some(&what), message, mark, out);
+        }
         let call = self.call_of(at, &what);
+        self.tell_beginning(at, &what, out);
         self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
         if owner.is_some() || at.from == Leg::Outside || !what.negotiates() {
-            self.body(at, owner, message, out);
+            self.body(at, owner, owner.is_none(), message, out);
         }
         self.content_length(message);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
@@ -112,9 +118,11 @@ impl Alg {
             self.answered_at(at.now, at.flow, answers, out);
         }
         self.register_request(at, &what, message);
+        self.register_response(at, &what, message, out);
         if let Some(call) = call {
             self.call_effects(at, call, &what, message, out);
         }
+        self.passed(at, Some(&what), message, mark, out);
     }
 
     /// Between two inside hosts only the Request-URI is turned to the inside local: their own
@@ -122,36 +130,40 @@ impl Alg {
     pub(super) fn hairpin_message(&mut self, at: Passage, message: &Message<'_>, out: &mut Outbox) {
         self.counters.messages += 1;
         self.work.edits.clear();
+        self.work.named.clear();
+        let mark = Mark::of(out);
         let line = message.index.start_line.clone();
-        if let (Leg::Outside, Some(StartLine::Request { uri, .. })) =
-            (at.from, StartLine::parse(message.bytes, line))
+        if let (false, Leg::Outside, Some(StartLine::Request { uri, .. })) =
+            (at.dry_run, at.from, StartLine::parse(message.bytes, line))
         {
             self.fixup(at, message.bytes, out).request_uri(uri);
         }
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
+        self.passed(at, None, message, mark, out);
     }
 
-    fn headers(&mut self, at: Passage, what: &What<'_>, message: &Message<'_>, out: &mut Outbox) {
+    pub(super) fn headers(
+        &mut self,
+        at: Passage,
+        what: &What<'_>,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
         let register = what.method == b"REGISTER";
         let conversation = self.calls.conversation(what.call_id, at.host.local);
         let mut fixup = self.fixup(at, message.bytes, out);
         fixup.conversation = conversation;
         fixup.topmost =
             at.from == Leg::Inside && at.protocol == Protocol::Udp && what.status().is_none();
-        let session = fixup.session();
-        fixup.out.event(|| Event::Processing {
-            session,
-            kind: kind_of(what),
-        });
-        let visited = |door_created| Event::FieldVisited {
-            session,
+        let visited = || Event::FieldVisited {
+            session: at.session(),
             register,
-            door_created,
+            door_created: false,
         };
         if let StartLine::Request { uri, .. } = &what.start {
             fixup.request_uri(uri.clone());
-            fixup.out.event(|| visited(false));
+            fixup.out.event(visited);
         }
         // RFC 8224 section 4.1: the signature covers From and To, so that a change would break it.
         let signed = message.index.all(Name::Identity).next().is_some();
@@ -159,21 +171,28 @@ impl Alg {
             if signed && matches!(field.name, Name::From | Name::To) {
                 continue;
             }
-            let contact = field.name == Name::Contact;
-            if contact {
+            if field.name == Name::Contact {
                 fixup.out.event(|| Event::ContactFound);
             }
             if fixup.field(field) {
-                fixup.out.event(|| visited(contact && what.opened));
+                fixup.out.event(visited);
             }
         }
     }
 
-    fn body(&mut self, at: Passage, call: Option<CallId>, message: &Message<'_>, out: &mut Outbox) {
+    /// The body, for the call that offers or answers with it; `quoted` asks for nothing.
+    pub(super) fn body(
+        &mut self,
+        at: Passage,
+        call: Option<CallId>,
+        quoted: bool,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
         let current = call.map_or_else(Default::default, |call| self.calls.current(call).to_vec());
         let parts = core::mem::take(&mut self.work.parts.list);
         let mut fixup = self.fixup(at, message.bytes, out);
-        fixup.quoted = call.is_none();
+        fixup.quoted = quoted;
         for part in &parts {
             match part {
                 Part::Session(span) => fixup.session_description(span.clone(), &current),
@@ -193,6 +212,7 @@ impl Alg {
             spellings: &mut self.spellings,
             conversation: 0,
             quoted: false,
+            dry_run: at.dry_run,
             topmost: false,
             message,
             work: &mut self.work,
@@ -201,7 +221,7 @@ impl Alg {
     }
 
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
-    fn content_length(&mut self, message: &Message<'_>) {
+    pub(super) fn content_length(&mut self, message: &Message<'_>) {
         for (place, counted) in core::mem::take(&mut self.work.parts.lengths) {
             let growth = self.work.edits.growth(counted.clone());
             self.length(message.bytes, place, counted.len(), growth);
@@ -224,7 +244,7 @@ impl Alg {
         let told = message.get(place.clone()).and_then(parse_decimal);
         if growth != 0 && told == Some(old as u64) {
             let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
-            self.work.edits.replace(message, place, text);
+            self.work.edits.replace(message, place, text, By::Length);
         }
     }
 }
@@ -255,12 +275,12 @@ impl Alg {
         what: &What<'_>,
         message: &Message<'_>,
         out: &mut Outbox,
-    ) -> bool {
+    ) {
         let Some(status @ 200..) = what.status() else {
-            return false;
+            return;
         };
         if at.from != Leg::Outside || what.method != b"REGISTER" {
-            return false;
+            return;
         }
         let response = Response {
             status,
@@ -270,11 +290,9 @@ impl Alg {
             flow: at.serial,
         };
         let mut cx = context!(self, at.now);
-        let opened =
-            self.registrations
-                .response(&mut cx, &mut self.nat, at.host.local, &response, out);
+        self.registrations
+            .response(&mut cx, &mut self.nat, at.host.local, &response, out);
         self.watch_silence(at.now, at.flow);
-        opened
     }
 
     /// The call that the message belongs to. One begins when its inside host sends or answers a
@@ -283,18 +301,22 @@ impl Alg {
         if what.call_id.is_empty() {
             return None;
         }
-        let asks = match what.status() {
-            None => true,
-            Some(status) => (101..300).contains(&status),
-        };
-        let described = || what.negotiates() && self.work.parts.describe();
-        let ours = at.from == Leg::Inside && asks && (what.makes_dialog() || described());
-        if !ours {
+        if !self.begins_call(at, what) {
             return self.calls.find(what.call_id, at.host.local);
         }
         let mut cx = context!(self, at.now);
         self.calls
             .find_or_make(&mut cx, what.call_id, at.host.local)
+    }
+
+    /// Whether the message begins a call, if there is none.
+    pub(super) fn begins_call(&self, at: Passage, what: &What<'_>) -> bool {
+        let asks = match what.status() {
+            None => true,
+            Some(status) => (101..300).contains(&status),
+        };
+        let described = || what.negotiates() && self.work.parts.describe();
+        at.from == Leg::Inside && asks && (what.makes_dialog() || described())
     }
 
     fn call_effects(
@@ -424,15 +446,4 @@ fn tag_of(value: &[u8]) -> &[u8] {
             value.get(tag.value)
         })
         .unwrap_or_default()
-}
-
-/// How debug lines name the message; the method is cut to a sane length.
-fn kind_of(what: &What<'_>) -> MessageKind {
-    match what.start {
-        StartLine::Request { method, .. } => {
-            let method = method.get(..32).unwrap_or(method);
-            MessageKind::Request(String::from_utf8_lossy(method).into_owned())
-        }
-        StartLine::Response { status } => MessageKind::Response(status),
-    }
 }

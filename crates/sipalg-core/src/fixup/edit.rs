@@ -1,6 +1,7 @@
 //! Ordered splices into a message: the only way its bytes ever change.
 
-use crate::addr::{Ipv4Addr, SocketAddrV4};
+use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::event::By;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -87,9 +88,40 @@ impl Text {
 
 /// One replacement.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Edit {
-    range: Range<usize>,
-    text: Text,
+pub struct Edit {
+    /// Where in the message as it came.
+    pub range: Range<usize>,
+    /// What stands there now.
+    pub text: Text,
+    /// By what.
+    pub by: By,
+}
+
+impl By {
+    /// By a mapping that turns `old` into `new` in a message from that leg.
+    pub fn mapping(from: Leg, protocol: Protocol, old: SocketAddrV4, new: SocketAddrV4) -> By {
+        let (inside_local, inside_global) = match from {
+            Leg::Inside => (old, new),
+            Leg::Outside => (new, old),
+        };
+        By::Mapping {
+            protocol,
+            inside_local,
+            inside_global,
+        }
+    }
+
+    /// By the address of an inside host, which turns `old` into `new` in a message from that leg.
+    pub fn address(from: Leg, old: Ipv4Addr, new: Ipv4Addr) -> By {
+        let (inside_local, inside_global) = match from {
+            Leg::Inside => (old, new),
+            Leg::Outside => (new, old),
+        };
+        By::Address {
+            inside_local,
+            inside_global,
+        }
+    }
 }
 
 /// The replacements in one message, kept in order and apart.
@@ -111,7 +143,7 @@ impl Edits {
 
     /// Replaces `range` of the message by `text`; false if an earlier edit overlaps it, or the bytes
     /// are the same already.
-    pub fn replace(&mut self, message: &[u8], range: Range<usize>, text: Text) -> bool {
+    pub fn replace(&mut self, message: &[u8], range: Range<usize>, text: Text, by: By) -> bool {
         if message
             .get(range.clone())
             .is_none_or(|old| old == text.as_bytes())
@@ -128,7 +160,7 @@ impl Edits {
         {
             return false;
         }
-        self.list.insert(place, Edit { range, text });
+        self.list.insert(place, Edit { range, text, by });
         true
     }
 
@@ -139,6 +171,11 @@ impl Edits {
             .filter(|edit| part.contains(&edit.range.start))
             .map(|edit| i64::from(edit.text.length) - edit.range.len() as i64)
             .sum()
+    }
+
+    /// The replacements, in the order of their places.
+    pub fn list(&self) -> &[Edit] {
+        &self.list
     }
 
     /// Appends the message with its replacements to `out`.
@@ -161,14 +198,21 @@ mod tests {
     fn edits_apply_in_the_order_of_their_places() {
         let mut edits = Edits::default();
         let message = b"one two three";
-        assert!(edits.replace(message, 8..13, Text::number(3)));
+        assert!(edits.replace(message, 8..13, Text::number(3), By::Length));
         assert!(edits.replace(
             message,
             0..3,
-            Text::endpoint(SocketAddrV4::new([1, 20, 255, 0].into(), 65535))
+            Text::endpoint(SocketAddrV4::new([1, 20, 255, 0].into(), 65535)),
+            By::Length
         ));
-        assert!(!edits.replace(message, 2..5, Text::number(1)), "overlap");
-        assert!(!edits.replace(message, 9..13, Text::number(1)), "overlap");
+        assert!(
+            !edits.replace(message, 2..5, Text::number(1), By::Length),
+            "overlap"
+        );
+        assert!(
+            !edits.replace(message, 9..13, Text::number(1), By::Length),
+            "overlap"
+        );
         let mut out = Vec::new();
         edits.apply(message, &mut out);
         assert_eq!(out, b"1.20.255.0:65535 two 3");
@@ -191,7 +235,7 @@ mod tests {
         ] {
             let text = Text::number(range.end as u64);
             assert_eq!(
-                edits.replace(message, range.clone(), text),
+                edits.replace(message, range.clone(), text, By::Length),
                 fits,
                 "{range:?}"
             );

@@ -1,12 +1,12 @@
 //! Session descriptions: `m=` lines get doors, and all addresses in them follow.
 
-use super::Fixup;
 use super::edit::Text;
+use super::{Fixup, Named};
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
-use crate::event::Event;
+use crate::event::{By, Event};
 use crate::nat::MappingId;
 use crate::nat::policy::LOWEST_PORT;
-use crate::sdp::{Media, Session};
+use crate::sdp::{Literal, Media, Session};
 use core::ops::Range;
 
 /// The port that stands for none in TCP media.
@@ -59,7 +59,7 @@ impl Fixup<'_> {
             };
             translated = true;
             match &media.connection {
-                Some(own) => self.replace_at(at, own.span.clone(), Text::address(global)),
+                Some(own) => self.address_at(at, own, global),
                 None => shared = shared.or(Some(global)),
             }
         }
@@ -77,7 +77,7 @@ impl Fixup<'_> {
             let local = SocketAddrV4::new(literal.address, 0);
             let global = of_media.or_else(|| self.address_of(Protocol::Udp, local));
             if let Some(global) = global {
-                self.replace_at(at, literal.span.clone(), Text::address(global));
+                self.address_at(at, literal, global);
             }
         }
     }
@@ -98,7 +98,7 @@ impl Fixup<'_> {
         }
         if self.quoted {
             if let Some(new) = self.global_of(media.protocol(), local) {
-                self.port_at(media, new, at);
+                self.port_at(media, local, new, at);
             }
             return known;
         }
@@ -143,9 +143,12 @@ impl Fixup<'_> {
             self.work
                 .doors
                 .extend(mapping.map(|mapping| (line, mapping)));
+            mapping
+                .into_iter()
+                .for_each(|mapping| self.named_media(mapping));
         }
         let new = self.nat.get(first)?.global;
-        self.port_at(media, new, at);
+        self.port_at(media, local, new, at);
         self.out.event(|| Event::MediaTranslated {
             from: local,
             to: new,
@@ -154,9 +157,20 @@ impl Fixup<'_> {
         Some(*new.ip())
     }
 
-    fn port_at(&mut self, media: &Media, new: SocketAddrV4, at: usize) {
-        let text = Text::number(u64::from(new.port()));
-        self.replace_at(at, media.port_span.clone(), text);
+    fn port_at(&mut self, media: &Media, old: SocketAddrV4, new: SocketAddrV4, at: usize) {
+        let by = By::mapping(self.from, media.protocol(), old, new);
+        self.number_at(at, media.port_span.clone(), new.port(), by);
+    }
+
+    /// The line whose event comes next may open this mapping's door.
+    fn named_media(&mut self, mapping: MappingId) {
+        if self.out.watch {
+            self.work.named.push(Named {
+                after: self.out.events.len(),
+                mapping,
+                media: true,
+            });
+        }
     }
 
     /// The same addresses in other attributes: the candidate that is the default destination, so that
@@ -166,18 +180,17 @@ impl Fixup<'_> {
         for candidate in &media.candidates {
             let old = SocketAddrV4::new(candidate.address.address, candidate.port);
             if let Some(new) = self.other_side(Protocol::Udp, old) {
-                self.replace_at(at, candidate.address.span.clone(), Text::address(*new.ip()));
-                self.replace_at(
-                    at,
-                    candidate.port_span.clone(),
-                    Text::number(u64::from(new.port())),
-                );
+                let by = By::mapping(self.from, Protocol::Udp, old, new);
+                let address = Text::address(*new.ip());
+                self.replace_at(at, candidate.address.span.clone(), address, by);
+                self.number_at(at, candidate.port_span.clone(), new.port(), by);
             }
         }
         if let Some(path) = &media.path {
             let old = SocketAddrV4::new(path.address, path.port.unwrap_or(media.port));
             if let Some(new) = self.other_side(Protocol::Tcp, old) {
-                self.replace_at(at, path.span.clone(), Text::endpoint(new));
+                let by = By::mapping(self.from, Protocol::Tcp, old, new);
+                self.replace_at(at, path.span.clone(), Text::endpoint(new), by);
             }
         }
     }
@@ -217,13 +230,10 @@ impl Fixup<'_> {
             self.work.doors.push((line, mapping));
         }
         if let Some(new) = self.nat.get(mapping).map(|mapping| mapping.global) {
-            self.replace_at(
-                at,
-                rtcp.port_span.clone(),
-                Text::number(u64::from(new.port())),
-            );
+            let by = By::mapping(self.from, Protocol::Udp, local, new);
+            self.number_at(at, rtcp.port_span.clone(), new.port(), by);
             if let Some(literal) = &rtcp.address {
-                self.replace_at(at, literal.span.clone(), Text::address(*new.ip()));
+                self.replace_at(at, literal.span.clone(), Text::address(*new.ip()), by);
             }
         }
     }
@@ -258,13 +268,9 @@ impl Fixup<'_> {
             let Some(local) = self.local_of(media.protocol(), global) else {
                 continue;
             };
-            self.replace_at(
-                at,
-                media.port_span.clone(),
-                Text::number(u64::from(local.port())),
-            );
+            self.port_at(media, global, local, at);
             if let Some(own) = &media.connection {
-                self.replace_at(at, own.span.clone(), Text::address(*local.ip()));
+                self.address_at(at, own, *local.ip());
             }
             self.out.event(|| Event::MediaTranslated {
                 from: global,
@@ -274,7 +280,7 @@ impl Fixup<'_> {
             self.elsewhere(media, at);
         }
         if let (Some(address), Some(connection)) = (inside, &session.connection) {
-            self.replace_at(at, connection.span.clone(), Text::address(address));
+            self.address_at(at, connection, address);
         }
         if let Some(origin) = session
             .origin
@@ -282,7 +288,7 @@ impl Fixup<'_> {
             .filter(|o| self.is_address_of_host(o.address))
         {
             let address = inside.unwrap_or(self.host.local);
-            self.replace_at(at, origin.span.clone(), Text::address(address));
+            self.address_at(at, origin, address);
         }
     }
 
@@ -296,21 +302,26 @@ impl Fixup<'_> {
             .map_or(address, |literal| literal.address);
         let global = SocketAddrV4::new(host, rtcp.port);
         if let Some(local) = self.local_of(Protocol::Udp, global) {
-            self.replace_at(
-                at,
-                rtcp.port_span.clone(),
-                Text::number(u64::from(local.port())),
-            );
+            let by = By::mapping(self.from, Protocol::Udp, global, local);
+            self.number_at(at, rtcp.port_span.clone(), local.port(), by);
             if let Some(literal) = &rtcp.address {
-                self.replace_at(at, literal.span.clone(), Text::address(*local.ip()));
+                self.replace_at(at, literal.span.clone(), Text::address(*local.ip()), by);
             }
         }
     }
 
     /// Replaces a place of the body that begins at `at`.
-    fn replace_at(&mut self, at: usize, span: Range<usize>, text: Text) {
-        self.work
-            .edits
-            .replace(self.message, at + span.start..at + span.end, text);
+    fn replace_at(&mut self, at: usize, span: Range<usize>, text: Text, by: By) {
+        let span = at + span.start..at + span.end;
+        self.work.edits.replace(self.message, span, text, by);
+    }
+
+    fn number_at(&mut self, at: usize, span: Range<usize>, number: u16, by: By) {
+        self.replace_at(at, span, Text::number(u64::from(number)), by);
+    }
+
+    fn address_at(&mut self, at: usize, literal: &Literal, new: Ipv4Addr) {
+        let by = By::address(self.from, literal.address, new);
+        self.replace_at(at, literal.span.clone(), Text::address(new), by);
     }
 }

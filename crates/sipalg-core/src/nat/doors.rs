@@ -70,7 +70,7 @@ impl Nat {
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
             out.doors.push(DoorOp::Open(door));
-            out.event(|| Event::DoorOpened(door));
+            out.detail(|| Event::DoorOpened(door));
         }
         true
     }
@@ -82,7 +82,10 @@ impl Nat {
                 0 | 1 => lifetime,
                 _ => lifetime.max(door.lifetime),
             };
-            out.doors.extend(self.door(id).map(DoorOp::Refresh));
+            if let Some(door) = self.door(id) {
+                out.doors.push(DoorOp::Refresh(door));
+                out.detail(|| Event::DoorRefreshed(door));
+            }
         }
     }
 
@@ -122,7 +125,7 @@ impl Nat {
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
             out.doors.push(DoorOp::Open(door));
-            out.event(|| Event::DoorOpened(door));
+            out.detail(|| Event::DoorOpened(door));
         }
     }
 
@@ -139,6 +142,6 @@ impl Nat {
         cx.counters.doors_closed += 1;
         self.bar(cx, door.protocol, door.inside_global, host);
         out.doors.push(DoorOp::Close(door));
-        out.event(|| Event::DoorClosed(door));
+        out.detail(|| Event::DoorClosed(door));
     }
 }

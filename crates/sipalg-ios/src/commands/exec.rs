@@ -1,8 +1,8 @@
 //! The commands of exec mode.
 
-use super::{LIST_NAME, Question, clear, show};
-use crate::exec::Exec;
-use crate::grammar::Part::{OneOf, Optional};
+use super::{LIST_NAME, Question, clear, explain, show};
+use crate::exec::{DebugWhat, Exec};
+use crate::grammar::Part::{NoEnds, OneOf, Optional};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 
 /// Exec mode: what everyone may ask.
@@ -11,6 +11,9 @@ pub static EXEC: &[Command<Question>] = &[
     show::POOLS,
     show::RESOURCES,
     show::PORTS,
+    explain::CALLS,
+    explain::CALL,
+    explain::REGISTRATIONS,
     Command {
         pattern: &[
             SHOW,
@@ -166,6 +169,8 @@ pub static EXEC: &[Command<Question>] = &[
 
 /// What may be asked besides after `enable`.
 pub static PRIVILEGED: &[Command<Question>] = &[
+    explain::MESSAGES,
+    explain::MESSAGE,
     show::TECH_SUPPORT,
     clear::TRANSLATION,
     clear::STATISTICS,
@@ -196,24 +201,34 @@ pub static PRIVILEGED: &[Command<Question>] = &[
             DEBUG_IP,
             DEBUG_NAT,
             DEBUG_SIP,
+            Optional(&[DRY_RUN]),
+            NoEnds,
+            Optional(&[LIST_NAME]),
+            Optional(&[keyword(
+                "detailed",
+                "With addresses, Call-IDs, edits, doors and timers",
+            )]),
+            Optional(&[keyword("json", "As JSON lines")]),
         ],
         no: true,
-        example: "debug ip nat sip",
-        meaning: |args| Exec::DebugSip { on: !args.no },
+        example: "debug ip nat sip dry-run 10 detailed json",
+        meaning: debug_sip,
     },
     Command {
         pattern: &[
             keyword("undebug", "Disable debugging functions (see also 'debug')"),
             OneOf(&[
                 &[keyword("all", "Disable all debugging")],
-                &[DEBUG_IP, DEBUG_NAT, DEBUG_SIP],
+                &[DEBUG_IP, DEBUG_NAT, DEBUG_SIP, Optional(&[DRY_RUN])],
             ]),
         ],
         no: false,
         example: "undebug all",
         meaning: |args| match args.has("all") {
             true => Exec::UndebugAll,
-            false => Exec::DebugSip { on: false },
+            false => Exec::NoDebugSip {
+                dry_run: args.has("dry-run"),
+            },
         },
     },
     Command {
@@ -292,6 +307,10 @@ pub(super) const JSON: Part = Optional(&[keyword("json", "As JSON")]);
 const DEBUG_IP: Part = keyword("ip", "IP information");
 const DEBUG_NAT: Part = keyword("nat", "NAT events");
 const DEBUG_SIP: Part = keyword("sip", "NAT SIP events");
+const DRY_RUN: Part = keyword(
+    "dry-run",
+    "Change nothing on these flows, and show what would be changed",
+);
 const CONFIGURE: Part = keyword("configure", "Enter configuration mode");
 const TERMINAL: Part = keyword("terminal", "Set terminal line parameters");
 const LENGTH: Part = value(
@@ -304,6 +323,21 @@ const WIDTH: Part = value(
     Kind::Number(0, 512),
     "Number of characters on a screen line",
 );
+
+fn debug_sip(args: &Args) -> Exec {
+    let dry_run = args.has("dry-run");
+    match args.no {
+        true => Exec::NoDebugSip { dry_run },
+        false => Exec::DebugSip {
+            dry_run,
+            what: DebugWhat {
+                list: args.text("LIST").map(String::from),
+                detailed: args.has("detailed"),
+                json: args.has("json"),
+            },
+        },
+    }
+}
 
 /// `terminal no ...`, which IOS takes as well as `no terminal ...`.
 fn terminal_default(args: &Args) -> Exec {

@@ -5,7 +5,7 @@ use crate::grammar::Part::{NoEnds, OneOf};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 use crate::startup::{DEFAULT_SIP_PORT, Startup};
 use core::time::Duration;
-use sipalg_core::config::{Limits, Timers};
+use sipalg_core::config::{HISTORY as HISTORY_SIZE, Limits, Timers};
 use std::collections::BTreeSet;
 
 pub(super) const L4F: Command<Setting<Startup>> = Command {
@@ -155,6 +155,38 @@ pub(super) const KEEPALIVE: Command<Setting<Startup>> = Command {
                 format!("ip nat service sip keepalive {seconds}")
             };
             one(s.sip_keepalive.map(line))
+        },
+    },
+};
+
+pub(super) const HISTORY: Command<Setting<Startup>> = Command {
+    pattern: &[
+        IP,
+        NAT,
+        SERVICE,
+        SIP,
+        keyword(
+            "history",
+            "Keep the last messages, to be shown with their edits",
+        ),
+        NoEnds,
+        value(
+            "MESSAGES",
+            Kind::Number(0, 4096),
+            "How many messages (0 for none)",
+        ),
+    ],
+    no: true,
+    example: "ip nat service sip history 256",
+    meaning: Setting {
+        apply: |s, args| {
+            let number = args.number("MESSAGES").filter(|_| !args.no);
+            set(&mut s.sip_history, number.unwrap_or(HISTORY_SIZE))
+        },
+        running: |s| {
+            let most = s.sip_history;
+            let changed = most != HISTORY_SIZE;
+            one(changed.then(|| format!("ip nat service sip history {most}")))
         },
     },
 };

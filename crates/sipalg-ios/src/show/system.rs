@@ -1,6 +1,7 @@
 //! `show version`, `show debugging`, and configurations.
 
-use super::{DEBUG_ON, View};
+use super::View;
+use crate::exec::DebugWhat;
 use core::time::Duration;
 use serde::Serialize;
 
@@ -64,23 +65,53 @@ fn words(span: Duration) -> String {
 }
 
 /// `show debugging`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Debugging {
-    ip_nat_sip: bool,
+    ip_nat_sip: Option<DebugWhat>,
+    dry_run: Option<DebugWhat>,
 }
 
 /// `show debugging`.
-pub fn debugging(on: bool) -> Debugging {
-    Debugging { ip_nat_sip: on }
+pub fn debugging(debug: Option<DebugWhat>, dry_run: Option<DebugWhat>) -> Debugging {
+    Debugging {
+        ip_nat_sip: debug,
+        dry_run,
+    }
 }
 
 impl View for Debugging {
     fn text(&self) -> String {
-        match self.ip_nat_sip {
-            true => format!("Generic IP:\n  {DEBUG_ON}"),
-            false => String::new(),
+        let of = [(&self.ip_nat_sip, false), (&self.dry_run, true)];
+        let lines = of.into_iter().filter_map(|(what, dry_run)| {
+            let line = debug_on(what.as_ref()?, dry_run);
+            Some(format!("  {line}"))
+        });
+        let lines: String = lines.collect();
+        match lines.is_empty() {
+            true => lines,
+            false => format!("Generic IP:\n{lines}"),
         }
     }
+}
+
+/// What `debug ip nat sip` answers, and `show debugging` says while it is on.
+pub fn debug_on(what: &DebugWhat, dry_run: bool) -> String {
+    let DebugWhat {
+        list,
+        detailed,
+        json,
+    } = what;
+    let what = if dry_run { "dry run" } else { "debugging" };
+    let mut text = format!("IP NAT SIP {what} is on");
+    if let Some(list) = list {
+        text += &format!(" for access list {list}");
+    }
+    let manner = [(*detailed, "detailed"), (*json, "json")].into_iter();
+    let manner: Vec<&str> = manner.filter_map(|(is, name)| is.then_some(name)).collect();
+    if !manner.is_empty() {
+        text += &format!(" ({})", manner.join(", "));
+    }
+    text + "\n"
 }
 
 /// `show running-config`.

@@ -90,6 +90,7 @@ fn service(startup: &mut Startup, random: &mut Random) {
         }
     }
     if random.flip() {
+        startup.sip_history = random.below(100);
         startup.sip_keepalive = Some(Duration::from_secs(5 + random.below(1000) as u64));
         startup.sip_header_limit = 1024 + random.below(5000);
         startup.sip_body_limit = random.below(70_000);

@@ -75,22 +75,28 @@ impl Carrier {
         let Some(flow) = self.flows.get(key).map(|flow| flow.flow) else {
             return;
         };
-        let start = self.out.bytes.len();
+        let (start, events) = (self.out.bytes.len(), self.out.events.len());
+        self.observers
+            .prepare(self.alg.ends(flow).as_ref(), &mut self.out);
         let bytes = &self.buffer[..length];
         self.alg.datagram(now, flow, leg, bytes, &mut self.out);
         let bytes = start..self.out.bytes.len();
         // What the machine keeps for itself leaves nothing, unlike an empty datagram.
-        if length == 0 || !bytes.is_empty() {
-            self.sends.push(Send {
-                by: Carried::Flow {
-                    key,
-                    tos: datagram.tos,
-                },
-                to: leg.other(),
-                bytes,
-                events: self.out.events.len(),
-            });
-        }
+        let by = if length == 0 || !bytes.is_empty() {
+            Carried::Flow {
+                key,
+                tos: datagram.tos,
+            }
+        } else {
+            Carried::Nothing
+        };
+        self.sends.push(Send {
+            by,
+            flow,
+            to: leg.other(),
+            bytes,
+            events: events..self.out.events.len(),
+        });
     }
 
     /// Sends one datagram on.

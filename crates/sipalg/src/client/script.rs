@@ -138,7 +138,8 @@ fn meaning(command: &str) -> Option<Exec> {
 /// Whether debugging is on after these commands.
 fn debugging(commands: &[String]) -> bool {
     let switch = |command: &String| match meaning(command) {
-        Some(Exec::DebugSip { on }) => Some(on),
+        Some(Exec::DebugSip { .. }) => Some(true),
+        Some(Exec::NoDebugSip { .. }) => Some(false),
         Some(Exec::UndebugAll) => Some(false),
         _ => None,
     };

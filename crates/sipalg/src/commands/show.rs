@@ -1,21 +1,23 @@
 //! `show ...`: gathers what a view needs, and has it rendered.
 
-use super::{Gateway, Watch, clear, configuration};
+use super::{Debug, Gateway, Watch, clear, configuration};
 use crate::log;
 use crate::services;
 use sipalg_core::{Instant, Protocol};
+use sipalg_ios::exec::WhichMessage;
 use sipalg_ios::session::DEFAULT_HOSTNAME;
 use sipalg_ios::show::{
     self, AccessLists, Doors, Format, Gathered, Pools, Ports, RunningConfig, Statistics,
     TechSupport, Version, View, Which, render,
 };
 use sipalg_ios::{Exec, Startup, running};
+use std::rc::Rc;
 use std::{env, fs, process};
 
 /// Shows what is asked for; nothing, if it is nothing to be shown.
 pub(super) fn show(
     gateway: &mut impl Gateway,
-    watch: Watch,
+    watch: &Watch,
     now: Instant,
     exec: &Exec,
     format: Format,
@@ -30,7 +32,7 @@ pub(super) fn show(
 
 struct Shown<'a, G> {
     gateway: &'a mut G,
-    watch: Watch,
+    watch: &'a Watch,
     now: Instant,
 }
 
@@ -52,10 +54,35 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowRunningConfig => to(format)(self.running_config()),
             Exec::ShowStartupConfig => configuration::show_saved(self.gateway, format),
             Exec::ShowVersion => to(format)(self.version()),
-            Exec::ShowDebugging => to(format)(show::debugging(self.watch.debug)),
+            Exec::ShowDebugging => to(format)(self.debugging()),
+            Exec::ShowSipMessages => to(format)(self.messages()),
+            Exec::ShowSipMessage { which, diff } => match self.message(*which, *diff) {
+                Some(view) => to(format)(view),
+                None => "% That message is not kept\n".into(),
+            },
             Exec::ShowTechSupport => to(format)(self.tech_support()),
             _ => String::new(),
         }
+    }
+
+    fn messages(&mut self) -> show::Messages {
+        show::messages(self.gateway.carrier().alg().messages(), self.now)
+    }
+
+    fn message(&mut self, which: WhichMessage, diff: bool) -> Option<show::Message> {
+        let now = self.now;
+        let alg = self.gateway.carrier().alg();
+        let message = match which {
+            WhichMessage::Last => alg.messages().next_back(),
+            WhichMessage::Id(id) => alg.messages().find(|message| message.id == id),
+        }?;
+        let (rules, behind) = (&alg.config().sources, |by| alg.rule_behind(by));
+        Some(show::message(&message, rules, behind, now, diff))
+    }
+
+    fn debugging(&self) -> show::Debugging {
+        let what = |debug: &Option<Rc<Debug>>| debug.as_ref().map(|debug| debug.what.clone());
+        show::debugging(what(&self.watch.debug), what(&self.watch.dry_run))
     }
 
     fn translations(&mut self, which: Which) -> show::Translations {
@@ -184,7 +211,7 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
             .with("show access-lists", &self.access_lists(None))
-            .with("show debugging", &show::debugging(self.watch.debug))
+            .with("show debugging", &self.debugging())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use mio::Poll;
 use sipalg_ios::Startup;
+use sipalg_ios::exec::DebugWhat;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,31 @@ impl Desk {
     fn watch(&mut self, key: usize, debug: bool, monitor: Monitor) {
         let (session, _) = self.console.session(key).unwrap();
         let client = &mut self.console.clients[key];
-        (client.session, client.watch) = (session, Watch { debug, monitor });
+        let debug = debug.then(|| {
+            Rc::new(Debug {
+                what: DebugWhat::default(),
+                flows: Selection::All,
+            })
+        });
+        let watch = Watch {
+            debug,
+            monitor,
+            ..Watch::default()
+        };
+        (client.session, client.watch) = (session, watch);
+    }
+
+    /// Who watches anything.
+    fn watchers(&self) -> Vec<usize> {
+        let watchers = self.console.watchers();
+        watchers.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Shows a line to all who watch.
+    fn debug(&mut self, stamp: &str, line: &str) {
+        for key in self.watchers() {
+            self.console.debug(key, stamp, line);
+        }
     }
 
     /// The key of the only client.
@@ -105,11 +130,10 @@ fn only_those_who_asked_get_debug_lines() {
     let mut watcher = desk.connect();
     let key = desk.client();
     let mut other = desk.connect();
-    assert!(!desk.console.watched());
+    assert!(desk.watchers().is_empty());
     desk.watch(key, true, Monitor::Own);
-    assert!(desk.console.watched());
-    desk.console
-        .debug("May 23 14:11:17.243 IST", "NAT: SIP: Contact header found");
+    assert_eq!(desk.watchers(), [key]);
+    desk.debug("May 23 14:11:17.243 IST", "NAT: SIP: Contact header found");
     let other_key = desk
         .console
         .clients
@@ -124,7 +148,7 @@ fn only_those_who_asked_get_debug_lines() {
     assert_eq!(read_answer(&mut watcher), line);
     assert_eq!(read_answer(&mut other), "fine\n");
     desk.watch(key, false, Monitor::Own);
-    assert!(!desk.console.watched());
+    assert!(desk.watchers().is_empty());
 }
 
 #[test]
@@ -143,7 +167,7 @@ fn an_answer_ends_with_what_the_session_waits_for_and_nothing_in_it_can_end_it_e
     desk.console
         .answer(key, "a\0b\x02c\x1ed\n", (session, watch), &ask);
     desk.watch(key, true, Monitor::Own);
-    desk.console.debug("now", "line");
+    desk.console.debug(key, "now", "line");
     desk.answer(key, "");
     desk.console.flush();
     assert_eq!(read_raw(&mut stream), "abcd\n\x02command 24 gw#");
@@ -171,10 +195,8 @@ fn terminal_monitor_shows_what_others_debug_and_its_no_form_hides_ones_own() {
             desk.watch(key, debug, monitor);
             desk.console.clients[key].output.clear();
         }
-        let watched = desk.console.watched();
-        if watched {
-            desk.console.debug("now", "line");
-        }
+        let watched = !desk.watchers().is_empty();
+        desk.debug("now", "line");
         let shown = |key: usize| !desk.console.clients[key].output.is_empty();
         (watched, shown(one), shown(two))
     };
@@ -194,7 +216,7 @@ fn a_slow_reader_loses_lines_with_a_count_and_bounded_memory() {
     desk.watch(key, true, Monitor::Own);
     let line = "x".repeat(1000);
     for _ in 0..10_000 {
-        desk.console.debug("now", &line);
+        desk.console.debug(key, "now", &line);
         desk.console.flush();
     }
     let client = &desk.console.clients[key];
@@ -210,7 +232,7 @@ fn a_slow_reader_loses_lines_with_a_count_and_bounded_memory() {
         seen.extend_from_slice(&buffer[..read]);
         desk.console.flush();
     }
-    desk.console.debug("now", "after");
+    desk.console.debug(key, "now", "after");
     desk.answer(key, "");
     desk.console.flush();
     let tail = read_answer(&mut stream);

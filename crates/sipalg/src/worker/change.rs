@@ -5,8 +5,8 @@ use super::Worker;
 use crate::carrier::Ended;
 use crate::configuration::interfaces;
 use crate::kernel::{Plan, firewall};
-use crate::log;
 use crate::plan::{self, Interfaces};
+use crate::{commands, log};
 use sd_notify::NotifyState;
 use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
@@ -179,6 +179,8 @@ impl Worker {
             .reconfigure(now, &plan, config, &mut self.console)
             .map_err(|error| error.to_string())?;
         self.startup = startup;
+        let lists = |name: &str| commands::selection(&self.startup, name);
+        self.console.relist(lists);
         self.around.interfaces = interfaces;
         self.tell(&plan);
         Ok(ended)
