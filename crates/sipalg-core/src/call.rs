@@ -5,20 +5,27 @@
 //! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
 //! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
+mod seen;
+
+pub use seen::Heard;
+
 use crate::addr::Ipv4Addr;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
+use crate::health::{CallView, Ending};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use seen::Seen;
 
 /// Names a call for its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +67,7 @@ pub struct Call {
     ending: bool,
     last_media: Instant,
     armed: Armed,
+    seen: Seen,
 }
 
 /// Forks of one INVITE that are told apart.
@@ -71,6 +79,10 @@ pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
     state: FixedState,
+    /// How many there have been.
+    number: u64,
+    /// The last that have ended.
+    ended: VecDeque<CallView>,
 }
 
 impl Call {
@@ -90,6 +102,8 @@ impl Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
             state,
+            number: 0,
+            ended: VecDeque::new(),
         }
     }
 
@@ -138,6 +152,7 @@ impl Calls {
             cx.counters.calls_full += 1;
             return None;
         }
+        self.number += 1;
         let call = CallId(self.calls.insert(Call {
             id: id.into(),
             host,
@@ -151,6 +166,7 @@ impl Calls {
             ending: false,
             last_media: cx.now,
             armed: None,
+            seen: Seen::new(self.number, cx.now),
         }));
         self.by_key.insert(key, call);
         cx.counters.calls += 1;
@@ -342,6 +358,7 @@ impl Calls {
     ) {
         if let Some(entry) = self.calls.get_mut(call.0) {
             entry.subscribed = None;
+            entry.seen.because(Ending::Unsubscribed);
             if entry.dialogs.is_empty() {
                 self.end(cx, nat, call, out);
             }
@@ -456,6 +473,7 @@ impl Calls {
             return;
         };
         cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
+        self.remember(cx.now, &entry, nat);
         let key = self.conversation(&entry.id, entry.host);
         self.by_key.remove(&key);
         self.close_doors(cx, nat, entry.current, out);

@@ -10,6 +10,7 @@ pub mod table;
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
 use crate::event::{By, Event};
+use crate::health::{Leak, LeakPlace, LeakReason, is_private};
 use crate::nat::{Context, MapError, Mapping, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
@@ -50,6 +51,8 @@ pub struct Work {
     pub answers: Option<MappingId>,
     /// The parts of the body that are looked into.
     pub parts: Parts,
+    /// The first address in it that leads nowhere.
+    pub leak: Option<Leak>,
     /// Mappings whose doors the message may open, for who watches.
     pub named: Vec<Named>,
 }
@@ -78,6 +81,8 @@ pub struct Fixup<'a> {
     pub from: Leg,
     /// What it came by.
     pub protocol: Protocol,
+    /// The outside host on the flow.
+    pub peer: Ipv4Addr,
     /// The original texts of what was written in an unusual way.
     pub spellings: &'a mut Spellings,
     /// The conversation (Call-ID) that the message belongs to.
@@ -303,6 +308,13 @@ impl Fixup<'_> {
             Leg::Inside => self.outward(protocol, endpoint, host.port.is_some(), reach),
             Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),
         };
+        if found.is_none() && reach == Reach::Door {
+            let place = match family {
+                Family::Contact => LeakPlace::Contact,
+                _ => LeakPlace::Route,
+            };
+            self.leaks(place, protocol, endpoint);
+        }
         let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
         let by = match &found {
             Some((Becomes::Endpoint(new), _)) => By::mapping(self.from, protocol, endpoint, *new),
@@ -502,6 +514,32 @@ impl Fixup<'_> {
 
 /// Events.
 impl Fixup<'_> {
+    /// An address at which its sender wants to be reached stays as it is: takes note of it, if it
+    /// leads nowhere on the other side.
+    fn leaks(&mut self, place: LeakPlace, protocol: Protocol, address: SocketAddrV4) {
+        let (config, host) = (self.cx.config, *address.ip());
+        let is_route = place == LeakPlace::Route;
+        let reason = match self.from {
+            Leg::Inside if !is_private(host) || config.is_global(host) => return,
+            // A route may be one of the outside that an answer repeats.
+            Leg::Inside if !config.permits(host) && is_route => return,
+            Leg::Inside if !config.permits(host) => LeakReason::NoRule,
+            Leg::Inside if !config.fixes_up(protocol, address) => LeakReason::NoPayload,
+            Leg::Inside if !self.may_open_for(host) => LeakReason::Foreign,
+            Leg::Inside => LeakReason::Refused,
+            Leg::Outside if is_route => return,
+            Leg::Outside if config.is_global(host) => LeakReason::NoMapping,
+            Leg::Outside if is_private(host) && !is_private(self.peer) => LeakReason::Private,
+            Leg::Outside => return,
+        };
+        self.work.leak.get_or_insert(Leak {
+            place,
+            from: self.from,
+            address,
+            reason,
+        });
+    }
+
     /// A field names a mapping whose door may open with it.
     fn named(&mut self, mapping: MappingId) {
         if self.out.watch {

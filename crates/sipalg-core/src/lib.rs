@@ -27,6 +27,7 @@ pub mod door;
 pub mod event;
 mod fixup;
 pub mod frame;
+pub mod health;
 pub mod journal;
 pub mod model;
 mod nat;

@@ -3,20 +3,25 @@
 //! A REGISTER on its way out only maps its contacts. Their signalling doors open when the registrar
 //! says 2xx, for the lifetime that it grants (RFC 3261 section 10.3), and close when that ends.
 
+mod shown;
+
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::door::DoorKind;
 use crate::event::{Event, Timed};
 use crate::fixup::expires_of;
+use crate::health::{Leak, RegistrationView, Unreachable};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sip::{Index, Name, parse_decimal, uri};
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use shown::{Of, Shown, cut};
 
 /// A REGISTER that waits for its final response.
 #[derive(Debug)]
@@ -30,6 +35,9 @@ struct Pending {
     /// `Contact: *`: all contacts are taken back.
     all: bool,
     armed: Armed,
+    /// For whoever asks: the address-of-record, and who is asked.
+    text: Box<[u8]>,
+    registrar: SocketAddrV4,
 }
 
 /// A contact that a registrar has accepted.
@@ -57,6 +65,10 @@ pub struct Request<'a> {
     pub paths: &'a [MappingId],
     /// Whether its Contact is `*`.
     pub all: bool,
+    /// Who is asked.
+    pub registrar: SocketAddrV4,
+    /// An address in it that leads nowhere.
+    pub leak: Option<Leak>,
 }
 
 /// A final response to a REGISTER, as it came from outside.
@@ -83,6 +95,7 @@ pub struct Registrations {
     on_flow: HashMap<u64, u32, FixedState>,
     peak: usize,
     state: FixedState,
+    shown: Shown,
 }
 
 impl Registrations {
@@ -95,6 +108,7 @@ impl Registrations {
             on_flow: HashMap::with_hasher(state.clone()),
             peak: 0,
             state,
+            shown: Shown::default(),
         }
     }
 
@@ -137,7 +151,13 @@ impl Registrations {
             paths: request.paths.to_vec(),
             all: request.all,
             armed: None,
+            text: cut(aor_of(request.to)),
+            registrar: request.registrar,
         };
+        if let Some(leak) = request.leak {
+            let aor = aor_of(request.to);
+            self.shown.unreachable(cx.now, host, aor, leak);
+        }
         if let Some(before) = self.pending.insert(key, pending) {
             self.forget(cx, nat, key, before);
         }
@@ -157,7 +177,6 @@ impl Registrations {
         out: &mut Outbox,
     ) {
         let (message, index) = (response.message, response.index);
-        let of = (host, response.flow);
         let key = self.hash(index.first(message, Name::CallId).unwrap_or_default(), host);
         if self
             .pending
@@ -174,6 +193,12 @@ impl Registrations {
                 self.unregister_all(cx, nat, host, pending.aor, out);
             }
             // RFC 3261 section 10.2.4: what was asked for is no grant.
+            let of = Of {
+                host,
+                flow: response.flow,
+                registrar: pending.registrar,
+                aor: &pending.text,
+            };
             let default = cx.config.timers.registration.as_secs();
             for contact in &pending.contacts {
                 let global = nat.get(*contact).map(|mapping| mapping.global);
@@ -212,6 +237,7 @@ impl Registrations {
     ) {
         if let Some(gone) = self.confirmed.remove(&(mapping, aor)) {
             self.leaves(gone.flow);
+            self.shown.expired(cx.now, (mapping, aor));
             nat.close_door(cx, mapping, out);
         }
     }
@@ -221,17 +247,18 @@ impl Registrations {
         &mut self,
         cx: &mut Context<'_>,
         nat: &mut Nat,
-        of: (Ipv4Addr, u64),
+        of: Of<'_>,
         name: (MappingId, u64),
         seconds: u64,
         out: &mut Outbox,
     ) {
-        let ((host, flow), (mapping, aor)) = (of, name);
+        let (Of { host, flow, .. }, (mapping, aor)) = (of, name);
         if seconds == 0 {
             if let Some(mut gone) = self.confirmed.remove(&name) {
                 cx.timers
                     .disarm(&mut gone.armed, Key::Registration(mapping.0, aor));
                 self.leaves(gone.flow);
+                self.shown.removed(name);
                 nat.close_door(cx, mapping, out);
             }
             return;
@@ -263,6 +290,11 @@ impl Registrations {
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
         *self.on_flow.entry(flow).or_insert(0) += 1;
         self.peak = self.peak.max(self.confirmed.len());
+        if let Some(local) = nat.get(mapping).map(|mapping| mapping.local) {
+            let granted = Duration::from_secs(seconds.min(LONGEST));
+            self.shown
+                .confirmed(cx.now, name, local, &of, (granted, until));
+        }
         if refreshed {
             self.leaves(before);
         }
@@ -291,7 +323,13 @@ impl Registrations {
             })
             .collect();
         for mapping in gone {
-            self.confirm(cx, nat, (host, 0), (mapping, aor), 0, out);
+            let of = Of {
+                host,
+                flow: 0,
+                registrar: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+                aor: &[],
+            };
+            self.confirm(cx, nat, of, (mapping, aor), 0, out);
         }
     }
 
@@ -310,6 +348,16 @@ impl Registrations {
         for mapping in pending.contacts.into_iter().chain(pending.paths) {
             nat.release(cx, mapping);
         }
+    }
+
+    /// Those that live, in the order of inside local addresses, and then the last that have expired.
+    pub fn views(&self, nat: &Nat) -> Vec<RegistrationView> {
+        self.shown.views(nat)
+    }
+
+    /// The last contacts that registrars were told and that lead nowhere.
+    pub fn unreachable(&self) -> impl Iterator<Item = &Unreachable> {
+        self.shown.unreachables()
     }
 
     fn hash(&self, text: &[u8], host: Ipv4Addr) -> u64 {

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("slab", ""),
     ("counters", ""),
     ("config", "addr"),
+    ("health", "addr door time"),
     ("journal", "addr door event fixup time"),
     ("door", "addr"),
     ("event", "addr door"),
@@ -29,12 +30,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("spelling", "addr fixup nat sip timer"),
     (
         "fixup",
-        "addr body config event nat outbox sdp sip spelling",
+        "addr body config event health nat outbox sdp sip spelling",
     ),
-    ("call", "addr door fixup nat outbox slab time timer"),
+    ("call", "addr door fixup health nat outbox slab time timer"),
     (
         "registration",
-        "addr door event fixup nat outbox sip time timer",
+        "addr door event fixup health nat outbox sip time timer",
     ),
 ];
 

@@ -5,7 +5,7 @@ use super::tell::Mark;
 use super::{Alg, context};
 use crate::addr::{Leg, Protocol};
 use crate::body::Part;
-use crate::call::{CallId, Calls, Described};
+use crate::call::{CallId, Calls, Described, Heard};
 use crate::event::{By, Event};
 use crate::fixup::edit::Text;
 use crate::fixup::{Fixup, expires_of};
@@ -86,6 +86,7 @@ impl Alg {
         self.counters.length_missing += u64::from(message.length_missing);
         self.work.edits.clear();
         self.work.named.clear();
+        self.work.leak = None;
         let mark = Mark::of(out);
         let Some(what) = What::read(at.from, message) else {
             out.bytes.extend_from_slice(message.bytes);
@@ -209,6 +210,7 @@ impl Alg {
             host: at.host,
             from: at.from,
             protocol: at.protocol,
+            peer: *at.ends.outside.ip(),
             spellings: &mut self.spellings,
             conversation: 0,
             quoted: false,
@@ -263,6 +265,8 @@ impl Alg {
             contacts: &self.work.contacts,
             paths: &self.work.routes,
             all: first(Name::Contact) == Some(b"*"),
+            registrar: at.ends.outside,
+            leak: self.work.leak,
         };
         let mut cx = context!(self, at.now);
         self.registrations
@@ -327,6 +331,16 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
+        let heard = Heard {
+            now: at.now,
+            from: at.from,
+            peer: at.ends.outside,
+            method: what.method,
+            status: what.status(),
+            cseq: what.cseq,
+            leak: self.work.leak,
+        };
+        self.calls.hear(call, &heard);
         let mut cx = context!(self, at.now);
         let (calls, nat) = (&mut self.calls, &mut self.nat);
         let session = &self.work.session;

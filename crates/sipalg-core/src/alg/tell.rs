@@ -8,10 +8,12 @@ use crate::door::DoorOp;
 use crate::event::{By, Event, MessageKind, Timed};
 use crate::fixup::edit::Edit;
 use crate::frame::Message;
+use crate::health::{CallView, RegistrationView, Unreachable};
 use crate::journal::{MessageView, Record, field_at};
 use crate::outbox::Outbox;
 use crate::sip::StartLine;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// How much of a Call-ID is told.
 const MOST_OF_CALL_ID: usize = 128;
@@ -52,6 +54,21 @@ impl Alg {
     /// The last messages, the oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = MessageView<'_>> {
         self.journal.messages()
+    }
+
+    /// Calls and subscriptions in the order of their beginning, and then the last that have ended.
+    pub fn calls(&self) -> Vec<CallView> {
+        self.calls.views(&self.nat)
+    }
+
+    /// What registrars have accepted, and then the last that have expired.
+    pub fn registrations(&self) -> Vec<RegistrationView> {
+        self.registrations.views(&self.nat)
+    }
+
+    /// The last contacts that registrars were told and that lead nowhere.
+    pub fn unreachable(&self) -> impl Iterator<Item = &Unreachable> {
+        self.registrations.unreachable()
     }
 
     /// The index in [`Config::sources`](crate::Config::sources) of the rule by which a text was

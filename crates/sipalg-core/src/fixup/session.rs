@@ -4,6 +4,7 @@ use super::edit::Text;
 use super::{Fixup, Named};
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::event::{By, Event};
+use crate::health::LeakPlace;
 use crate::nat::MappingId;
 use crate::nat::policy::LOWEST_PORT;
 use crate::sdp::{Literal, Media, Session};
@@ -51,6 +52,7 @@ impl Fixup<'_> {
             }
             let local = SocketAddrV4::new(connection.address, media.port);
             if !self.cx.config.fixes_up(media.protocol(), local) {
+                self.leaks(LeakPlace::Media, media.protocol(), local);
                 continue;
             }
             let Some(global) = self.media_outward(media, line, local, at) else {
@@ -126,6 +128,7 @@ impl Fixup<'_> {
             && usize::from(line) < self.cx.config.limits.media_lines
             && doors <= self.cx.config.limits.doors_per_host;
         if !allowed {
+            self.leaks(LeakPlace::Media, media.protocol(), local);
             self.refused(local);
             return None;
         }
@@ -251,6 +254,9 @@ impl Fixup<'_> {
             };
             let global = SocketAddrV4::new(connection.address, media.port);
             let local = self.local_of(media.protocol(), global);
+            if local.is_none() {
+                self.leaks(LeakPlace::Media, media.protocol(), global);
+            }
             if media.connection.is_none() {
                 let address = local.map_or(connection.address, |local| *local.ip());
                 inside = inside.or(local.map(|local| *local.ip()));

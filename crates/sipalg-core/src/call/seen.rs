@@ -1,0 +1,187 @@
+//! What has been seen of a call, so that its operator can be told how it is. Nothing here decides
+//! anything.
+
+use super::{Call, CallId, Calls};
+use crate::addr::{Leg, SocketAddrV4};
+use crate::health::{CallState, CallView, Ending, Leak, Unacknowledged};
+use crate::nat::{MappingId, Nat};
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// How many calls are remembered that have ended.
+const MOST_ENDED: usize = 64;
+
+/// Of one call.
+#[derive(Debug)]
+pub(super) struct Seen {
+    number: u64,
+    began: Option<Leg>,
+    started: Instant,
+    peer: Option<SocketAddrV4>,
+    answered: Option<Instant>,
+    unacknowledged: Option<Unacknowledged>,
+    leak: Option<Leak>,
+    foreign_leak: Option<Leak>,
+    ending: Option<Ending>,
+}
+
+impl Seen {
+    pub fn new(number: u64, now: Instant) -> Self {
+        Seen {
+            number,
+            began: None,
+            started: now,
+            peer: None,
+            answered: None,
+            unacknowledged: None,
+            leak: None,
+            foreign_leak: None,
+            ending: None,
+        }
+    }
+
+    /// Says why the call ends, where no message has said so.
+    pub fn because(&mut self, why: Ending) {
+        self.ending.get_or_insert(why);
+    }
+}
+
+/// A message of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// When.
+    pub now: Instant,
+    /// The side that sent it.
+    pub from: Leg,
+    /// The outside end of its connection.
+    pub peer: SocketAddrV4,
+    /// The request's method, or that of the response's CSeq.
+    pub method: &'a [u8],
+    /// Of a response.
+    pub status: Option<u16>,
+    /// Its CSeq.
+    pub cseq: u32,
+    /// An address in it that leads nowhere.
+    pub leak: Option<Leak>,
+}
+
+impl Calls {
+    /// Takes note of a message.
+    pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
+        let Some(call) = self.calls.get_mut(call.0) else {
+            return;
+        };
+        let seen = &mut call.seen;
+        seen.peer = Some(heard.peer);
+        let sender = match heard.status {
+            None => heard.from,
+            Some(_) => heard.from.other(),
+        };
+        seen.began.get_or_insert(sender);
+        let leak = match heard.from {
+            Leg::Inside => &mut seen.leak,
+            Leg::Outside => &mut seen.foreign_leak,
+        };
+        *leak = heard.leak.or(*leak);
+        match (heard.method, heard.status) {
+            (b"INVITE", Some(200..300)) => {
+                seen.answered.get_or_insert(heard.now);
+                let again = seen
+                    .unacknowledged
+                    .filter(|waits| (waits.cseq, waits.from) == (heard.cseq, heard.from));
+                let before = again.unwrap_or(Unacknowledged {
+                    cseq: heard.cseq,
+                    from: heard.from,
+                    times: 0,
+                    since: heard.now,
+                });
+                seen.unacknowledged = Some(Unacknowledged {
+                    times: before.times.saturating_add(1),
+                    ..before
+                });
+            }
+            (b"INVITE", Some(status @ 300..)) if seen.answered.is_none() => {
+                seen.ending.get_or_insert(Ending::Refused(status));
+            }
+            (b"ACK", None) => {
+                let answers = |waits: &Unacknowledged| waits.from != heard.from;
+                seen.unacknowledged = seen.unacknowledged.filter(|waits| !answers(waits));
+            }
+            (b"BYE", None) => seen.ending = Some(Ending::Bye(heard.from)),
+            (b"CANCEL", None) => seen.ending = Some(Ending::Cancelled(heard.from)),
+            _ => {}
+        }
+    }
+
+    /// Those that go on, in the order of their beginning, and then the last that have ended.
+    pub fn views(&self, nat: &Nat) -> Vec<CallView> {
+        let calls = self.calls.iter();
+        let mut views: Vec<_> = calls.map(|(_, call)| call.view(nat)).collect();
+        views.sort_unstable_by_key(|view| view.number);
+        views.extend(self.ended.iter().cloned());
+        views
+    }
+
+    /// Remembers a call that ends. An INVITE that is sent again with a password begins anew, and has
+    /// not ended.
+    pub(super) fn remember(&mut self, now: Instant, call: &Call, nat: &Nat) {
+        let why = call.seen.ending.unwrap_or(match call.seen.answered {
+            Some(_) => Ending::Silence,
+            None => Ending::NoAnswer,
+        });
+        if matches!(why, Ending::Refused(401 | 407)) {
+            return;
+        }
+        remember(&mut self.ended, now, why, call.view(nat));
+    }
+}
+
+fn remember(ended: &mut VecDeque<CallView>, now: Instant, why: Ending, mut view: CallView) {
+    if ended.len() == MOST_ENDED {
+        ended.pop_front();
+    }
+    (view.state, view.ended) = (CallState::Ended, Some((now, why)));
+    ended.push_back(view);
+}
+
+impl Call {
+    fn view(&self, nat: &Nat) -> CallView {
+        let seen = &self.seen;
+        let state = match () {
+            () if self.ending => CallState::Ending,
+            () if self.dialogs.is_empty() && self.subscribed.is_some() => CallState::Subscribed,
+            () if self.dialogs.is_empty() => CallState::Calling,
+            () if seen.unacknowledged.is_some() => CallState::Answered,
+            () if self.held => CallState::Held,
+            () => CallState::Up,
+        };
+        let owned = self.media().chain(self.contacts.iter().copied());
+        let mut lines: Vec<u16> = Vec::new();
+        let mut streams = Vec::new();
+        for (line, mapping) in &self.current {
+            if !lines.contains(line) {
+                lines.push(*line);
+                streams.extend(nat.get(*mapping).map(|mapping| mapping.local));
+            }
+        }
+        let mut doors: Vec<MappingId> = owned.collect();
+        doors.dedup();
+        CallView {
+            number: seen.number,
+            call_id: self.id.to_vec(),
+            host: self.host,
+            peer: seen.peer,
+            began: seen.began.unwrap_or(Leg::Inside),
+            state,
+            started: seen.started,
+            answered: seen.answered,
+            ended: None,
+            unacknowledged: seen.unacknowledged,
+            leak: seen.leak,
+            foreign_leak: seen.foreign_leak,
+            doors: doors.into_iter().filter_map(|id| nat.door(id)).collect(),
+            streams,
+        }
+    }
+}
