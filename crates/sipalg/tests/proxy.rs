@@ -23,6 +23,8 @@ macro_rules! laws {
 mod change;
 #[path = "proxy/console.rs"]
 mod console;
+#[path = "proxy/debug.rs"]
+mod debug;
 #[path = "kernel/gateway.rs"]
 #[allow(dead_code)] // the kernel's laws use the rest of it
 mod gateway;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         pool::LAWS,
         trouble::LAWS,
         console::LAWS,
+        debug::LAWS,
         terminal::LAWS,
         start::LAWS,
     ];
