@@ -4,11 +4,13 @@
 //! ```text
 //!   translations, statistics, pools     show ip nat ...
 //!   sip, ports, resources               show ip nat sip ...
+//!   calls, messages                     show ip nat sip ...: what became of them, and why
 //!   lists                               show access-lists
 //!   system                              show version, debugging, running-config
 //!   support                             show tech-support: all of them
 //! ```
 
+mod calls;
 mod lists;
 mod messages;
 mod pools;
@@ -20,6 +22,7 @@ mod support;
 mod system;
 mod translations;
 
+pub use calls::{Call, Calls, Registrations, call, calls, registrations};
 pub use lists::{AccessLists, Hits, access_lists};
 pub use messages::{Message, Messages, message, messages};
 pub use pools::{Pools, pools};

@@ -11,11 +11,14 @@ pub use configuration::Typed;
 use crate::carrier::Carrier;
 use sipalg_core::alg::{Clear, Cleared};
 use sipalg_core::config::Selection;
+use sipalg_core::health::MediaHeard;
 use sipalg_core::{Instant, Leg};
 use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::session::{Action, Session};
 use sipalg_ios::show::{DEBUG_OFF, DRY_RUN_OFF, Format, UNDEBUG_ALL, debug_on};
 use sipalg_ios::{Exec, Startup};
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -29,6 +32,8 @@ pub trait Gateway {
     fn file(&self) -> &Path;
     /// The connections, the machine and the kernel.
     fn carrier(&mut self) -> &mut Carrier;
+    /// What has been heard on media doors until now, by their inside ends.
+    fn media_heard(&mut self, now: Instant) -> &HashMap<SocketAddrV4, MediaHeard>;
     /// What a configuration lacks to be carried out on any host.
     fn lacks(&self, startup: &Startup) -> Option<String>;
     /// What this host lacks of what a configuration names on a side. The gateway does not start

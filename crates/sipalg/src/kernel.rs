@@ -13,6 +13,7 @@
 //! Everything goes by netlink; no program is run. All of it acts on the network namespace of the
 //! thread that calls [`Kernel::install`].
 
+use crate::log;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::log::Log;
 use crate::netlink::nft::{self, Lifetimes, Nft};
@@ -441,11 +442,11 @@ fn try_lifetimes(nft: &mut Nft) -> Result<bool, KernelError> {
     match nft.commit(vec![nft::add_timeout(TABLE, "trial", &trial)]) {
         Ok(()) => Ok(true),
         Err(error) => {
-            eprintln!(
-                "sipalg: this kernel cannot give connections idle times ({error}): the timeouts of \
+            log::line(format_args!(
+                "this kernel cannot give connections idle times ({error}): the timeouts of \
                  `ip nat translation` are not in force but net.netfilter.nf_conntrack_*_timeout; \
                  the option CONFIG_NF_CONNTRACK_TIMEOUT, or its module, would help"
-            );
+            ));
             Ok(false)
         }
     }

@@ -6,28 +6,29 @@ use jiff::ZonedDateTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sipalg_core::{Event, Instant};
 use sipalg_ios::json;
-use std::cell::Cell;
 use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a line is repeated of which peers could bring about any number.
 const SELDOM: Duration = Duration::from_secs(10);
 
-thread_local! {
-    static JSON: Cell<bool> = const { Cell::new(false) };
-    static LOST: Cell<u64> = const { Cell::new(0) };
-}
+/// Whether lines are JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
 
-/// From here on this thread writes JSON.
+/// How many events were not written since the last that was.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// From here on lines are JSON.
 pub fn use_json() {
-    JSON.set(true);
+    JSON.store(true, Ordering::Relaxed);
 }
 
-/// Whether it does.
+/// Whether they are.
 pub fn is_json() -> bool {
-    JSON.get()
+    JSON.load(Ordering::Relaxed)
 }
 
 /// Writes one line. A stderr that is gone is no reason to stop carrying calls.
@@ -47,10 +48,10 @@ pub fn event(now: &ZonedDateTime, about: Option<About>, event: &Event) {
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     // A pipe that is ready has room for PIPE_BUF bytes at least, and a line is shorter.
     if !matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1)) {
-        LOST.set(LOST.get() + 1);
+        LOST.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let lost = LOST.take();
+    let lost = LOST.swap(0, Ordering::Relaxed);
     if lost > 0 {
         line(format_args!(
             "{lost} events were not logged: stderr is read too slowly"

@@ -19,6 +19,7 @@ use mio::{Events, Interest, Poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use sipalg_core::alg::{Clear, Cleared};
+use sipalg_core::health::MediaHeard;
 use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
 use std::collections::HashMap;
@@ -72,7 +73,7 @@ pub struct Worker {
     /// Accepting pauses until then.
     accept_at: Option<Instant>,
     media_at: Instant,
-    media_seen: HashMap<SocketAddrV4, u64>,
+    media_heard: HashMap<SocketAddrV4, MediaHeard>,
     ports: Ports,
     ports_at: Instant,
     tidy_at: Instant,
@@ -130,7 +131,7 @@ impl Worker {
             accepting: false,
             accept_at: None,
             media_at: Instant::ZERO + MEDIA_EVERY,
-            media_seen: HashMap::new(),
+            media_heard: HashMap::new(),
             ports: parts.ports,
             ports_at: Instant::ZERO,
             tidy_at: Instant::ZERO + TIDY_EVERY,
@@ -261,14 +262,15 @@ impl Worker {
             Ok(counts) => counts,
             Err(error) => return log::line(format_args!("cannot read media counts: {error}")),
         };
-        let before = std::mem::take(&mut self.media_seen);
+        let before = std::mem::take(&mut self.media_heard);
         for (inside_local, count) in counts {
-            let packets = count.in_packets + count.out_packets;
-            // A count that fell belongs to a new door of the same address.
-            if packets != before.get(&inside_local).copied().unwrap_or(0) {
+            let mut heard = before.get(&inside_local).copied().unwrap_or_default();
+            let was = heard.count;
+            heard.note(now, count);
+            if heard.count != was {
                 self.carrier.alg().media_seen(now, inside_local);
             }
-            self.media_seen.insert(inside_local, packets);
+            self.media_heard.insert(inside_local, heard);
         }
     }
 
@@ -329,6 +331,11 @@ impl Gateway for Worker {
 
     fn carrier(&mut self) -> &mut Carrier {
         &mut self.carrier
+    }
+
+    fn media_heard(&mut self, now: Instant) -> &HashMap<SocketAddrV4, MediaHeard> {
+        self.look_for_media(now);
+        &self.media_heard
     }
 
     fn lacks(&self, startup: &Startup) -> Option<String> {

@@ -25,6 +25,8 @@ mod change;
 mod check;
 #[path = "proxy/console.rs"]
 mod console;
+#[path = "proxy/debug.rs"]
+mod debug;
 #[path = "kernel/gateway.rs"]
 #[allow(dead_code)] // the kernel's laws use the rest of it
 mod gateway;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         pool::LAWS,
         trouble::LAWS,
         console::LAWS,
+        debug::LAWS,
         terminal::LAWS,
         start::LAWS,
         show::LAWS,

@@ -60,9 +60,33 @@ impl<G: Gateway> Shown<'_, G> {
                 Some(view) => to(format)(view),
                 None => "% That message is not kept\n".into(),
             },
+            Exec::ShowSipCalls => to(format)(self.calls()),
+            Exec::ShowSipCall(name) => match self.call(name) {
+                Some(view) => to(format)(view),
+                None => "% That call is not known\n".into(),
+            },
+            Exec::ShowSipRegistrations => to(format)(self.registrations()),
             Exec::ShowTechSupport => to(format)(self.tech_support()),
             _ => String::new(),
         }
+    }
+
+    fn calls(&mut self) -> show::Calls {
+        let views = self.gateway.carrier().alg().calls();
+        let heard = self.gateway.media_heard(self.now);
+        show::calls(&views, self.now, |at| heard.get(&at).copied())
+    }
+
+    fn call(&mut self, name: &str) -> Option<show::Call> {
+        let views = self.gateway.carrier().alg().calls();
+        let heard = self.gateway.media_heard(self.now);
+        show::call(&views, name, self.now, |at| heard.get(&at).copied())
+    }
+
+    fn registrations(&mut self) -> show::Registrations {
+        let now = self.now;
+        let alg = self.gateway.carrier().alg();
+        show::registrations(&alg.registrations(), alg.unreachable(), now)
     }
 
     fn messages(&mut self) -> show::Messages {

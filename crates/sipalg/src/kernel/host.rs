@@ -7,6 +7,7 @@
 
 use super::ranges::{Range, networks};
 use super::{DIVERT_TABLE, KernelError, MARK_DIVERT, Plan, ROUTE_PROTOCOL};
+use crate::log;
 use crate::netlink::route::{PolicyRule, Route};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -107,7 +108,7 @@ impl Host {
             false => self.change(vec![ICMP_TIMEOUT.to_owned()], ICMP_TIMEOUT, &value),
         });
         if let Err(error) = done {
-            eprintln!("sipalg: icmp-timeout is not in force: {error}");
+            log::line(format_args!("icmp-timeout is not in force: {error}"));
         }
     }
 
@@ -236,7 +237,7 @@ fn set(setting: &str, value: &str) -> Result<(), KernelError> {
     let path = proc(setting);
     fs::write(&path, value).map_err(|error| KernelError::file("write", &path, error))?;
     let name = setting.replace('/', ".");
-    eprintln!("sipalg: set {name}={value} (was {was})");
+    log::line(format_args!("set {name}={value} (was {was})"));
     Ok(())
 }
 

@@ -287,7 +287,7 @@ pub(crate) fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr, Socket
 }
 
 /// What `look` finds at last.
-pub(crate) fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
