@@ -6,13 +6,14 @@
 //! `SIPALG_BLESS=1` writes the answers anew; the difference is then for a human to judge.
 
 use sipalg_ios::Exec;
+use sipalg_ios::commands::{EXEC, EXTENDED_LIST, GLOBAL, INTERFACE, LIST, PRIVILEGED};
 use sipalg_ios::exec::{self, Privilege};
-use sipalg_ios::grammar::{Kind, Token};
+use sipalg_ios::grammar::{Command, Kind, Token};
 use sipalg_ios::running;
 use sipalg_ios::session::{ABANDON, Action, COMPLETE, CTRL_Z, Session};
 use sipalg_ios::startup::Startup;
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 #[test]
 fn the_procedure_of_the_reference_document_is_typed_as_printed() {
@@ -54,6 +55,55 @@ fn a_secret_is_asked_three_times_and_questions_can_be_declined() {
     replay("questions");
 }
 
+/// The examples of a table's commands.
+fn examples<M>(table: &'static [Command<M>]) -> Vec<&'static str> {
+    table.iter().map(|command| command.example).collect()
+}
+
+#[test]
+fn every_command_is_typed_with_help_at_every_token() {
+    let modes = [
+        (&[] as &[&str], examples(EXEC)),
+        (&["enable"], examples(PRIVILEGED)),
+        (&["enable", "configure terminal"], examples(GLOBAL)),
+        (
+            &["enable", "configure terminal", "interface gin"],
+            examples(INTERFACE),
+        ),
+        (
+            &["enable", "configure terminal", "ip access-list standard 1"],
+            examples(LIST),
+        ),
+        (
+            &[
+                "enable",
+                "configure terminal",
+                "ip access-list extended 100",
+            ],
+            examples(EXTENDED_LIST),
+        ),
+    ];
+    let mut screen = String::new();
+    for (enter, examples) in modes {
+        let mut helped = HashSet::new();
+        for example in examples {
+            let mut terminal = Terminal::default();
+            enter.iter().for_each(|line| drop(terminal.types(line)));
+            let ends = example.match_indices(' ').map(|(at, _)| at + 1);
+            let beginnings = ends.chain([example.len()]).map(|end| &example[..end]);
+            for beginning in beginnings.filter(|line| helped.insert(*line)) {
+                // After the last word too: what may follow it.
+                let line = format!("{} ?", beginning.trim_end());
+                screen += &format!("{}{line}\n", terminal.prompt());
+                screen += &terminal.types(&line);
+            }
+            screen += &format!("{}{example}\n", terminal.prompt());
+            screen += &terminal.types(example);
+        }
+    }
+    compare("commands", &screen);
+}
+
 /// A session over a configuration that takes every change.
 #[derive(Default)]
 struct Terminal {
@@ -92,10 +142,7 @@ impl Terminal {
 
 /// Types every line of the transcript that stands after a prompt, and compares all that is shown.
 fn replay(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/transcripts/session")
-        .join(format!("{name}.txt"));
-    let transcript = std::fs::read_to_string(&path).expect("a transcript");
+    let transcript = std::fs::read_to_string(path_of(name)).expect("a transcript");
     let mut terminal = Terminal::default();
     let mut screen = String::new();
     for typed in transcript.lines().filter_map(after_prompt) {
@@ -109,11 +156,21 @@ fn replay(name: &str) {
             None => terminal.types(&line),
         };
     }
+    compare(name, &screen);
+}
+
+fn path_of(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/session");
+    folder.join(format!("{name}.txt"))
+}
+
+fn compare(name: &str, screen: &str) {
     assert!(!screen.is_empty());
-    match std::env::var_os("SIPALG_BLESS") {
-        Some(_) => std::fs::write(&path, screen).expect("a writable transcript"),
-        None => assert_eq!(screen, transcript),
+    if std::env::var_os("SIPALG_BLESS").is_some() {
+        std::fs::write(path_of(name), screen).expect("a writable transcript");
     }
+    let transcript = std::fs::read_to_string(path_of(name)).expect("a transcript");
+    assert_eq!(screen, transcript);
 }
 
 fn after_prompt(line: &str) -> Option<&str> {
