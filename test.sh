@@ -8,9 +8,9 @@ cd "$(dirname "$0")"
 needs="
 baresip   baresip-core
 cc        gcc libc6-dev
-cc        gcc libc6-dev
 conntrack conntrack
 ip        iproute2
+iperf3    iperf3
 iptables  iptables
 kamailio  kamailio
 kill      procps

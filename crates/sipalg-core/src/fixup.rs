@@ -206,8 +206,8 @@ impl Fixup<'_> {
         self.literal(&found, reach, family)
     }
 
-    /// Fixes up a Via: its sent-by, and on the way in what a server wrote into `received` and
-    /// `rport` about us (RFC 3581), so that the host sees its own address again.
+    /// Fixes up a Via: its sent-by, and what a server wrote into `received` and `rport` about a host
+    /// of ours (RFC 3581): a host sees inside addresses there, the outside what it saw itself.
     fn via(&mut self, value: Range<usize>) {
         let message = self.message;
         let Some(via) = uri::via(message, value) else {
@@ -231,8 +231,8 @@ impl Fixup<'_> {
                 rport = parameter.number(message).map(|port| (value, port));
             }
         }
-        if let (Leg::Outside, Some(received)) = (self.from, received) {
-            self.source_as_seen(&received, rport, transport);
+        if let Some(received) = received {
+            self.source(received, rport, transport);
         }
         if self.topmost {
             self.topmost = false;
@@ -246,35 +246,57 @@ impl Fixup<'_> {
         }
     }
 
-    fn source_as_seen(
+    /// Fixes up what a server wrote about where a request came from.
+    fn source(
         &mut self,
-        received: &HostPort,
+        received: HostPort,
         rport: Option<(Range<usize>, u64)>,
         transport: Transport,
     ) {
         let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
-        let Some((span, port)) = port else {
-            if self.is_address_of_host(received.address) {
-                self.replace_address(received, self.host.local);
-            }
+        let known = port.and_then(|(span, port)| {
+            let seen = SocketAddrV4::new(received.address, port);
+            Some((span, seen, self.source_as_seen(seen, transport)?))
+        });
+        let Some((span, seen, becomes)) = known else {
+            // Without a mapping it is a name of the host, which the text brings back.
+            let host = HostPort {
+                span: received.host_span.clone(),
+                port: None,
+                ..received
+            };
+            self.literal(&Target { host, transport }, Reach::Identity, Family::Source);
             return;
         };
-        let global = SocketAddrV4::new(received.address, port);
-        let Some(local) = self.local_of(self.protocol_of(transport), global) else {
-            return;
-        };
-        self.replace_address(received, *local.ip());
-        let text = Text::number(u64::from(local.port()));
-        let by = By::mapping(self.from, self.protocol_of(transport), global, local);
+        self.replace_address(&received, *becomes.ip());
+        let text = Text::number(u64::from(becomes.port()));
+        let by = By::mapping(self.from, self.protocol_of(transport), seen, becomes);
         if self.work.edits.replace(self.message, span, text, by) {
-            self.port_event(port, local.port());
+            self.port_event(seen.port(), becomes.port());
+        }
+    }
+
+    /// What a source is on the other side, by its mapping.
+    fn source_as_seen(&self, seen: SocketAddrV4, transport: Transport) -> Option<SocketAddrV4> {
+        let (config, protocol) = (self.cx.config, self.protocol_of(transport));
+        match self.from {
+            Leg::Outside => self.local_of(protocol, seen),
+            Leg::Inside if config.fixes_up(protocol, seen) => {
+                self.nat.global_of(config, protocol, seen)
+            }
+            Leg::Inside => None,
         }
     }
 
     /// Fixes up one literal by the rule; names the mapping that was used.
     fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
         let reach = if self.quoted { Reach::Identity } else { reach };
-        let (host, default) = (&target.host, target.default_port());
+        let host = &target.host;
+        let default = match family {
+            // An address alone: its port is another parameter, if it is said.
+            Family::Source => 0,
+            _ => target.default_port(),
+        };
         let protocol = self.protocol_of(target.transport);
         let message = self.message;
         let old = message.get(host.span.clone()).unwrap_or_default();

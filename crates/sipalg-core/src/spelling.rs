@@ -19,6 +19,8 @@ use hashbrown::HashMap;
 pub enum Family {
     /// Via.
     Via,
+    /// `received` in a Via.
+    Source,
     /// A contact, and the request line that names it.
     Contact,
     /// From and To, which change sides between requests of a dialog.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   startup file --parse--> Startup --running--> text that parses to the same
+//!   startup file --faults--> all that is wrong with it
 //!   exec line ----exec----> Exec
 //!        both by: commands (THE table) over grammar (the engine)
 //!
@@ -17,10 +18,12 @@ pub mod access;
 pub mod commands;
 pub mod debug;
 pub mod exec;
+pub mod faults;
 pub mod grammar;
 pub mod json;
 pub mod parse;
 pub mod ports;
+pub mod reference;
 pub mod running;
 pub mod secret;
 pub mod session;

@@ -3,7 +3,7 @@
 use crate::access::ListKind;
 use crate::commands::{EXTENDED_LIST, GLOBAL, Goto, INTERFACE, LIST, Refusal, Setting};
 use crate::grammar::{self, Args, Command, Expected, Fault, Problem};
-use crate::startup::{Startup, Statement};
+use crate::startup::{Conflict, Startup, Statement};
 use core::fmt;
 use std::borrow::Cow;
 
@@ -29,18 +29,22 @@ impl Startup {
                 problem,
             })?;
         }
-        editor.startup.check().map_err(|conflict| {
-            let (line_number, line, args) = locate(text, &conflict.statement);
-            let refusal = Refusal {
-                argument: conflict.argument,
-                reason: conflict.reason,
-            };
-            ConfigError {
-                line_number,
-                problem: refused(line, &args, refusal),
-            }
-        })?;
+        let checked = editor.startup.check();
+        checked.map_err(|conflict| located(text, conflict))?;
         Ok(editor.startup)
+    }
+}
+
+/// A conflict, in the line that says what cannot be.
+pub(crate) fn located(text: &str, conflict: Conflict) -> ConfigError {
+    let (line_number, line, args) = locate(text, &conflict.statement);
+    let refusal = Refusal {
+        argument: conflict.argument,
+        reason: conflict.reason,
+    };
+    ConfigError {
+        line_number,
+        problem: refused(line, &args, refusal),
     }
 }
 
@@ -50,7 +54,7 @@ fn locate<'t>(text: &'t str, statement: &Statement) -> (usize, &'t str, Args) {
     let mut at = (0, "", Args::default());
     let mut said = false;
     for (line_number, line) in (1..).zip(text.lines()) {
-        // It has no errors: it has been read before.
+        // What is wrong says nothing.
         let args = editor.line(line).unwrap_or_default();
         let says = statement.is_in(&editor.startup);
         if says && !said {

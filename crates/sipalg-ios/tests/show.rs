@@ -1,4 +1,5 @@
 //! The tables of `show ...`.
+#![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
 use core::time::Duration;
 use sipalg_core::alg::{MappingView, Peak, Usage};

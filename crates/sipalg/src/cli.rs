@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::offline::configuration::{self, Global, Prefix};
-use crate::{client, daemon, kernel, lab, log, offline};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::{check, client, daemon, kernel, lab, log, offline};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,6 +13,9 @@ const SOCKET: &str = "/run/sipalg/console.sock";
 
 /// Where the host's original settings are kept unless told otherwise.
 const STATE_DIR: &str = "/var/lib/sipalg";
+
+/// Where intercepted connections arrive unless told otherwise.
+const TPROXY_PORT: u16 = 15060;
 
 /// A NAT SIP application-layer gateway, configured and watched like IOS.
 #[derive(Parser, Debug)]
@@ -30,8 +35,18 @@ enum Command {
     Lab(Lab),
     /// Show what the gateway would make of a capture
     Pcap(Pcap),
+    /// Say what is wrong with a configuration, and what in this machine stops it from working
+    Check(Check),
     /// Put the host's settings back after a crash
     Clean(Clean),
+    /// Print a shell's completions of this program's command line
+    Completions(Completions),
+    /// What `check` does in a network namespace of its own
+    #[command(hide = true)]
+    Probe {
+        /// The configuration
+        file: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -49,7 +64,7 @@ struct Run {
     #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
     state_dir: PathBuf,
     /// The port at 127.0.0.1 that intercepted connections and datagrams arrive at
-    #[arg(long, value_name = "PORT", default_value_t = 15060, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = TPROXY_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     tproxy_port: u16,
     /// What stderr gets: the gateway's own lines as text, or JSON lines of all that it sees, too
     #[arg(long, value_name = "FORM", default_value = "text")]
@@ -116,6 +131,23 @@ struct Pcap {
 }
 
 #[derive(Args, Debug)]
+struct Check {
+    /// The configuration to check
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The port at 127.0.0.1 that the gateway would be started with
+    #[arg(long, value_name = "PORT", default_value_t = TPROXY_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    tproxy_port: u16,
+}
+
+#[derive(Args, Debug)]
+struct Completions {
+    /// Whose
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Args, Debug)]
 struct Clean {
     /// Where the host's original settings are kept
     #[arg(long, value_name = "PATH", default_value = STATE_DIR)]
@@ -151,6 +183,19 @@ pub fn main() -> ExitCode {
             sip_ports: pcap.sip_ports.into_iter().collect(),
             verbose: pcap.verbose,
         }),
+        Command::Check(check) => check::run(&check::Options {
+            file: check.file,
+            tproxy_port: check.tproxy_port,
+        }),
+        Command::Probe { file } => check::probe::run(&file),
+        Command::Completions(completions) => {
+            let mut script = Vec::new();
+            let mut command = Cli::command();
+            clap_complete::generate(completions.shell, &mut command, "sipalg", &mut script);
+            // Who has stopped reading wants no more.
+            let _ = std::io::stdout().write_all(&script);
+            ExitCode::SUCCESS
+        }
         Command::Clean(clean) => match kernel::clean(&clean.state_dir) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -164,7 +209,6 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

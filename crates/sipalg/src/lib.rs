@@ -7,6 +7,7 @@
 //!         |           |-- carrier    connections: tcp, listen, conn; datagrams: udp; the machine;
 //!         |           |              the kernel's doors
 //!         |           `-- console    the Unix socket of `sipalg console`; commands, observe
+//!         |-- check      `sipalg check`: a configuration, and what in this machine stops it
 //!         |-- client     `sipalg console`
 //!         |-- lab        an embedded network that runs the real gateway and judges it
 //!         `-- offline    `sipalg pcap`: a capture through the machine, without a kernel
@@ -16,6 +17,7 @@
 //! ```
 
 pub mod carrier;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod commands;

@@ -43,8 +43,8 @@ pub fn dial(
     socket.set_reuse_address(true)?;
     match way {
         Way::By(interface) => socket.bind_device(Some(interface.as_bytes()))?,
-        Way::Global => socket.set_ip_transparent_v4(true)?,
-        Way::Foreign => {
+        // Answers to an address that only the outside network knows to be here come by the mark.
+        Way::Global | Way::Foreign => {
             socket.set_ip_transparent_v4(true)?;
             socket.set_mark(MARK_DIAL)?;
         }

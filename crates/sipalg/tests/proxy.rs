@@ -21,6 +21,8 @@ macro_rules! laws {
 
 #[path = "proxy/change.rs"]
 mod change;
+#[path = "proxy/check.rs"]
+mod check;
 #[path = "proxy/console.rs"]
 mod console;
 #[path = "proxy/debug.rs"]
@@ -37,6 +39,8 @@ mod pool;
 mod running;
 #[path = "proxy/screen.rs"]
 mod screen;
+#[path = "proxy/show.rs"]
+mod show;
 #[path = "proxy/start.rs"]
 mod start;
 #[path = "proxy/tcp.rs"]
@@ -70,6 +74,8 @@ fn main() -> ExitCode {
         debug::LAWS,
         terminal::LAWS,
         start::LAWS,
+        show::LAWS,
+        check::LAWS,
     ];
     for &(name, law) in laws.concat().iter() {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {

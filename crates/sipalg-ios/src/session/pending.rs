@@ -15,7 +15,7 @@ pub fn split(typed: &Startup, in_force: &Startup) -> (Startup, Vec<String>) {
         let reason = if statement.is_in(in_force) && keep(statement, &mut workable, in_force) {
             format!("{}; what was in force stays until then", conflict.reason)
         } else {
-            leave_out(statement, &mut workable);
+            statement.leave_out_of(&mut workable);
             conflict.reason
         };
         if !waits.contains(&reason) {
@@ -59,17 +59,6 @@ fn keep(statement: &Statement, workable: &mut Startup, in_force: &Startup) -> bo
         kept = true;
     }
     kept
-}
-
-fn leave_out(statement: &Statement, workable: &mut Startup) {
-    match statement {
-        Statement::Source(rule) => workable.sources.retain(|other| other != rule),
-        Statement::AccessGroup(_) => workable.sip_access_group = None,
-        Statement::MediaAccessGroup(_) => workable.sip_media_access_group = None,
-        Statement::Trusted(_) => workable.sip_trusted = None,
-        Statement::Bypass(_) => workable.sip_bypass = None,
-        Statement::MaxEntries(list) => drop(workable.max_entries.lists.remove(list)),
-    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,20 @@ impl Statement {
     }
 }
 
+impl Statement {
+    /// Makes a configuration not say so.
+    pub(crate) fn leave_out_of(&self, startup: &mut Startup) {
+        match self {
+            Statement::Source(rule) => startup.sources.retain(|other| other != rule),
+            Statement::AccessGroup(_) => startup.sip_access_group = None,
+            Statement::MediaAccessGroup(_) => startup.sip_media_access_group = None,
+            Statement::Trusted(_) => startup.sip_trusted = None,
+            Statement::Bypass(_) => startup.sip_bypass = None,
+            Statement::MaxEntries(list) => drop(startup.max_entries.lists.remove(list)),
+        }
+    }
+}
+
 /// A token at fault, and why.
 pub(crate) type Fault = (&'static str, String);
 

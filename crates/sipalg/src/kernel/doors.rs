@@ -256,8 +256,9 @@ fn taken_out(elements: Elements, set: &Set, key: &[u8], value: Option<&[u8]>) ->
     match elements {
         Elements::Prolonged => vec![destroy_element(TABLE, set, key)],
         Elements::Replaced => vec![
-            // It may have expired, and to delete what is not there would fail.
-            add_element(TABLE, set, key, value, Duration::from_secs(1)),
+            // It may have expired, and to delete what is not there would fail. It must outlive the rest
+            // of the transaction, which may be long.
+            add_element(TABLE, set, key, value, Duration::from_secs(60)),
             delete_element(TABLE, set, key),
         ],
     }

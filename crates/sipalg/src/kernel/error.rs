@@ -87,6 +87,10 @@ fn missing(error: &Error) -> Option<(String, &'static str)> {
         }
         (Errno::ENOENT, Some((LIST_ELEMENT, expression))) => {
             let name = text_of(attribute(expression, EXPRESSION_NAME)?);
+            // Elements of sets are list elements too, and begin with their key.
+            if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return None;
+            }
             let option = match name.as_str() {
                 "tproxy" => "CONFIG_NFT_TPROXY",
                 "fib" => "CONFIG_NFT_FIB_IPV4",

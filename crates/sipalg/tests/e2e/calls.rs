@@ -9,7 +9,7 @@ use crate::harness::sip::messages_without_the_inside;
 use crate::harness::until;
 
 /// How much both shall hear before somebody hangs up: a second.
-const AUDIO: u64 = 50;
+pub const AUDIO: u64 = 50;
 
 #[test]
 fn without_a_gateway_in_the_way_the_peers_understand_each_other() {

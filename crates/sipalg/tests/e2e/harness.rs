@@ -6,18 +6,21 @@
 //!   gateway   the program under test, its console, the doors it has in the kernel
 //!   capture   every packet that a host sees
 //!   sip       SIP messages and the TCP peers of our own
+//!   post      the UDP peers of our own
 //!   media     RTP peers of our own, which count what they hear
 //!   call, registration        a conversation of our own peers, step by step
-//!   baresip, kamailio, sipp, stun   real peers
+//!   baresip, iperf, kamailio, sipp, stun   real peers
 //! ```
 
 pub mod baresip;
 pub mod call;
 pub mod capture;
 pub mod gateway;
+pub mod iperf;
 pub mod kamailio;
 pub mod media;
 pub mod net;
+pub mod post;
 pub mod process;
 pub mod registration;
 pub mod sip;

@@ -64,18 +64,24 @@ fn two_hundred_calls_in_at_once_are_all_heard() {
 
 /// Makes all calls from one host to the other at `to`, and lets both talk and listen in each.
 fn call(caller: (&Host, Ipv4Addr), callee: (&Host, Ipv4Addr), to: SocketAddrV4) {
-    call_by(
-        [Sipp::call, |host, at, _| Sipp::answer(host, at)],
-        caller,
-        callee,
-        to,
-    );
+    call_while(caller, callee, to, || {});
+}
+
+/// The same; once all calls are answered, something else happens before they talk.
+pub fn call_while(
+    caller: (&Host, Ipv4Addr),
+    callee: (&Host, Ipv4Addr),
+    to: SocketAddrV4,
+    meanwhile: impl FnOnce(),
+) {
+    let answer: Start = |host, at, _| Sipp::answer(host, at);
+    call_by([Sipp::call, answer], caller, callee, to, meanwhile);
 }
 
 /// The same with SIP over UDP.
 pub fn call_over_udp(caller: (&Host, Ipv4Addr), callee: (&Host, Ipv4Addr), to: SocketAddrV4) {
     let answer: Start = |host, at, _| Sipp::answer_over_udp(host, at);
-    call_by([Sipp::call_over_udp, answer], caller, callee, to);
+    call_by([Sipp::call_over_udp, answer], caller, callee, to, || {});
 }
 
 /// Starts one side, at its address.
@@ -86,12 +92,14 @@ fn call_by(
     caller: (&Host, Ipv4Addr),
     callee: (&Host, Ipv4Addr),
     to: SocketAddrV4,
+    meanwhile: impl FnOnce(),
 ) {
     let at_caller = Capture::start(caller.0, "eth0");
     let at_callee = Capture::start(callee.0, "eth0");
     let taking = take(callee.0, callee.1, to);
     let making = make(caller.0, caller.1, to);
     let calls = [media(&at_caller, caller.1), media(&at_callee, callee.1)];
+    meanwhile();
     let mut ears = [open(caller.0, &calls[0]), open(callee.0, &calls[1])];
     for (media, ear) in ears.iter_mut().flatten() {
         ear.say(media.far, PACKETS);
@@ -113,10 +121,9 @@ fn call_by(
 /// An ear for each call of a host.
 fn open(host: &Host, calls: &BTreeMap<String, Media>) -> Vec<(Media, Ear)> {
     assert_eq!(calls.len(), CALLS);
-    let ears = calls
-        .values()
-        .map(|media| (*media, Ear::open(host, media.own)));
-    ears.collect()
+    let at: Vec<_> = calls.values().map(|media| media.own).collect();
+    let ears = Ear::open_all(host, &at);
+    calls.values().copied().zip(ears).collect()
 }
 
 fn assert_doors_gone(gateway: &Gateway) {

@@ -4,14 +4,25 @@
 //! gateway promises; `harness` is what they stand on.
 
 mod calls;
+mod changes;
 mod doors;
+mod exits;
+mod firewall;
 mod foreign;
 mod framing;
 mod harness;
+mod l4f;
 mod lifecycle;
+mod lists;
 mod load;
+mod moving;
 mod nat;
+mod ordinary;
+mod pbx;
+mod pools;
 mod refusal;
+mod scale;
 mod steering;
 mod stun;
+mod together;
 mod udp;

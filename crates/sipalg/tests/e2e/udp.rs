@@ -5,8 +5,9 @@ use crate::harness::baresip::Baresip;
 use crate::harness::capture::Capture;
 use crate::harness::gateway::Gateway;
 use crate::harness::kamailio::Kamailio;
-use crate::harness::net::{Net, inside_address, outside_address};
-use crate::harness::sip::messages_without_the_inside;
+use crate::harness::net::{Host, Net, inside_address, outside_address};
+use crate::harness::post::Post;
+use crate::harness::sip::{Dialogue, answer, header, messages_without_the_inside, uri_target};
 use crate::harness::sipp::CALLS;
 use crate::harness::until;
 use crate::load::call_over_udp;
@@ -36,7 +37,7 @@ fn without_a_gateway_in_the_way_two_hundred_calls_over_udp_are_heard() {
 }
 
 #[test]
-fn two_hundred_calls_out_over_udp_are_all_heard() {
+fn two_hundred_calls_out_over_udp_at_once_are_all_heard() {
     let net = Net::new();
     let (caller, callee) = (net.inside(3), net.outside(2));
     let gateway = Gateway::start(&net);
@@ -52,6 +53,42 @@ fn two_hundred_calls_out_over_udp_are_all_heard() {
     });
     // INVITE, ACK, BYE, and what was said again.
     assert!(messages_without_the_inside(&outside.stop()) >= 3 * CALLS);
+}
+
+#[test]
+fn two_hundred_calls_in_over_udp_at_once_are_all_heard() {
+    let net = Net::new();
+    let (callee, caller, registrar) = (net.inside(3), net.outside(3), net.outside(2));
+    let gateway = Gateway::start(&net);
+    let outside = Capture::start(&net.gateway, "gout");
+    let global = register(&callee, &registrar);
+    call_over_udp(
+        (&caller, outside_address(3)),
+        (&callee, inside_address(3)),
+        global,
+    );
+    until("the media doors to be gone", || {
+        gateway.media_doors().is_empty().then_some(())
+    });
+    // REGISTER, 200 for INVITE and BYE, and what was said again.
+    assert!(messages_without_the_inside(&outside.stop()) > 2 * CALLS);
+}
+
+/// Registers the phone's port 5060 over UDP; where it is reached.
+fn register(phone: &Host, registrar: &Host) -> SocketAddrV4 {
+    let at = SocketAddrV4::new(outside_address(2), 5060);
+    let own = SocketAddrV4::new(inside_address(3), 5060);
+    let (here, there) = (Post::open(phone, own), Post::open(registrar, at));
+    here.send(
+        at,
+        Dialogue::new("reg", own, at).over_udp().register(1, 600),
+    );
+    let (from, request) = there.message();
+    let contact = header(&request, "Contact").expect("a Contact");
+    let granted = format!("Contact: {contact};expires=600\r\n");
+    there.send(from, answer(&request, "200 OK", &granted, ""));
+    assert!(here.message().1.starts_with("SIP/2.0 200"));
+    uri_target(contact)
 }
 
 /// A phone inside and one outside, each with its transport, call each other by a registrar.

@@ -1,12 +1,15 @@
 //! Which TCP connections go to the proxy.
 
-use crate::gateway::{Gateway, accepted, close, dial, global, listener, open, proxy};
+use crate::gateway::{
+    Gateway, accepted, close, dial, global, heard, listener, open, plan_with, proxy,
+};
 use crate::net::{Host, source};
 use sipalg::kernel::CT_TAKEN;
 use sipalg::netlink::nft::{self, Hook, HookPoint, Nft, Rule};
+use sipalg_core::config::Source;
 use sipalg_core::{Door, DoorKind, DoorOp, Protocol};
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::Duration;
 
 laws![
@@ -19,6 +22,7 @@ laws![
     a_taken_connection_works_with_syn_cookies,
     strict_reverse_path_checks_that_heed_marks_do_no_harm,
     a_leg_dialled_with_an_outside_address_gets_its_answers,
+    a_leg_from_an_address_that_is_only_routed_here_gets_its_answers,
     a_new_connection_to_a_signalling_door_is_taken_while_it_is_open,
     an_inside_host_may_knock_at_a_signalling_door,
     without_a_proxy_connections_pass_as_any_other,
@@ -158,6 +162,30 @@ fn a_leg_dialled_with_an_outside_address_gets_its_answers() {
     let (server, peer, _) = accepted(&ear);
     assert_eq!(peer, gateway.outside.at(37_545).into());
     talk(&leg, &server);
+}
+
+fn a_leg_from_an_address_that_is_only_routed_here_gets_its_answers() {
+    let global = Ipv4Addr::new(198, 51, 100, 7);
+    let rule = Source::Static {
+        local: Ipv4Addr::new(192, 168, 122, 2),
+        global,
+        prefix: 32,
+    };
+    let mut plan = plan_with(vec![rule], true);
+    plan.sources[0].alias = false;
+    let (gateway, _kernel) = Gateway::with(&plan);
+    let ear = gateway.outside.listen(5060);
+    let leg = dial(SocketAddrV4::new(global, 37_545), gateway.outside.at(5060));
+    let (server, peer, _) = accepted(&ear);
+    assert_eq!(peer, SocketAddrV4::new(global, 37_545).into());
+    talk(&leg, &server);
+    // And it is reached there as any static host.
+    taken(&gateway.outside, 0, SocketAddrV4::new(global, 5060));
+    let phone = gateway.phone.udp(4000);
+    let outside = gateway.outside.udp(7000);
+    let to = SocketAddrV4::new(global, 4000);
+    heard(&outside, to, &phone, gateway.outside.at(7000));
+    heard(&phone, gateway.outside.at(7000), &outside, to);
 }
 
 fn signalling(gateway: &Gateway, port: u16) -> Door {

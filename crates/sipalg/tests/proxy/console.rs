@@ -107,7 +107,7 @@ fn rules_and_lists_are_shown_with_what_they_have_done() {
     let server = gateway.phone.listen(5060);
     let service = "10.1.1.201:5062".parse().unwrap();
     let _caller = gateway.outside.connect(0, service).unwrap();
-    server.accept().unwrap();
+    let _called = accepted(&server);
     let show = [
         "show ip nat translations",
         "show ip nat statistics",

@@ -92,13 +92,15 @@ fn help_comes_with_the_key_and_leaves_the_line_as_it_is() {
     screen.shows("gw>show ip nat st | inc");
     screen.is("\
 gw>show ip nat ?
+  pool          Pools and how much of them is in use
   sip           SIP application layer gateway
   statistics    Translation statistics
   translations  Translation entries
 gw>show ip nat s?
 sip         statistics
 gw>show ip nat st ?
-  |  Output modifiers
+  json  As JSON
+  |     Output modifiers
   <cr>
 gw>show ip nat st | inc ?
   LINE  Regular Expression

@@ -16,6 +16,19 @@ pub struct Baresip {
     _folder: Folder,
 }
 
+/// Whose phone it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The user, at the registrar.
+    pub user: &'a str,
+    /// Where the user is registered.
+    pub registrar: Ipv4Addr,
+    /// `tcp` or `udp`, for SIP.
+    pub transport: &'a str,
+    /// The ports it takes for RTP and RTCP: from, to.
+    pub media: (u16, u16),
+}
+
 /// How many RTP packets a phone sent and received in a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Audio {
@@ -42,11 +55,29 @@ impl Baresip {
         user: &str,
         registrar: Ipv4Addr,
     ) -> Self {
+        let line = Line {
+            user,
+            registrar,
+            transport,
+            media: (4000, 4099),
+        };
+        Baresip::start_line(host, address, line)
+    }
+
+    /// The same for a line.
+    pub fn start_line(host: &Host, address: Ipv4Addr, line: Line) -> Self {
+        let Line {
+            user,
+            registrar,
+            transport,
+            media: (from, to),
+        } = line;
         let folder = Folder::new();
         let tone = folder.write("tone.wav", tone());
         let config = include_str!("baresip.config")
             .replace("ADDRESS", &address.to_string())
             .replace("TRANSPORT", transport)
+            .replace("MEDIA", &format!("{from}-{to}"))
             .replace("TONE", tone.to_str().expect("a plain path"));
         folder.write("config", config);
         folder.write(

@@ -31,16 +31,22 @@ pub struct Call {
 impl Call {
     /// Phone `number` calls, and offers audio at a port; the outside host has got the INVITE.
     pub fn make(phone: (&Host, u8), far: &Host, media: u16) -> Self {
+        Call::make_to(phone, (far, office()), media)
+    }
+
+    /// The same to an outside host that takes calls elsewhere.
+    pub fn make_to(phone: (&Host, u8), far: (&Host, SocketAddrV4), media: u16) -> Self {
         let (phone, number) = phone;
-        let listener = Server::listen(far, office());
+        let (far, office) = far;
+        let listener = Server::listen(far, office);
         let own = SocketAddrV4::new(inside_address(number), 5060);
         let any = SocketAddrV4::new(*own.ip(), 0);
-        let mut near = Peer::connect(phone, any, office()).expect("to reach the office");
+        let mut near = Peer::connect(phone, any, office).expect("to reach the office");
         let mut far_end = listener.accept();
         let media = SocketAddrV4::new(*own.ip(), media);
         let near_ear = Ear::open(phone, media);
-        let far_ear = Ear::open(far, SocketAddrV4::new(outside_address(2), 0));
-        let said = Dialogue::new(&format!("call{number}"), own, office());
+        let far_ear = Ear::open(far, SocketAddrV4::new(*office.ip(), 0));
+        let said = Dialogue::new(&format!("call{number}"), own, office);
         near.send(said.invite(1, media));
         let invite = far_end.message();
         Call {
@@ -56,9 +62,14 @@ impl Call {
 
     /// The outside host takes the call.
     pub fn take(&mut self) {
+        self.take_again(1);
+    }
+
+    /// The outside host agrees to the offer of request number `number`.
+    pub fn take_again(&mut self, number: u32) {
         let body = session(self.far_ear.at());
         self.reply("200 OK", &body);
-        self.request("ACK", 1);
+        self.request("ACK", number);
     }
 
     /// The outside host answers the INVITE; the phone gets the answer.
@@ -86,7 +97,16 @@ impl Call {
     pub fn offer_again(&mut self, number: u32, body: &str) -> String {
         self.near.send(self.said.invite_with(number, body));
         self.invite = self.far.message();
+        self.door = media_target(&self.invite);
         self.invite.clone()
+    }
+
+    /// The phone opens another connection to the office, and both go on by it.
+    pub fn reconnect(&mut self, phone: &Host, far: &Host) {
+        let listener = Server::listen(far, self.said.to);
+        let any = SocketAddrV4::new(*self.said.from.ip(), 0);
+        self.near = Peer::connect(phone, any, self.said.to).expect("to reach the office");
+        self.far = listener.accept();
     }
 
     /// Both say something, and both hear it: the medium works.

@@ -63,6 +63,12 @@ impl Capture {
         Packets(self.packets.lock().expect("the packets").clone())
     }
 
+    /// How many of the packets up to now or a little earlier have a certain property.
+    pub fn count(&self, property: impl Fn(&Packet) -> bool) -> usize {
+        let packets = self.packets.lock().expect("the packets");
+        packets.iter().filter(|packet| property(packet)).count()
+    }
+
     /// Ends it, and gives all packets up to now.
     pub fn stop(self) -> Packets {
         self.end.store(true, Ordering::Release);

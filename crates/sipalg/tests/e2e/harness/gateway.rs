@@ -4,9 +4,10 @@ use super::Folder;
 use super::net::{Host, Net};
 use super::process::Process;
 use nix::sys::signal::Signal;
+use std::io::Write;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// The configuration that the project promises to work as it stands.
 pub const CONFIGURATION: &str = "\
@@ -34,6 +35,30 @@ pub struct Gateway<'net> {
 #[derive(Debug)]
 pub struct Files {
     folder: Folder,
+}
+
+/// A console that reads what a script says.
+#[derive(Debug)]
+pub struct Console {
+    child: Child,
+}
+
+impl Console {
+    /// Says a line.
+    pub fn say(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{line}").expect("a console");
+    }
+
+    /// Waits until all is carried out.
+    ///
+    /// # Panics
+    /// A line was refused.
+    pub fn close(self) {
+        let output = self.child.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}: {said}", output.status);
+    }
 }
 
 impl Files {
@@ -108,6 +133,46 @@ impl<'net> Gateway<'net> {
         let program = env!("CARGO_BIN_EXE_sipalg");
         self.host
             .output(program, &["console", "--socket", socket, "-c", command], "")
+    }
+
+    /// Lines of configuration, given on a console of its own.
+    pub fn configure(&self, lines: &str) {
+        let socket = self.files.socket();
+        let socket = socket.to_str().expect("a plain path");
+        let program = env!("CARGO_BIN_EXE_sipalg");
+        let lines = format!("configure terminal\n{lines}\nend\n");
+        self.host
+            .output(program, &["console", "--socket", socket], &lines);
+    }
+
+    /// Opens a console that takes one line after the other.
+    pub fn open_console(&self) -> Console {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sipalg"));
+        command
+            .arg("console")
+            .arg("--socket")
+            .arg(self.files.socket());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = self.host.spawn(&mut command);
+        Console { child }
+    }
+
+    /// Waits until it logs a line that contains `text`, after those already waited for.
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        self.process.wait_for(text)
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.process.said()
+    }
+
+    /// A counter of `show ip nat sip counters`.
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.console("show ip nat sip counters");
+        let line = counters.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no counter {name:?} in {counters}"))
     }
 
     /// The media doors in the kernel: inside global, inside local.

@@ -24,12 +24,20 @@ pub struct Heard {
 impl Ear {
     /// Opens one.
     pub fn open(host: &Host, at: SocketAddrV4) -> Self {
-        let socket = host.run(|| UdpSocket::bind(at));
-        let socket = socket.unwrap_or_else(|error| panic!("cannot bind {at}: {error}"));
-        Ear {
-            socket,
-            sequence: 0,
-        }
+        Ear::open_all(host, &[at]).remove(0)
+    }
+
+    /// Opens many: to become a host for each of them would take seconds on a busy machine.
+    pub fn open_all(host: &Host, at: &[SocketAddrV4]) -> Vec<Self> {
+        let open = |at: &SocketAddrV4| {
+            let socket = UdpSocket::bind(at);
+            let socket = socket.unwrap_or_else(|error| panic!("cannot bind {at}: {error}"));
+            Ear {
+                socket,
+                sequence: 0,
+            }
+        };
+        host.run(|| at.iter().map(open).collect())
     }
 
     /// Where it is.
@@ -70,6 +78,14 @@ impl Ear {
             heard.extend(self.next(Duration::from_millis(100)));
         }
         heard
+    }
+
+    /// Says something again and again until the other ear hears it, and tells where it came from.
+    pub fn say_until_heard(&mut self, by: &Ear, at: SocketAddrV4) -> SocketAddrV4 {
+        super::until("an ear to hear it", || {
+            self.say(at, 1);
+            by.next(Duration::from_millis(100)).map(|heard| heard.from)
+        })
     }
 
     /// Listens for a while; what does not come in that time would not come at all.

@@ -13,7 +13,7 @@ use super::{PREFIX, unique};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
@@ -134,6 +134,16 @@ impl Host {
     pub fn wait_for_listener(&self, port: u16) {
         // Local address, remote address, and 0A for LISTEN.
         self.wait_for_socket("tcp", &format!(":{port:04X} 00000000:0000 0A "));
+    }
+
+    /// The same for one address.
+    pub fn wait_for_listener_at(&self, at: SocketAddrV4) {
+        let address = u32::from_ne_bytes(at.ip().octets());
+        let port = at.port();
+        self.wait_for_socket(
+            "tcp",
+            &format!(" {address:08X}:{port:04X} 00000000:0000 0A "),
+        );
     }
 
     /// Waits until somebody on this host hears everybody at a UDP port.

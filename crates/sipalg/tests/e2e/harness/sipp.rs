@@ -12,11 +12,14 @@ use std::process::Command;
 /// How many calls.
 pub const CALLS: usize = 200;
 
+/// The file that tells the caller of a scenario whether its calls shall go on.
+const STATE: &str = "state";
+
 /// A running SIPp that makes, or takes, all the calls.
 #[derive(Debug)]
 pub struct Sipp {
     process: Process,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// The ends of a call's media as one side knows them.
@@ -29,7 +32,7 @@ pub struct Media {
 }
 
 impl Sipp {
-    /// Makes all calls at once, each by a connection of its own, and lets them last 5 s.
+    /// Makes all calls at once, each by a connection of its own, which last until [`finish`](Sipp::finish).
     pub fn call(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
         Sipp::call_by(host, from, to, "tn")
     }
@@ -39,21 +42,16 @@ impl Sipp {
         Sipp::call_by(host, from, to, "t1")
     }
 
-    /// Makes all calls within 4 s over UDP, each by a socket of its own.
+    /// Makes all calls at once over UDP, each by a socket of its own.
     pub fn call_over_udp(host: &Host, from: Ipv4Addr, to: SocketAddrV4) -> Self {
         Sipp::call_by(host, from, to, "un")
     }
 
     fn call_by(host: &Host, from: Ipv4Addr, to: SocketAddrV4, transport: &str) -> Self {
         let calls = CALLS.to_string();
-        // Over UDP a host that is busy loses what comes all at once.
-        let rate = match transport.starts_with('u') {
-            true => CALLS / 4,
-            false => CALLS,
-        };
         let mut command = Command::new("sipp");
-        command.args(["-t", transport, "-r", &rate.to_string()]);
-        command.args(["-l", &calls, &to.to_string()]);
+        command.args(["-t", transport]);
+        command.args(["-l", &calls, "-r", &calls, &to.to_string()]);
         let scenario = include_str!("sipp-caller.xml");
         Sipp::start(host, command, from, &over(transport, scenario))
     }
@@ -79,6 +77,7 @@ impl Sipp {
 
     fn start(host: &Host, mut command: Command, at: Ipv4Addr, scenario: &str) -> Self {
         let folder = Folder::new();
+        folder.write(STATE, "talk");
         command.current_dir(folder.itself());
         command
             .arg("-sf")
@@ -94,17 +93,15 @@ impl Sipp {
             "errors",
         ]);
         let process = Process::start(host, &mut command);
-        Sipp {
-            process,
-            _folder: folder,
-        }
+        Sipp { process, folder }
     }
 
-    /// Waits for the end of all calls.
+    /// Lets the caller hang up, and waits for the end of all calls.
     ///
     /// # Panics
     /// One of them failed.
     pub fn finish(mut self) {
+        self.folder.write(STATE, "over");
         let status = self.process.wait();
         assert!(status.success(), "{status}: {}", self.process.said());
     }
@@ -115,14 +112,18 @@ fn over(transport: &str, scenario: &str) -> String {
     match transport.starts_with('u') {
         true => {
             let scenario = scenario.replace(";transport=tcp", "");
-            // RFC 3261 timer A: the first of them may wait for ARP and be lost there.
+            // RFC 3261 timers A and G: a socket does not hold all that comes at once.
             let again = "<send retrans=\"500\"><![CDATA[\n";
-            ["INVITE ", "BYE "]
-                .iter()
-                .fold(scenario, |scenario, method| {
-                    let plain = format!("<send><![CDATA[\n{method}");
-                    scenario.replace(&plain, &format!("{again}{method}"))
-                })
+            [
+                "INVITE ",
+                "BYE ",
+                "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:];tag",
+            ]
+            .iter()
+            .fold(scenario, |scenario, start| {
+                let plain = format!("<send><![CDATA[\n{start}");
+                scenario.replace(&plain, &format!("{again}{start}"))
+            })
         }
         false => scenario.into(),
     }
@@ -131,10 +132,22 @@ fn over(transport: &str, scenario: &str) -> String {
 /// The media of each call by its Call-ID, as soon as all calls are answered, from what went by at
 /// the host that has this address.
 pub fn media(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
+    let describes = |packet: &Packet| {
+        let mut lines = packet.payload().split(|byte| *byte == b'\n');
+        lines.any(|line| line.starts_with(b"m=audio "))
+    };
     super::until("all calls to be answered", || {
+        // Offer and answer of each; to put streams together takes long.
+        if capture.count(|packet| is_sip(packet) && describes(packet)) < 2 * CALLS {
+            return None;
+        }
         let calls = media_so_far(capture, host);
         (calls.len() == CALLS).then_some(calls)
     })
+}
+
+fn is_sip(packet: &Packet) -> bool {
+    packet.is_tcp() || packet.is_sip_over_udp()
 }
 
 fn media_so_far(capture: &Capture, host: Ipv4Addr) -> BTreeMap<String, Media> {
