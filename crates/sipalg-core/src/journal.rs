@@ -337,4 +337,27 @@ mod tests {
         journal.record(0, &record(MESSAGE, MESSAGE, &edits));
         assert!(ids(&journal).is_empty());
     }
+
+    #[test]
+    fn a_full_ring_uses_its_memory_again() {
+        let mut journal = Journal::default();
+        let mut edits = Edits::default();
+        assert!(edits.replace(MESSAGE, 13..21, Text::number(5), By::Length));
+        let mut sent = Vec::new();
+        edits.apply(MESSAGE, &mut sent);
+        let memory = |journal: &Journal| {
+            let of = |entry: &Entry| (entry.bytes.as_ptr(), entry.edits.as_ptr());
+            let mut list: Vec<_> = journal.ring.iter().map(of).collect();
+            list.sort_unstable();
+            (list, journal.ring.capacity())
+        };
+        for _ in 0..8 {
+            journal.record(8, &record(MESSAGE, &sent, &edits));
+        }
+        let warm = memory(&journal);
+        for _ in 0..100 {
+            journal.record(8, &record(MESSAGE, &sent, &edits));
+            assert_eq!(memory(&journal), warm);
+        }
+    }
 }

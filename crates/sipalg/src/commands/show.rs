@@ -231,6 +231,8 @@ impl<G: Gateway> Shown<'_, G> {
                 &self.translations(verbose),
             )
             .with("show ip nat sip doors", &self.doors())
+            .with("show ip nat sip calls", &self.calls())
+            .with("show ip nat sip registrations", &self.registrations())
             .with("show ip nat sip connections", &self.connections())
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
