@@ -252,6 +252,13 @@ impl Startup {
             .find(|interface| interface.name == name)
     }
 
+    /// Every port on which SIP is looked into: those of TCP, then those of UDP.
+    pub fn sip_ports(&self) -> impl Iterator<Item = (Protocol, u16)> {
+        let on = |protocol| move |port: &u16| (protocol, *port);
+        let tcp = self.sip_tcp_ports.iter().map(on(Protocol::Tcp));
+        tcp.chain(self.sip_udp_ports.iter().map(on(Protocol::Udp)))
+    }
+
     /// The names of the interfaces on this side, in the order of configuration.
     pub fn interfaces_on(&self, leg: Leg) -> impl Iterator<Item = &str> {
         let on = move |interface: &&Interface| interface.nat == Some(leg);

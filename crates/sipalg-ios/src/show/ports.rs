@@ -50,14 +50,6 @@ pub struct Service {
 
 /// `show ip nat sip ports`, on a host with these `services` of its own and these `conflicts`.
 pub fn ports(startup: &Startup, services: &[Service], conflicts: Vec<String>) -> Ports {
-    let tcp = startup
-        .sip_tcp_ports
-        .iter()
-        .map(|port| (Protocol::Tcp, *port));
-    let udp = startup
-        .sip_udp_ports
-        .iter()
-        .map(|port| (Protocol::Udp, *port));
     let port = |(protocol, port)| {
         let (state, remarks) = judge(startup, services, protocol, port);
         Port {
@@ -68,7 +60,7 @@ pub fn ports(startup: &Startup, services: &[Service], conflicts: Vec<String>) ->
         }
     };
     Ports {
-        ports: tcp.chain(udp).map(port).collect(),
+        ports: startup.sip_ports().map(port).collect(),
         conflicts,
     }
 }

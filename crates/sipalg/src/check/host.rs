@@ -4,7 +4,7 @@ use super::{Finding, Weight};
 use crate::plan::{self, Interfaces, Lack};
 use crate::services;
 use nix::unistd::{AccessFlags, access};
-use sipalg_core::{Leg, Protocol};
+use sipalg_core::Leg;
 use sipalg_ios::Startup;
 use sipalg_ios::show::Service;
 use sipalg_ios::startup::{GlobalAddress, GlobalSet, SourceKind};
@@ -187,15 +187,7 @@ fn proxy_port(tproxy: u16) -> Vec<Finding> {
 
 /// Programs of the gateway itself at SIP ports, or at those of static rules on its own addresses.
 fn services(startup: &Startup, own: &[(String, Ipv4Addr)]) -> Vec<Finding> {
-    let tcp = startup
-        .sip_tcp_ports
-        .iter()
-        .map(|port| (Protocol::Tcp, *port));
-    let udp = startup
-        .sip_udp_ports
-        .iter()
-        .map(|port| (Protocol::Udp, *port));
-    let sip: Vec<_> = tcp.chain(udp).collect();
+    let sip: Vec<_> = startup.sip_ports().collect();
     let fixed = startup.sources.iter().filter_map(|rule| match &rule.kind {
         SourceKind::StaticPort {
             protocol,

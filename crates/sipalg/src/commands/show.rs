@@ -3,14 +3,14 @@
 use super::{Debug, Gateway, Watch, clear, configuration};
 use crate::log;
 use crate::services;
-use sipalg_core::{Instant, Protocol};
+use sipalg_core::Instant;
 use sipalg_ios::exec::WhichMessage;
 use sipalg_ios::session::DEFAULT_HOSTNAME;
 use sipalg_ios::show::{
     self, AccessLists, Doors, Format, Gathered, Pools, Ports, RunningConfig, Statistics,
     TechSupport, Version, View, Which, render,
 };
-use sipalg_ios::{Exec, Startup, running};
+use sipalg_ios::{Exec, running};
 use std::rc::Rc;
 use std::{env, fs, process};
 
@@ -176,7 +176,8 @@ impl<G: Gateway> Shown<'_, G> {
     fn ports(&mut self) -> Ports {
         let conflicts = self.gateway.conflicts();
         let startup = self.gateway.startup();
-        let services = services::others(&sip_ports(startup)).unwrap_or_else(|error| {
+        let ports: Vec<_> = startup.sip_ports().collect();
+        let services = services::others(&ports).unwrap_or_else(|error| {
             log::line(format_args!("{error}"));
             Vec::new()
         });
@@ -239,17 +240,4 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show access-lists", &self.access_lists(None))
             .with("show debugging", &self.debugging())
     }
-}
-
-/// All SIP ports of a configuration.
-fn sip_ports(startup: &Startup) -> Vec<(Protocol, u16)> {
-    let tcp = startup
-        .sip_tcp_ports
-        .iter()
-        .map(|port| (Protocol::Tcp, *port));
-    let udp = startup
-        .sip_udp_ports
-        .iter()
-        .map(|port| (Protocol::Udp, *port));
-    tcp.chain(udp).collect()
 }
