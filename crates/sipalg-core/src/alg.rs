@@ -311,7 +311,7 @@ impl Alg {
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
-            self.nat.touch(now, mapping);
+            self.nat.touch(&context!(self, now), mapping);
         }
     }
 

@@ -201,7 +201,7 @@ impl Nat {
         out: &mut Outbox,
     ) -> Result<MappingId, MapError> {
         if let Some(id) = self.find_local(protocol, local) {
-            self.touch(cx.now, id);
+            self.touch(cx, id);
             return Ok(id);
         }
         self.map_run(cx, protocol, local, 1, at, out)
@@ -277,9 +277,10 @@ impl Nat {
     }
 
     /// The mapping was used.
-    pub fn touch(&mut self, now: Instant, id: MappingId) {
-        let recorded = self.get(id).map(|mapping| tick(mapping.used));
-        let mapping = match recorded == Some(tick(now)) {
+    pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
+        let (now, bits) = (cx.now, cx.config.timers.use_tick);
+        let recorded = self.get(id).map(|mapping| tick(mapping.used, bits));
+        let mapping = match recorded == Some(tick(now, bits)) {
             true => self.mappings.quiet_mut(id.0),
             false => self.mappings.get_mut(id.0),
         };

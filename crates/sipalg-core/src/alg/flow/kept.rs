@@ -131,7 +131,7 @@ impl Alg {
         let Ends { protocol, .. } = record.ends;
         let (local, global) = record.host;
         let known = self.flows.get(id).is_some();
-        if id >= MOST_FLOWS || known || !self.config.permits(local) {
+        if id >= MOST_FLOWS || known || !self.config.is_global(global) {
             return false;
         }
         let Some(mapping) = self.own_mapping(record) else {
