@@ -20,6 +20,8 @@ pub struct Memory {
     pub records: Records,
     /// How many were told.
     pub told: usize,
+    /// The names of the last of them.
+    pub last: BTreeSet<Vec<u8>>,
 }
 
 impl Memory {
@@ -46,6 +48,7 @@ impl Memory {
                 None => drop(self.records.remove(name)),
             }
         });
+        self.last = names;
         self.told - before
     }
 
