@@ -279,14 +279,10 @@ impl Nat {
     /// The mapping was used.
     pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
         let (now, bits) = (cx.now, cx.config.timers.use_tick);
-        let recorded = self.get(id).map(|mapping| tick(mapping.used, bits));
-        let mapping = match recorded == Some(tick(now, bits)) {
-            true => self.mappings.quiet_mut(id.0),
-            false => self.mappings.get_mut(id.0),
-        };
-        if let Some(mapping) = mapping {
-            mapping.used = now;
-        }
+        self.mappings.update(id.0, |mapping| {
+            let before = core::mem::replace(&mut mapping.used, now);
+            tick(before, bits) != tick(now, bits)
+        });
     }
 
     /// Keeps a mapping for one more flow, call or registration.

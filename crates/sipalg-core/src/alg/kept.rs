@@ -193,8 +193,8 @@ impl Alg {
                     calls,
                 } = decode(record)?;
                 nat.set_random(random);
-                self.serial = flows;
-                self.calls.set_number(calls);
+                self.serial = flows.min(kept::MOST_COUNTED);
+                self.calls.set_number(calls.min(kept::MOST_COUNTED));
                 true
             }
             Name::Address(host) => nat.restore_address(cx, host, &decode(record)?),

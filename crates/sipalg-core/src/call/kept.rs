@@ -106,7 +106,8 @@ impl Calls {
         let own = !id.is_empty() && self.conversation(id, host) == conversation;
         let known = self.by_key.contains_key(&conversation);
         let long = id.len() > cx.config.limits.header_bytes;
-        if full || !own || known || long {
+        let counted = record.seen.number <= kept::MOST_COUNTED;
+        if full || !own || known || long || !counted {
             return false;
         }
         let mut media = |doors: Vec<(u16, At)>| -> MediaDoors {

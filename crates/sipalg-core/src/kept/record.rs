@@ -1,6 +1,7 @@
 //! What each record says, and its bytes: a version, and the fields as `postcard` writes them. The
 //! order of the fields, and of the variants of what they are made of, is the format: a change needs
-//! another [`VERSION`], and records of the old one are left out.
+//! another [`VERSION`]. Records of any other are left out, so that who changes it and does not read
+//! the old one as well loses the calls of those who upgrade.
 
 use super::{At, Name, Note, Sink};
 use crate::addr::{Ends, Ipv4Addr, Leg, SocketAddrV4};

@@ -178,7 +178,9 @@ impl Nat {
         let known = self.find_local(protocol, local).is_some();
         let taken = self.find_global(protocol, global).is_some();
         let barred = self.barred.get(&(protocol, global));
-        let barred = barred.is_some_and(|bar| bar.host != host);
+        // As when it was made: where the rules leave no choice, no bar is asked.
+        let barred = barred.is_some_and(|bar| bar.host != host)
+            && !self.is_exact(cx.config, protocol, local);
         if full || known || taken || barred || !self.may_have(cx.config, at, global) {
             return false;
         }

@@ -62,7 +62,9 @@ impl Memory {
         assert_eq!(
             (restored.left_out, restored.lost.len()),
             (0, 0),
-            "{restored:?}"
+            "{restored:?}\n{:#?}\n{:#?}",
+            readable(&self.records),
+            alg.mappings(now)
         );
         for (flow, from, bytes) in held {
             other.hold(flow, from, &bytes);
