@@ -274,8 +274,7 @@ impl Nat {
     fn may_have(&self, config: &Config, at: At, global: SocketAddrV4) -> bool {
         let (protocol, local) = at;
         let own_port = global.port() == local.port();
-        local.port() != 0
-            && config.permits(*local.ip())
+        config.permits(*local.ip())
             && match config.fixed_global(protocol, local) {
                 Some((_, fixed)) if fixed == global => true,
                 _ if self.addresses.of(*local.ip()) == Some(*global.ip()) => own_port,
