@@ -12,6 +12,7 @@
 //!         |-- lab        an embedded network that runs the real gateway and judges it
 //!         `-- offline    `sipalg pcap`: a capture through the machine, without a kernel
 //!   diff                 a message before and after, for the lab and offline
+//!   privileges           what a gateway that runs gives up
 //!   services             what other programs of this host wait at
 //!   kernel, netlink      nftables doors, conntrack, host settings
 //! ```
@@ -34,6 +35,7 @@ pub mod netlink;
 pub mod observe;
 pub mod offline;
 pub mod plan;
+pub mod privileges;
 pub mod services;
 pub mod tcp;
 pub mod udp;
