@@ -8,6 +8,7 @@
 //!         |           |              the kernel's doors
 //!         |           `-- console    the Unix socket of `sipalg console`; commands, observe
 //!         |-- check      `sipalg check`: a configuration, and what in this machine stops it
+//!         |-- pages      the manual pages
 //!         |-- client     `sipalg console`
 //!         |-- lab        an embedded network that runs the real gateway and judges it
 //!         `-- offline    `sipalg pcap`: a capture through the machine, without a kernel
@@ -34,6 +35,7 @@ pub mod log;
 pub mod netlink;
 pub mod observe;
 pub mod offline;
+pub mod pages;
 pub mod plan;
 pub mod privileges;
 pub mod services;
