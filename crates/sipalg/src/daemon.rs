@@ -13,6 +13,7 @@ use crate::log;
 use crate::netlink::watch::Watch;
 use crate::plan::{self, Lack};
 use crate::store::Store;
+use crate::privileges;
 use crate::udp::Udp;
 use crate::worker::{Parts, Worker};
 use mio::Poll;
@@ -167,6 +168,9 @@ fn serve(options: &Options) -> Result<(), Problem> {
     };
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {
+            if let Err(error) = privileges::drop_all_but(&privileges::RUNNING) {
+                log::line(format_args!("{error}"));
+            }
             say_ready();
             let ended = worker.run();
             // It tells systemd only; without systemd there is nobody to tell.
