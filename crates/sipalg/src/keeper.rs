@@ -6,10 +6,9 @@
 //!   layout      where everything is in the region
 //!   shared      its header: what keeper and worker tell each other
 //!   region      what the worker puts there, and finds again: batches
-//!     slots     connections; chains: bytes that wait; log: records; changes: how they are written
+//!     slots     connections; chains: bytes that wait; log: records
 //! ```
 
-pub mod changes;
 pub mod chains;
 pub mod layout;
 pub mod log;

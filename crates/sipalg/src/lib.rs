@@ -6,6 +6,7 @@
 //!         |     `-- worker       the event loop
 //!         |           |-- carrier    connections: tcp, listen, conn; datagrams: udp; the machine;
 //!         |           |              the kernel's doors
+//!         |           |-- store      what must survive a restart
 //!         |           `-- console    the Unix socket of `sipalg console`; commands, observe
 //!         |-- check      `sipalg check`: a configuration, and what in this machine stops it
 //!         |-- client     `sipalg console`
@@ -36,6 +37,7 @@ pub mod observe;
 pub mod offline;
 pub mod plan;
 pub mod services;
+pub mod store;
 pub mod tcp;
 pub mod udp;
 pub mod wake;
