@@ -29,6 +29,7 @@ pub mod conn;
 pub mod console;
 pub mod daemon;
 pub mod diff;
+pub mod keeper;
 pub mod kernel;
 pub mod lab;
 pub mod listen;
