@@ -42,6 +42,7 @@ pub mod plan;
 pub mod privileges;
 pub mod services;
 pub mod store;
+pub mod takeover;
 pub mod tcp;
 pub mod udp;
 pub mod wake;

@@ -52,7 +52,8 @@ impl Shared {
             path: path.into(),
         };
         let boot = boot()?;
-        let is_ours = fits && shared.get(Header::Magic) == MAGIC && shared.get(Header::Boot) == boot;
+        let is_ours =
+            fits && shared.get(Header::Magic) == MAGIC && shared.get(Header::Boot) == boot;
         if !is_ours {
             shared.forget(seed)?;
             shared.set(Header::Boot, boot);
@@ -66,7 +67,10 @@ impl Shared {
     /// # Errors
     /// The host does not tell the time.
     pub fn forget(&self, seed: u64) -> io::Result<()> {
-        for at in (8..4096).step_by(8).filter(|at| *at != Header::Boot as usize) {
+        for at in (8..4096)
+            .step_by(8)
+            .filter(|at| *at != Header::Boot as usize)
+        {
             self.memory.word(at).store(0, Relaxed);
         }
         self.set(Header::Seed, seed);
