@@ -16,3 +16,5 @@ pub mod memory;
 pub mod region;
 pub mod shared;
 pub mod slots;
+pub mod supervise;
+pub mod sweep;

@@ -20,8 +20,8 @@ pub enum Header {
     Epoch = 24,
     /// Counts up as long as the worker turns.
     Heartbeat = 32,
-    /// How many connections were recovered by the last worker.
-    Recovered = 40,
+    /// Whether all records of a machine are there.
+    Based = 40,
     /// The flow that the machine is busy with, plus one; none: zero.
     Busy = 48,
     /// The flow that it was busy with when it last died, and how often in a row.

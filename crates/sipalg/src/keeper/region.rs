@@ -277,11 +277,10 @@ impl Region {
 
 /// A batch, until its commit.
 impl Region {
-    /// Whether there is room for one more read.
+    /// Whether there is room to read both legs of a connection.
     pub fn has_room(&self) -> bool {
-        self.batch.inputs < INPUTS
-            && self.batch.read + READ_SIZE <= self.parts.read.at.len()
-            && self.batch.outputs + 2 <= OUTPUTS
+        self.batch.inputs + 2 <= INPUTS
+            && self.batch.read + 2 * READ_SIZE <= self.parts.read.at.len()
     }
 
     /// Notes that a leg is going to be read. `None` if there is no room for that.
@@ -289,7 +288,8 @@ impl Region {
         let memory = &self.shared.memory;
         let entry = self.batch.inputs;
         let place = self.batch.read;
-        let room = self.has_room()
+        let room = entry < INPUTS
+            && place + READ_SIZE <= self.parts.read.at.len()
             && self.parts.inputs.grow(memory, (entry + 1) * ENTRY)
             && self.parts.read.grow(memory, place + READ_SIZE);
         if !room {
@@ -370,6 +370,17 @@ impl Region {
         Some(Output(entry))
     }
 
+    /// Forgets the connections of a run that was killed with all its processes: their sockets are gone.
+    pub fn bury(&mut self) {
+        self.redone();
+        self.batch.inputs = 0;
+        for slot in self.live() {
+            self.remove(slot);
+        }
+        let begun = self.batch.number << 32;
+        self.shared.set(Header::Inputs, begun);
+    }
+
     /// Whether nothing was noted or recorded since the last commit.
     pub fn is_idle(&self) -> bool {
         self.batch.inputs == 0 && self.batch.outputs == 0
@@ -391,6 +402,7 @@ impl Region {
             .set(Header::NextLog, next.unwrap_or_default().word());
         self.step(Step::Recorded);
         self.shared.set(Header::Committed, self.batch.number);
+        self.shared.set(Header::Based, u64::from(next.is_some()));
         self.step(Step::Committed);
         next.is_some()
     }

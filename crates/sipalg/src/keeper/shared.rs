@@ -2,11 +2,10 @@
 
 use super::layout::{Areas, Header, MAGIC, Name};
 use super::memory::Memory;
-use nix::fcntl::{Flock, FlockArg};
+use crate::store::clock::{Epoch, Moment};
 use nix::sys::stat::Mode;
-use nix::time::{ClockId, clock_gettime};
-use sipalg_core::{FlowId, Instant};
-use std::fs::{self, File};
+use sipalg_core::FlowId;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::fd::RawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,26 +35,28 @@ impl Shared {
         let file = options
             .mode((Mode::S_IRUSR | Mode::S_IWUSR).bits())
             .open(path)?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| io::Error::from(errno))?;
+        // It goes with the descriptor, which the mapping keeps.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => ErrorKind::WouldBlock.into(),
+            TryLockError::Error(error) => error,
+        })?;
         let length = Areas::new().end();
         let fits = file.metadata()?.len() == length as u64;
         if !fits {
             file.set_len(0)?;
         }
-        // The lock goes with the descriptor, which the mapping keeps.
-        let memory = Memory::map(file.try_clone()?, length)?;
-        std::mem::forget(file);
+        let memory = Memory::map(file, length)?;
         memory.reserve(0..4096)?;
         let shared = Shared {
             memory,
             path: path.into(),
         };
-        let boot = boot()?;
-        let is_ours =
-            fits && shared.get(Header::Magic) == MAGIC && shared.get(Header::Boot) == boot;
+        let now = Moment::now();
+        let boot = digest(&now.boot);
+        let is_whole = shared.get(Header::Magic) == MAGIC && shared.get(Header::Based) != 0;
+        let is_ours = fits && is_whole && shared.get(Header::Boot) == boot;
         if !is_ours {
-            shared.forget(seed)?;
+            shared.forget(seed);
             shared.set(Header::Boot, boot);
             shared.set(Header::Magic, MAGIC);
         }
@@ -63,19 +64,18 @@ impl Shared {
     }
 
     /// Forgets everything: a region without connections and records.
-    ///
-    /// # Errors
-    /// The host does not tell the time.
-    pub fn forget(&self, seed: u64) -> io::Result<()> {
-        for at in (8..4096)
-            .step_by(8)
-            .filter(|at| *at != Header::Boot as usize)
-        {
+    pub fn forget(&self, seed: u64) {
+        let others = (8..4096).step_by(8);
+        for at in others.filter(|at| *at != Header::Boot as usize) {
             self.memory.word(at).store(0, Relaxed);
         }
         self.set(Header::Seed, seed);
-        self.set_epoch(since_start()?);
-        Ok(())
+        self.set_epoch(Epoch::begin(&Moment::now()));
+    }
+
+    /// Whether there is something to take over: the machine's records.
+    pub fn is_based(&self) -> bool {
+        self.get(Header::Based) != 0
     }
 
     /// Removes the file: all has ended in order, and nothing is to be taken over.
@@ -90,17 +90,19 @@ impl Shared {
         self.get(Header::Seed)
     }
 
-    /// The machine's clock: the time since the host started, sleep included, from the region's own
-    /// beginning on. It is the same for every worker.
-    pub fn now(&self) -> Instant {
-        let epoch = self.get(Header::Epoch).cast_signed();
-        let now = since_start().unwrap_or(epoch);
-        Instant::from_micros(u64::try_from(now - epoch).unwrap_or(0))
+    /// It is this.
+    pub fn set_seed(&self, seed: u64) {
+        self.set(Header::Seed, seed);
     }
 
-    /// Lets the clock have begun so many microseconds after the host started.
-    pub fn set_epoch(&self, epoch: i64) {
-        self.set(Header::Epoch, epoch.cast_unsigned());
+    /// What the machine's instants count from. It is the same for every worker.
+    pub fn epoch(&self) -> Epoch {
+        Epoch::from_origin(self.get(Header::Epoch).cast_signed())
+    }
+
+    /// They count from here from now on.
+    pub fn set_epoch(&self, epoch: Epoch) {
+        self.set(Header::Epoch, epoch.origin().cast_unsigned());
     }
 
     /// The worker turns.
@@ -162,19 +164,9 @@ impl Shared {
     }
 }
 
-/// Microseconds since the host started, sleep included.
-///
-/// # Errors
-/// The kernel's.
-pub fn since_start() -> io::Result<i64> {
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
-    Ok(time.tv_sec() * 1_000_000 + time.tv_nsec() / 1000)
-}
-
 /// A digest of the name that the kernel has given to this run of the host.
-fn boot() -> io::Result<u64> {
-    let name = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let digits: String = name.chars().filter(char::is_ascii_hexdigit).collect();
+fn digest(boot: &str) -> u64 {
+    let digits: String = boot.chars().filter(char::is_ascii_hexdigit).collect();
     let first = digits.get(..16).unwrap_or_default();
-    u64::from_str_radix(first, 16).map_err(|_| ErrorKind::InvalidData.into())
+    u64::from_str_radix(first, 16).unwrap_or(0)
 }
