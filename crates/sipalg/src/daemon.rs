@@ -9,7 +9,7 @@ use crate::console::Console;
 use crate::keeper::shared::Shared;
 use crate::keeper::supervise::{Keeper, Side, Start};
 use crate::kernel::ports::Ports;
-use crate::kernel::{self, Kernel, KernelError};
+use crate::kernel::{self, KernelError};
 use crate::listen::Listener;
 use crate::log;
 use crate::netlink::watch::Watch;
@@ -165,7 +165,7 @@ fn keep(options: &Options) -> Result<u8, Problem> {
         }
         Side::Ended { status, clean } => {
             if clean {
-                kernel::clean(&options.state_dir)?;
+                kernel::clean(&before::state_dir(options, false))?;
             }
             Ok(status)
         }
@@ -225,8 +225,9 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
     let ports = Ports::open()?;
 
     let config = plan::machine(&plan, &startup, options.fixup);
-    let (alg, restored) = before.machine(config);
-    let kernel = Kernel::install(&plan, &options.state_dir)?;
+    let (alg, mut restored) = before.machine(config);
+    let state_dir = before::state_dir(options, !before.is_warm());
+    let kernel = before.kernel(&plan, &state_dir, &mut restored)?;
     let (kept, epoch, mut herald) = before.into_parts(options);
     let carrier = Carrier::new(alg, kernel, udp, &plan, kept);
     let parts = Parts {

@@ -208,6 +208,7 @@ impl Worker {
             }
             let now = self.epoch.now();
             self.carrier.kept().beat();
+            self.carrier.tend_store();
             let mut signalled = false;
             for event in &events {
                 match Wake::from(event.token()) {
