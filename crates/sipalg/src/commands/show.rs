@@ -174,7 +174,7 @@ impl<G: Gateway> Shown<'_, G> {
         show::resources(&self.gateway.carrier().usage())
     }
 
-    fn store(&self) -> show::Store {
+    fn store(&mut self) -> show::Store {
         let status = self.gateway.store();
         let ago = |moment: &Moment| Moment::now().since_boot - moment.since_boot;
         let ago = status.last_commit.as_ref().map(ago);
