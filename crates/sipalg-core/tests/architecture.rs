@@ -9,6 +9,7 @@ use std::path::Path;
 const MAY_USE: &[(&str, &str)] = &[
     ("time", ""),
     ("addr", ""),
+    ("bytes", ""),
     ("slab", ""),
     ("counters", ""),
     ("config", "addr"),
@@ -18,10 +19,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("event", "addr door"),
     ("outbox", "addr door event"),
     ("timer", "addr time"),
-    ("sip", "addr"),
-    ("body", "sip"),
-    ("sdp", "addr sip"),
-    ("frame", "config event sip"),
+    ("sip", "addr bytes"),
+    ("body", "bytes sip"),
+    ("sdp", "addr bytes sip"),
+    ("frame", "bytes config event sip"),
     (
         "nat",
         "addr config counters door event outbox slab time timer",
