@@ -12,6 +12,8 @@ use crate::listen::Listener;
 use crate::log;
 use crate::netlink::watch::Watch;
 use crate::plan::{self, Lack};
+use crate::store::Store;
+use crate::privileges;
 use crate::udp::Udp;
 use crate::worker::{Parts, Worker};
 use mio::Poll;
@@ -28,7 +30,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What `sipalg run` is told.
@@ -141,6 +143,12 @@ fn serve(options: &Options) -> Result<(), Problem> {
 
     let ports = Ports::open()?;
 
+    let runtime = options.socket.parent().unwrap_or(Path::new("."));
+    let (store, loaded) = Store::open(&[&options.state_dir, runtime], seed);
+    for note in &loaded.notes {
+        log::line(format_args!("{note}"));
+    }
+
     let kernel = Kernel::install(&plan, &options.state_dir)?;
     let alg = Alg::new(plan::machine(&plan, &startup, options.fixup), seed);
     let carrier = Carrier::new(alg, kernel, udp, &plan);
@@ -155,10 +163,14 @@ fn serve(options: &Options) -> Result<(), Problem> {
         startup,
         interfaces,
         plan,
+        store,
         poll,
     };
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {
+            if let Err(error) = privileges::drop_all_but(&privileges::RUNNING) {
+                log::line(format_args!("{error}"));
+            }
             say_ready();
             let ended = worker.run();
             // It tells systemd only; without systemd there is nobody to tell.

@@ -10,6 +10,7 @@ use crate::kernel::{Kernel, Plan, firewall};
 use crate::listen::Listener;
 use crate::netlink::watch::Watch;
 use crate::plan::Interfaces;
+use crate::store::{Status, Store};
 use crate::wake::Wake;
 use crate::{log, plan};
 use change::Surroundings;
@@ -77,6 +78,7 @@ pub struct Worker {
     ports: Ports,
     ports_at: Instant,
     tidy_at: Instant,
+    store: Store,
 }
 
 /// The parts that a [`Worker`] is put together from.
@@ -102,6 +104,8 @@ pub struct Parts {
     pub interfaces: Interfaces,
     /// What the kernel does.
     pub plan: Plan,
+    /// Where what must survive is kept.
+    pub store: Store,
     /// The poll that nothing is registered with yet.
     pub poll: Poll,
 }
@@ -135,6 +139,7 @@ impl Worker {
             ports: parts.ports,
             ports_at: Instant::ZERO,
             tidy_at: Instant::ZERO + TIDY_EVERY,
+            store: parts.store,
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(Instant::ZERO);
@@ -355,6 +360,10 @@ impl Gateway for Worker {
 
     fn apply(&mut self, startup: Startup) -> Result<(), String> {
         self.reconfigure(startup)
+    }
+
+    fn store(&self) -> Status {
+        self.store.status()
     }
 
     fn baseline(&mut self) -> &mut Baseline {

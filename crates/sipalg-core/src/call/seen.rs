@@ -4,6 +4,7 @@
 use super::{Call, CallId, Calls};
 use crate::addr::{Leg, SocketAddrV4};
 use crate::health::{CallState, CallView, Ending, Leak, Unacknowledged};
+use crate::kept;
 use crate::nat::{MappingId, Nat};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -41,6 +42,42 @@ impl Seen {
         }
     }
 
+    /// What is recorded of it: what lasts.
+    pub fn record(&self) -> kept::Seen {
+        kept::Seen {
+            number: self.number,
+            began: self.began,
+            started: self.started,
+            peer: self.peer,
+            answered: self.answered,
+            unacknowledged: self
+                .unacknowledged
+                .map(|waits| (waits.cseq, waits.from, waits.since)),
+            ending: self.ending,
+        }
+    }
+
+    /// The same again.
+    pub fn restored(now: Instant, record: kept::Seen) -> Self {
+        Seen {
+            began: record.began,
+            started: record.started.min(now),
+            peer: record.peer,
+            answered: record.answered.map(|at| at.min(now)),
+            unacknowledged: record.unacknowledged.map(|(cseq, from, since)| {
+                let since = since.min(now);
+                Unacknowledged {
+                    cseq,
+                    from,
+                    times: 1,
+                    since,
+                }
+            }),
+            ending: record.ending,
+            ..Seen::new(record.number, now)
+        }
+    }
+
     /// Says why the call ends, where no message has said so.
     pub fn because(&mut self, why: Ending) {
         self.ending.get_or_insert(why);
@@ -69,10 +106,11 @@ pub struct Heard<'a> {
 impl Calls {
     /// Takes note of a message.
     pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
-        let Some(call) = self.calls.get_mut(call.0) else {
+        let Some(entry) = self.calls.quiet_mut(call.0) else {
             return;
         };
-        let seen = &mut call.seen;
+        let seen = &mut entry.seen;
+        let before = seen.record();
         seen.peer = Some(heard.peer);
         let sender = match heard.status {
             None => heard.from,
@@ -111,6 +149,9 @@ impl Calls {
             (b"BYE", None) => seen.ending = Some(Ending::Bye(heard.from)),
             (b"CANCEL", None) => seen.ending = Some(Ending::Cancelled(heard.from)),
             _ => {}
+        }
+        if seen.record() != before {
+            self.calls.mark(call.0);
         }
     }
 

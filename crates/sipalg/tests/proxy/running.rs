@@ -56,8 +56,14 @@ impl Running {
 
     /// The same with another configuration.
     pub(crate) fn start_with(gateway: &Gateway, configuration: &str) -> Self {
+        Self::start_by(gateway, command(gateway.state.path(), configuration))
+    }
+
+    /// The same by a command that was made from [`command`].
+    pub(crate) fn start_by(gateway: &Gateway, mut command: Command) -> Self {
         let folder = gateway.state.path().to_owned();
-        let mut child = command(&folder, configuration).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut running = Running {
             child,
