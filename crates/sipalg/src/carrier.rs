@@ -9,6 +9,7 @@
 //!   datagrams   SIP over UDP
 //!   flows       which datagrams belong together, and for how long
 //!   change      another configuration while calls go on
+//!   refused     what becomes of doors that the kernel does not make
 //!   clear       translations that the operator clears; how full the tables are
 //! ```
 
@@ -26,7 +27,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
 use sipalg_core::config::FlowTimeouts;
-use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
+use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::show::Connection;
 use slab::Slab;
 use std::io::{self, ErrorKind};
@@ -38,6 +39,7 @@ mod change;
 mod clear;
 mod datagrams;
 mod flows;
+mod refused;
 
 pub use change::Ended;
 
@@ -76,6 +78,8 @@ pub struct Carrier {
     buffer: Box<[u8]>,
     alarms: Alarms,
     observers: Observers,
+    /// Some doors that the machine wants are not open.
+    lacks_doors: bool,
 }
 
 #[derive(Debug)]
@@ -144,6 +148,7 @@ impl Carrier {
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
             observers: Observers::default(),
+            lacks_doors: false,
         }
     }
 
@@ -434,16 +439,7 @@ impl Carrier {
             return;
         }
         if let Err(error) = self.kernel.apply(addresses, doors) {
-            log::line(format_args!(
-                "cannot change {} doors and {} addresses: {error}",
-                doors.len(),
-                addresses.len()
-            ));
-            for op in doors {
-                if !matches!(op, DoorOp::Close(_)) {
-                    self.alg.door_failed(now, op.door());
-                }
-            }
+            self.refused(now, &error);
         }
         self.out.addresses.clear();
         self.out.doors.clear();

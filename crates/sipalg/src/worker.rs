@@ -14,6 +14,7 @@ use crate::store::{Status, Store};
 use crate::wake::Wake;
 use crate::{log, plan};
 use change::Surroundings;
+use kernel_watch::KernelWatch;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -32,6 +33,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod change;
+mod kernel_watch;
 
 /// How often the packet counts of media doors are read.
 const MEDIA_EVERY: Duration = Duration::from_secs(10);
@@ -78,6 +80,7 @@ pub struct Worker {
     ports: Ports,
     ports_at: Instant,
     tidy_at: Instant,
+    kernel_watch: KernelWatch,
     store: Store,
 }
 
@@ -139,6 +142,7 @@ impl Worker {
             ports: parts.ports,
             ports_at: Instant::ZERO,
             tidy_at: Instant::ZERO + TIDY_EVERY,
+            kernel_watch: KernelWatch::new(Instant::ZERO),
             store: parts.store,
         };
         // Before anything is carried, so that no door is given a port of ours.
@@ -215,6 +219,7 @@ impl Worker {
             Some(self.media_at),
             Some(self.ports_at),
             Some(self.tidy_at),
+            Some(self.kernel_watch.due()),
             Some(self.around.due()),
             self.accept_at,
         ];
@@ -233,6 +238,7 @@ impl Worker {
         if self.tidy_at <= now {
             self.tidy(now);
         }
+        self.kernel_watch.look(now, &mut self.carrier);
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
@@ -241,9 +247,8 @@ impl Worker {
 
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
-        if let Err(error) = self.carrier.kernel().tidy() {
-            log::line(format_args!("{error}"));
-        }
+        let tidied = self.carrier.kernel().tidy();
+        self.kernel_watch.tell(now, tidied.err());
     }
 
     /// Tells the machine which ports the gateway itself uses.
