@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   translations, statistics, pools     show ip nat ...
-//!   sip, ports, resources               show ip nat sip ...
+//!   sip, ports, resources, store        show ip nat sip ...
 //!   calls, messages                     show ip nat sip ...: what became of them, and why
 //!   lists                               show access-lists
 //!   system                              show version, debugging, running-config
@@ -18,6 +18,7 @@ mod ports;
 mod resources;
 mod sip;
 mod statistics;
+mod store;
 mod support;
 mod system;
 mod translations;
@@ -30,6 +31,7 @@ pub use ports::{Ports, Service, ports};
 pub use resources::{Resources, resources};
 pub use sip::{Connection, Connections, Counts, Doors, counters, sip_connections, sip_doors};
 pub use statistics::{Gathered, Packets, Statistics, statistics};
+pub use store::Store;
 pub use support::TechSupport;
 pub use system::{
     Debugging, RunningConfig, StartupConfig, Version, debug_on, debugging, running_config,

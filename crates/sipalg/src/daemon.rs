@@ -9,11 +9,12 @@ use crate::console::Console;
 use crate::keeper::shared::Shared;
 use crate::keeper::supervise::{Keeper, Side, Start};
 use crate::kernel::ports::Ports;
-use crate::kernel::{self, Kernel, KernelError};
+use crate::kernel::{self, KernelError};
 use crate::listen::Listener;
 use crate::log;
 use crate::netlink::watch::Watch;
 use crate::plan::{self, Lack};
+use crate::privileges;
 use crate::udp::Udp;
 use crate::worker::{Parts, Worker};
 use before::Before;
@@ -138,17 +139,21 @@ fn keep(options: &Options) -> Result<u8, Problem> {
         return Ok(0);
     }
     // Blocked in the workers, too.
-    let mask = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD];
+    let mask = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+    ];
     let signals = signals(&mask).map_err(|errno| host("watch for signals", errno.into()))?;
     let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
     let path = options.socket.with_extension("region");
-    let (shared, resumed) =
-        Shared::open(&path, seed).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => Problem::ConsoleInUse {
-                path: options.socket.clone(),
-            },
-            _ => Problem::Region { path, error },
-        })?;
+    let (shared, resumed) = Shared::open(&path, seed).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => Problem::ConsoleInUse {
+            path: options.socket.clone(),
+        },
+        _ => Problem::Region { path, error },
+    })?;
     let process = |error| host("start a process", error);
     let keeper = Keeper::new(shared, resumed, signals).map_err(process)?;
     match keeper.run(&[lock.as_raw_fd()]).map_err(process)? {
@@ -160,7 +165,7 @@ fn keep(options: &Options) -> Result<u8, Problem> {
         }
         Side::Ended { status, clean } => {
             if clean {
-                kernel::clean(&options.state_dir)?;
+                kernel::clean(&before::state_dir(options, false))?;
             }
             Ok(status)
         }
@@ -220,8 +225,9 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
     let ports = Ports::open()?;
 
     let config = plan::machine(&plan, &startup, options.fixup);
-    let (alg, restored) = before.machine(config);
-    let kernel = Kernel::install(&plan, &options.state_dir)?;
+    let (alg, mut restored) = before.machine(config);
+    let state_dir = before::state_dir(options, !before.is_warm());
+    let kernel = before.kernel(&plan, &state_dir, &mut restored)?;
     let (kept, epoch, mut herald) = before.into_parts(options);
     let carrier = Carrier::new(alg, kernel, udp, &plan, kept);
     let parts = Parts {
@@ -242,6 +248,9 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {
             worker.recover(restored, inherited.accepted);
+            if let Err(error) = privileges::drop_all_but(&privileges::RUNNING) {
+                log::line(format_args!("{error}"));
+            }
             herald.ready();
             worker.set_herald(herald);
             let ended = worker.run();

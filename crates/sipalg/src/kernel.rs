@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   ruleset    THE nftables rules, as data
+//!   adopt      what is there already, against what should be: after a crash, or when someone else
+//!              has changed it
 //!   doors      which door leads where, and what an operation on one means for the sets
 //!   addresses  which host has which address of a pool without overload
 //!   sweep      connections that stand in a new door's way or came through a closed one
@@ -19,6 +21,7 @@ use crate::netlink::log::Log;
 use crate::netlink::nft::{self, Lifetimes, Nft};
 use crate::netlink::route::Route;
 use addresses::Addresses;
+use adopt::Seen;
 use doors::Doors;
 use host::Host;
 use ranges::Range;
@@ -35,6 +38,7 @@ use std::time::Duration;
 use sweep::Sweep;
 
 mod addresses;
+mod adopt;
 mod doors;
 mod error;
 pub mod firewall;
@@ -44,6 +48,7 @@ mod ranges;
 pub mod ruleset;
 mod sweep;
 
+pub use adopt::Adopted;
 pub use doors::Elements;
 pub use error::KernelError;
 
@@ -112,6 +117,7 @@ pub struct SourcePlan {
 #[derive(Debug)]
 pub struct Kernel {
     nft: Nft,
+    plan: Plan,
     ruleset: Ruleset,
     /// Whether connections may have idle times of their own.
     lifetimes: bool,
@@ -124,6 +130,10 @@ pub struct Kernel {
     /// What was counted on them when the operator last cleared it.
     cleared: HashMap<(String, AccessEntry), u64>,
     host: Host,
+    /// What nftables was like when we looked at it last.
+    seen: Seen,
+    /// Something was refused since: the kernel may not have what it should.
+    unsure: bool,
 }
 
 impl Kernel {
@@ -135,23 +145,30 @@ impl Kernel {
     pub fn install(plan: &Plan, state_dir: &Path) -> Result<Kernel, KernelError> {
         let mut host = Host::lock(state_dir)?;
         match prepare(plan, &mut host) {
-            Ok(parts) => Ok(Kernel {
-                nft: parts.nft,
-                ruleset: parts.ruleset,
-                lifetimes: parts.lifetimes,
-                doors: Doors::new(parts.elements),
-                addresses: Addresses::default(),
-                sweep: parts.sweep,
-                newcomers: parts.newcomers,
-                hits: HashMap::new(),
-                cleared: HashMap::new(),
-                host,
-            }),
+            Ok(parts) => Ok(Kernel::new(plan, parts, host)),
             Err(error) => {
                 // The first error is the one to tell; undoing may well fail for the same reason.
                 let _ = take_away(&mut host);
                 Err(error)
             }
+        }
+    }
+
+    fn new(plan: &Plan, parts: Parts, host: Host) -> Self {
+        Kernel {
+            seen: Seen::default(),
+            unsure: true,
+            nft: parts.nft,
+            plan: plan.clone(),
+            ruleset: parts.ruleset,
+            lifetimes: parts.lifetimes,
+            doors: Doors::new(parts.elements),
+            addresses: Addresses::default(),
+            sweep: parts.sweep,
+            newcomers: parts.newcomers,
+            hits: HashMap::new(),
+            cleared: HashMap::new(),
+            host,
         }
     }
 
@@ -178,6 +195,7 @@ impl Kernel {
             }
         }
         self.ruleset = ruleset;
+        self.plan = plan.clone();
         let icmp = ruleset::seconds(plan.timeouts.icmp);
         self.host.set_icmp_timeout(icmp);
         self.host.forget(plan, &borrowed)
@@ -209,13 +227,14 @@ impl Kernel {
         let mut messages = std::mem::take(&mut moved.messages);
         messages.append(&mut change.messages);
         if let Err(error) = self.nft.commit(messages) {
+            self.unsure = true;
             self.doors.undo(change.undo);
             self.addresses.undo(&moved);
             return Err(KernelError::refused("the doors", error));
         }
         let sweep = &mut self.sweep;
         sweep
-            .follow(&mut self.nft, &change.opened, &change.closed)
+            .follow(&mut self.nft, &self.doors, &change.opened, &change.closed)
             .and_then(|()| sweep.release(&moved.released))
             .map_err(|error| KernelError::refused("to list and delete connections", error))
     }
@@ -227,7 +246,7 @@ impl Kernel {
     /// The kernel's.
     pub fn tidy(&mut self) -> Result<(), KernelError> {
         self.sweep
-            .tidy()
+            .tidy(&self.doors)
             .map_err(|error| KernelError::refused("to list and delete connections", error))
     }
 
@@ -404,19 +423,41 @@ fn prepare(plan: &Plan, host: &mut Host) -> Result<Parts, KernelError> {
     let lifetimes = try_lifetimes(&mut nft)?;
     let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
     nft.commit(ruleset.install()).map_err(refused)?;
-    host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
-    let elements = try_elements(&mut nft)?;
-    let sweep = Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?;
-    let newcomers = Log::listen(NEWCOMERS)
-        .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
-    Ok(Parts {
-        nft,
-        ruleset,
-        lifetimes,
-        elements,
-        sweep,
-        newcomers,
-    })
+    let mut parts = Parts::new(plan, nft, ruleset, lifetimes, host)?;
+    // Flows that are older than the rules were not noted by them.
+    let listed = parts.sweep.list(&Doors::default());
+    listed.map_err(|error| match error.errno {
+        nix::errno::Errno::EINVAL => KernelError::Missing {
+            what: "access to connection tracking".into(),
+            option: "CONFIG_NF_CT_NETLINK",
+        },
+        _ => KernelError::refused("to list connections", error),
+    })?;
+    Ok(parts)
+}
+
+impl Parts {
+    /// What else it takes once the rules are in force.
+    fn new(
+        plan: &Plan,
+        mut nft: Nft,
+        ruleset: Ruleset,
+        lifetimes: bool,
+        host: &Host,
+    ) -> Result<Self, KernelError> {
+        host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
+        let elements = try_elements(&mut nft)?;
+        let newcomers = Log::listen(NEWCOMERS)
+            .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
+        Ok(Parts {
+            nft,
+            ruleset,
+            lifetimes,
+            elements,
+            sweep: Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?,
+            newcomers,
+        })
+    }
 }
 
 /// The inside global addresses that are no addresses of this host itself.
@@ -435,11 +476,13 @@ fn try_lifetimes(nft: &mut Nft) -> Result<bool, KernelError> {
         protocol: libc::IPPROTO_UDP,
         seconds: Vec::new(),
     };
-    let add = || nft::add_table(TABLE);
-    let table = vec![add(), nft::delete_table(TABLE), add()];
-    nft.commit(table)
+    nft.commit(vec![nft::add_table(TABLE)])
         .map_err(|error| KernelError::refused("the rules", error))?;
-    match nft.commit(vec![nft::add_timeout(TABLE, "trial", &trial)]) {
+    let on_trial = vec![
+        nft::add_timeout(TABLE, "trial", &trial),
+        nft::delete_timeout(TABLE, "trial"),
+    ];
+    match nft.commit(on_trial) {
         Ok(()) => Ok(true),
         Err(error) => {
             log::line(format_args!(

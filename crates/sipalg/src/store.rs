@@ -76,44 +76,52 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in the first of these directories that works, and reads the newest of what is
-    /// in any of them. A store that begins has this seed. It writes nothing before
-    /// [`replace`](Self::replace).
+    /// Reads the newest store in any of these directories, and begins to write in the first one that
+    /// works, after the first [`replace`](Self::replace). A machine without records has this seed.
     pub fn open(directories: &[&Path], seed: u64) -> (Store, Loaded) {
         Self::open_at(directories, seed, Moment::now(), Pace::default())
     }
 
+    /// A store for records that are known already, under this seed and epoch: what is there is not
+    /// read.
+    pub fn begin(directories: &[&Path], seed: u64, epoch: Epoch) -> Store {
+        let meta = Meta {
+            seed,
+            position: 0,
+            epoch,
+            written: Moment::now(),
+        };
+        Self::write(paths(directories), meta, Pace::default())
+    }
+
     fn open_at(directories: &[&Path], seed: u64, now: Moment, pace: Pace) -> (Store, Loaded) {
-        let mut paths: Vec<PathBuf> = Vec::new();
-        for directory in directories {
-            let path = directory.join(NAME);
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
+        let paths = paths(directories);
         let loaded = load(&paths, seed, &now);
-        let (orders, ordered) = channel();
-        let (say, said) = channel();
-        let shared = Arc::new(Shared::default());
         let meta = Meta {
             seed: loaded.seed,
             position: loaded.position,
             epoch: loaded.epoch,
             written: now,
         };
+        (Self::write(paths, meta, pace), loaded)
+    }
+
+    fn write(paths: Vec<PathBuf>, meta: Meta, pace: Pace) -> Store {
+        let (orders, ordered) = channel();
+        let (say, said) = channel();
+        let shared = Arc::new(Shared::default());
         let writer = Writer::new(paths, meta, pace, ordered, say, shared.clone());
         // Without a thread orders fail, which is as good as no place to write.
         let thread = Builder::new()
             .name("store".into())
             .spawn(move || writer.run())
             .ok();
-        let store = Store {
+        Store {
             orders,
             said,
             shared,
             thread,
-        };
-        (store, loaded)
+        }
     }
 
     /// Takes over what has changed up to this position of the ring, as [`changes::append`] wrote it.
@@ -166,6 +174,18 @@ impl Drop for Store {
             let _ = thread.join();
         }
     }
+}
+
+/// The files, best first.
+fn paths(directories: &[&Path]) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for directory in directories {
+        let path = directory.join(NAME);
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
 }
 
 /// The newest of what can be read, with what is wrong with the others.

@@ -11,6 +11,7 @@ use crate::kernel::{Kernel, Plan, firewall};
 use crate::listen::Listener;
 use crate::netlink::watch::Watch;
 use crate::plan::Interfaces;
+use crate::store::Status;
 use crate::store::clock::Epoch;
 use crate::wake::Wake;
 use crate::{log, plan};
@@ -213,6 +214,7 @@ impl Worker {
             }
             let now = self.epoch.now();
             self.carrier.kept().beat();
+            self.carrier.tend_store();
             let mut signalled = false;
             for event in &events {
                 match Wake::from(event.token()) {
@@ -416,6 +418,11 @@ impl Gateway for Worker {
 
     fn apply(&mut self, startup: Startup) -> Result<(), String> {
         self.reconfigure(startup)
+    }
+
+    fn store(&mut self) -> Status {
+        let store = self.carrier.kept().store();
+        store.map(|store| store.status()).unwrap_or_default()
     }
 
     fn baseline(&mut self) -> &mut Baseline {

@@ -20,10 +20,14 @@ macro_rules! laws {
 
 #[path = "kernel/access.rs"]
 mod access;
+#[path = "kernel/adopt.rs"]
+mod adopt;
 #[path = "kernel/bounds.rs"]
 mod bounds;
 #[path = "kernel/datagrams.rs"]
 mod datagrams;
+#[path = "kernel/disturbed.rs"]
+mod disturbed;
 #[path = "kernel/doors.rs"]
 mod doors;
 #[path = "kernel/firewall.rs"]
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         access::LAWS,
         bounds::LAWS,
         replan::LAWS,
+        adopt::LAWS,
+        disturbed::LAWS,
         firewall::LAWS,
         host::LAWS,
     ]

@@ -11,6 +11,7 @@ pub static EXEC: &[Command<Question>] = &[
     show::POOLS,
     show::RESOURCES,
     show::PORTS,
+    show::STORE,
     explain::CALLS,
     explain::CALL,
     explain::REGISTRATIONS,

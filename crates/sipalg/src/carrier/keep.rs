@@ -161,6 +161,17 @@ impl Kept {
         self.store.as_mut()
     }
 
+    /// Says what ails the store. Whether it asks for all records, which it gets by a commit.
+    fn tend_store(&mut self) -> bool {
+        let Some(store) = &mut self.store else {
+            return false;
+        };
+        while let Some(trouble) = store.trouble() {
+            log::line(format_args!("{trouble}"));
+        }
+        store.wants_all()
+    }
+
     /// The configuration is this now.
     fn configure(&mut self, configuration: Configuration) {
         if self.configuration != configuration {
@@ -181,7 +192,8 @@ impl Kept {
         if mem::take(&mut self.configured) {
             self.configuration.write(&mut changes);
         }
-        let idle = self.region.as_ref().is_none_or(Region::is_idle);
+        let idle = self.region.as_ref().is_none_or(Region::is_idle)
+            && !self.store.as_ref().is_some_and(Store::wants_all);
         if changes.is_empty() && idle {
             self.changes = changes;
             return false;
@@ -235,6 +247,13 @@ impl Carrier {
     pub fn keep_configuration(&mut self, configuration: Configuration) {
         self.kept.configure(configuration);
         if self.commit() {
+            self.kept.applied();
+        }
+    }
+
+    /// Says what ails the store, and gives it what it asks for. Nothing may wait to be carried out.
+    pub fn tend_store(&mut self) {
+        if self.kept.tend_store() && self.commit() {
             self.kept.applied();
         }
     }

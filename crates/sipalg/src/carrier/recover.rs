@@ -231,7 +231,10 @@ impl Carrier {
         let resumed = [side(Leg::Inside)?, side(Leg::Outside)?];
         let is_dialling = is[1 - index(connection.accepted)].dialling;
         let [from_inside, from_outside] = resumed;
-        let sides = [(stream(inside), from_inside), (stream(outside), from_outside)];
+        let sides = [
+            (stream(inside), from_inside),
+            (stream(outside), from_outside),
+        ];
         let link = Link {
             flow: sipalg_core::FlowId(connection.flow),
             slot: Some(slot),

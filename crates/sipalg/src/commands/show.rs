@@ -4,6 +4,7 @@ use super::{Debug, Gateway, Watch, clear, configuration};
 use crate::keeper::supervise::main_process;
 use crate::log;
 use crate::services;
+use crate::store::clock::Moment;
 use sipalg_core::Instant;
 use sipalg_ios::exec::WhichMessage;
 use sipalg_ios::session::DEFAULT_HOSTNAME;
@@ -52,6 +53,7 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowSipConnections => to(format)(self.connections()),
             Exec::ShowSipResources => to(format)(self.resources()),
             Exec::ShowSipPorts => to(format)(self.ports()),
+            Exec::ShowSipStore => to(format)(self.store()),
             Exec::ShowRunningConfig => to(format)(self.running_config()),
             Exec::ShowStartupConfig => configuration::show_saved(self.gateway, format),
             Exec::ShowVersion => to(format)(self.version()),
@@ -173,6 +175,20 @@ impl<G: Gateway> Shown<'_, G> {
         show::resources(&self.gateway.carrier().usage())
     }
 
+    fn store(&mut self) -> show::Store {
+        let status = self.gateway.store();
+        let ago = |moment: &Moment| Moment::now().since_boot - moment.since_boot;
+        let ago = status.last_commit.as_ref().map(ago);
+        show::Store {
+            file: status.path.map(|path| path.display().to_string()),
+            records: status.records,
+            commits: status.commits,
+            written_seconds_ago: ago.and_then(|ago| u64::try_from(ago / 1_000_000).ok()),
+            failures: status.failures,
+            trouble: status.trouble,
+        }
+    }
+
     /// Without knowing what else runs here, what the configuration says is shown.
     fn ports(&mut self) -> Ports {
         let conflicts = self.gateway.conflicts();
@@ -238,6 +254,7 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show ip nat sip connections", &self.connections())
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
+            .with("show ip nat sip store", &self.store())
             .with("show access-lists", &self.access_lists(None))
             .with("show debugging", &self.debugging())
     }

@@ -8,18 +8,22 @@ use crate::keeper::layout::Name;
 use crate::keeper::region::Region;
 use crate::keeper::supervise::{Herald, Start};
 use crate::keeper::sweep::{Inherited, sweep};
+use crate::kernel::{Kernel, KernelError, Plan};
 use crate::listen::Listener;
 use crate::log;
 use crate::store::clock::{Epoch, Moment};
 use crate::store::{Store, changes};
 use crate::udp::Udp;
 use sipalg_core::config::Config;
-use sipalg_core::{Alg, Outbox};
+use sipalg_core::door::AddressOp;
+use sipalg_core::kept::Restored;
+use sipalg_core::{Alg, DoorOp, Outbox};
 use sipalg_ios::Startup;
 use std::collections::BTreeMap;
-use std::io;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// See the module.
 #[derive(Debug)]
@@ -131,21 +135,48 @@ impl Before {
         let mut records = records.iter().map(|(key, record)| (&key[..], &record[..]));
         let now = self.epoch.now();
         let (alg, restored) = Alg::restore(config, self.seed, now, &mut records, &mut out);
-        if restored.left_out > 0 {
-            log::line(format_args!(
-                "{} records of calls, registrations and mappings did not fit and were left out",
-                restored.left_out
-            ));
+        if !self.warm {
+            tell(&restored);
         }
         (alg, out)
+    }
+
+    /// The kernel, which is left as it is where it agrees with the machine, and made to agree where
+    /// it does not. It knows of all that was `restored` then.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn kernel(
+        &self,
+        plan: &Plan,
+        state_dir: &Path,
+        restored: &mut Outbox,
+    ) -> Result<Kernel, KernelError> {
+        let doors = restored.doors.drain(..).filter_map(|op| match op {
+            DoorOp::Open(door) => Some(door),
+            _ => None,
+        });
+        let addresses = restored.addresses.drain(..).filter_map(|op| match op {
+            AddressOp::Assign { local, global } => Some((local, global)),
+            AddressOp::Release { .. } => None,
+        });
+        let (doors, addresses): (Vec<_>, Vec<_>) = (doors.collect(), addresses.collect());
+        let (kernel, adopted) = Kernel::adopt(plan, state_dir, &doors, &addresses)?;
+        if adopted.closed > 0 {
+            log::line(format_args!(
+                "{} doors that nobody needs any more are closed",
+                adopted.closed
+            ));
+        }
+        Ok(kernel)
     }
 
     /// Where things are kept, what instants count from, and who hears how it goes.
     pub fn into_parts(self, options: &Options) -> (Kept, Epoch, Herald) {
         let mut kept = Kept::new(self.region);
-        // One that continues did not look into the store yet: it is in a hurry.
-        let store = self.store.unwrap_or_else(|| open(options, self.seed).0);
-        kept.set_store(store);
+        // One that continues did not look into the store: it knows better.
+        let begin = || Store::begin(&places(options), self.seed, self.epoch);
+        kept.set_store(self.store.unwrap_or_else(begin));
         (kept, self.epoch, self.herald)
     }
 
@@ -163,7 +194,7 @@ impl Before {
 
     /// The records of the store.
     fn load(&mut self, options: &Options) {
-        let (store, loaded) = open(options, self.seed);
+        let (store, loaded) = Store::open(&places(options), self.seed);
         for note in &loaded.notes {
             log::line(format_args!("{note}"));
         }
@@ -176,7 +207,62 @@ impl Before {
     }
 }
 
-fn open(options: &Options, seed: u64) -> (Store, crate::store::Loaded) {
-    let folder = options.socket.parent().unwrap_or(Path::new("/"));
-    Store::open(&[&options.state_dir, folder], seed)
+/// Where the store may be, best first.
+fn places(options: &Options) -> [&Path; 2] {
+    let runtime = options.socket.parent().unwrap_or(Path::new("/"));
+    [&options.state_dir, runtime]
+}
+
+/// Where the host's original settings are kept: where the operator says, if that can be written;
+/// `tell` if it cannot.
+pub(super) fn state_dir(options: &Options, tell: bool) -> PathBuf {
+    let [wanted, runtime] = places(options);
+    match try_to_write(wanted) {
+        Ok(()) => wanted.into(),
+        Err(error) => {
+            if tell {
+                log::line(format_args!(
+                    "cannot write in {}: {error}; the host's original settings are kept in {} until \
+                     the next start",
+                    wanted.display(),
+                    runtime.display()
+                ));
+            }
+            runtime.into()
+        }
+    }
+}
+
+fn try_to_write(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let trial = directory.join("trial");
+    let written = fs::write(&trial, [0; 4096]);
+    match fs::remove_file(&trial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => written,
+    }
+}
+
+/// Says what there is of before, if there is anything.
+fn tell(restored: &Restored) {
+    let Restored {
+        mappings,
+        doors,
+        calls,
+        registrations,
+        left_out,
+        ..
+    } = restored;
+    if mappings + calls + registrations > 0 {
+        log::line(format_args!(
+            "going on with {mappings} mappings, {doors} doors, {calls} calls and {registrations} \
+             registrations of before"
+        ));
+    }
+    if *left_out > 0 {
+        log::line(format_args!(
+            "{left_out} records of calls, registrations and mappings were left out: they are damaged, \
+             or the configuration does not give what they say"
+        ));
+    }
 }

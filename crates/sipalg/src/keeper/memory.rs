@@ -13,7 +13,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -149,11 +149,36 @@ pub fn clone_process() -> nix::Result<Option<Pid>> {
 /// Takes over an open descriptor that a former process of the shared table has left. `None` if it is
 /// not open. To be called once for each, before anything else is opened.
 pub fn inherit(descriptor: RawFd) -> Option<OwnedFd> {
+    // SAFETY: it is open, and its former owner is no more: nothing else in this process knows it.
+    is_open(descriptor).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Leaves a descriptor open under this number, as a former process of the shared table would have,
+/// to be [inherited](inherit).
+///
+/// # Errors
+/// The kernel's. `EBUSY`: something has that number.
+pub fn place(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
+    if descriptor.as_raw_fd() == number {
+        let _ = descriptor.into_raw_fd();
+        return Ok(());
+    }
+    if is_open(number) {
+        return Err(Errno::EBUSY.into());
+    }
+    // SAFETY: nothing has that number, so that nothing is closed behind anyone's back.
+    let result = unsafe { libc::dup3(descriptor.as_raw_fd(), number, libc::O_CLOEXEC) };
+    Errno::result(result)?;
+    Ok(())
+}
+
+fn is_open(descriptor: RawFd) -> bool {
+    if descriptor < 0 {
+        return false;
+    }
     // SAFETY: only looked at, and not beyond this function.
     let seen = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    fcntl(seen, FcntlArg::F_GETFD).ok()?;
-    // SAFETY: it is open, and its former owner is no more: nothing else in this process knows it.
-    Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    fcntl(seen, FcntlArg::F_GETFD).is_ok()
 }
 
 /// How many bytes a TCP socket has received that were not read (without FIN), and how many it was

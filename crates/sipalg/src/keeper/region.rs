@@ -495,7 +495,11 @@ impl Region {
             false => self.shared.get(Header::Applied) + 1,
         };
         let is_its = word >> 32 == number & 0xffff_ffff;
-        if is_its { (word as u32 as usize).min(INPUTS) } else { 0 }
+        if is_its {
+            (word as u32 as usize).min(INPUTS)
+        } else {
+            0
+        }
     }
 
     /// Finds the chains of all connections, and which blocks are free.
@@ -622,7 +626,11 @@ impl Region {
         let at = area.at.start + entry * ENTRY;
         let word = |n: usize| self.shared.memory.word(at + n * 8).load(Relaxed);
         let who = word(0);
-        let leg = if who & 1 == 0 { Leg::Inside } else { Leg::Outside };
+        let leg = if who & 1 == 0 {
+            Leg::Inside
+        } else {
+            Leg::Outside
+        };
         let slot = (who >> 8) as u32;
         let place = (word(2) & 0xffff_ffff) as usize;
         let length = (word(2) >> 32) as usize;

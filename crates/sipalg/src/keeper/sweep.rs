@@ -31,7 +31,11 @@ pub fn sweep(region: &Region, own: &[RawFd]) -> io::Result<Inherited> {
     let standard = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
     let mut known: BTreeSet<RawFd> = standard.iter().chain(own).copied().collect();
     let connections = region.live().into_iter();
-    known.extend(connections.flat_map(|slot| region.connection(slot).0.descriptors).flatten());
+    known.extend(
+        connections
+            .flat_map(|slot| region.connection(slot).0.descriptors)
+            .flatten(),
+    );
     let named = |name| region.shared().named(name);
     let names = [Name::Listener, Name::Ear, Name::Console].map(named);
     known.extend(names.into_iter().flatten());

@@ -12,13 +12,15 @@ mod listing;
 mod object;
 mod rule;
 mod set;
+mod table;
 
 pub use listing::{BaseChain, Expression, Listed, Verdict};
-pub use object::{Lifetimes, add_counter, add_timeout, delete_counter, delete_timeout};
+pub use object::{Lifetimes, ObjectKind, add_counter, add_timeout, delete_counter, delete_timeout};
 pub use rule::{Direction, End, Rule};
 pub use set::{
-    Element, KeyType, Set, SetKind, add_element, add_key, add_range, add_set, address_port,
-    delete_element, destroy_element, flush_set, interface, protocol_address_port,
+    Element, KeyType, Set, SetKind, SetShape, add_element, add_key, add_range, add_set, added,
+    address_port, address_port_of, delete_element, delete_set, destroy_element, flush_set,
+    interface, protocol_address_port,
 };
 
 /// A conversation about nftables.
@@ -113,12 +115,18 @@ pub fn add_chain(table: &str, name: &str, hook: Option<Hook>) -> Message {
         .text(NFTA_CHAIN_TYPE, hook.kind)
 }
 
-/// Appends `rule` to the chain `chain`.
-pub fn add_rule(table: &str, chain: &str, rule: Rule) -> Message {
+/// Appends `rule` to the chain `chain`, with a `note` that the kernel keeps and that does nothing
+/// ([`Nft::notes`]).
+pub fn add_rule(table: &str, chain: &str, rule: Rule, note: &[u8]) -> Message {
     message(NFT_MSG_NEWRULE, libc::NLM_F_CREATE | libc::NLM_F_APPEND)
         .text(NFTA_RULE_TABLE, table)
         .text(NFTA_RULE_CHAIN, chain)
         .nest(NFTA_RULE_EXPRESSIONS, |m| rule.append_to(m))
+        // nft reads type, length and value, and passes over types that it does not know.
+        .put(
+            NFTA_RULE_USERDATA,
+            &[&[NOTE, note.len() as u8], note].concat(),
+        )
 }
 
 /// Takes all rules out of a chain.
@@ -183,6 +191,9 @@ const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+/// Ours among the types of notes on rules; nft's count from zero.
+const NOTE: u8 = 0x53;
 const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_COUNTER_BYTES: u16 = 1;

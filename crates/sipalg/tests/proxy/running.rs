@@ -56,14 +56,14 @@ impl Running {
 
     /// The same with another configuration.
     pub(crate) fn start_with(gateway: &Gateway, configuration: &str) -> Self {
-        let folder = gateway.state.path();
-        Self::start_as(folder, &mut command(folder, configuration))
+        Self::start_by(gateway, command(gateway.state.path(), configuration))
     }
 
-    /// The same with another command, made from [`command`] with this folder.
-    pub(crate) fn start_as(folder: &Path, command: &mut Command) -> Self {
-        let folder = folder.to_owned();
-        let mut child = command.spawn().unwrap();
+    /// The same by a command that was made from [`command`].
+    pub(crate) fn start_by(gateway: &Gateway, mut command: Command) -> Self {
+        let folder = gateway.state.path().to_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut running = Running {
             child,
