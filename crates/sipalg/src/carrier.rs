@@ -425,7 +425,7 @@ impl Carrier {
         };
         match input {
             Input::Bytes(_) => {
-                keep::poison(bytes);
+                keep::poison(alg, flow, bytes);
                 alg.stream(now, flow, leg, bytes, out);
             }
             Input::End => alg.end_of_stream(now, flow, leg, out),

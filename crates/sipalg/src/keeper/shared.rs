@@ -139,6 +139,12 @@ impl Shared {
         Some((FlowId(flow), self.get(Header::Deaths)))
     }
 
+    /// Whatever they died of is over.
+    pub fn clear_suspect(&self) {
+        self.set(Header::Suspect, 0);
+        self.set(Header::Deaths, 0);
+    }
+
     /// A descriptor has this name from now on, or none has.
     pub fn set_name(&self, name: Name, descriptor: Option<RawFd>) {
         let at = Header::Names as usize + name as usize * 8;

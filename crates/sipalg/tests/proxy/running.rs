@@ -106,6 +106,7 @@ impl Running {
             if line.starts_with(start) {
                 return line;
             }
+            if std::env::var_os("SHOW").is_some() { eprint!("{line}"); }
             said += &line;
         }
     }
@@ -139,6 +140,14 @@ impl Running {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
+    /// The process that carries connections, of which this one is the keeper.
+    pub(crate) fn worker(&self) -> Pid {
+        let keeper = self.pid();
+        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
+        let children = children.unwrap();
+        Pid::from_raw(children.trim().parse().unwrap())
+    }
+
     /// How many sockets it has open.
     pub(crate) fn sockets(&self) -> usize {
         let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
@@ -149,7 +158,7 @@ impl Running {
 
     /// Its own memory, bytes: what is not shared with the files it runs from.
     pub(crate) fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.worker())).unwrap();
         let line = status
             .lines()
             .find(|line| line.starts_with("RssAnon:"))
