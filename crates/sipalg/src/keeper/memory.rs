@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -21,7 +22,8 @@ use std::sync::atomic::AtomicU64;
 pub struct Memory {
     start: NonNull<u8>,
     length: usize,
-    file: File,
+    /// Open as long as the process: who shares the table of descriptors needs it.
+    file: ManuallyDrop<File>,
 }
 
 impl Memory {
@@ -40,7 +42,7 @@ impl Memory {
         Ok(Memory {
             start: start.cast(),
             length,
-            file,
+            file: ManuallyDrop::new(file),
         })
     }
 
@@ -52,7 +54,7 @@ impl Memory {
         use nix::fcntl::{FallocateFlags, fallocate};
         let (start, length) = (part.start as i64, part.len() as i64);
         loop {
-            match fallocate(&self.file, FallocateFlags::empty(), start, length) {
+            match fallocate(&*self.file, FallocateFlags::empty(), start, length) {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }

@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 use sd_notify::NotifyState;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ pub fn main_process() -> u32 {
 pub enum Herald {
     /// There is no keeper: systemd hears it.
     Alone,
-    /// The keeper hears it, and tells systemd.
-    Keeper(PipeWriter),
+    /// The keeper hears it, and tells systemd. Its end of the table is the keeper's to close.
+    Keeper(ManuallyDrop<PipeWriter>),
 }
 
 const READY: u8 = b'r';
@@ -271,7 +271,7 @@ impl Keeper {
         die_of_panic();
         Ok(Side::Worker(Box::new(Start {
             shared,
-            herald: Herald::Keeper(ringer),
+            herald: Herald::Keeper(ManuallyDrop::new(ringer)),
             resumed: resumed && after.is_none(),
             after,
         })))

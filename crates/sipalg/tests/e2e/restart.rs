@@ -38,8 +38,14 @@ fn after_a_crash_of_all_processes_media_never_stopped_and_all_goes_on() {
     let files = gateway.crash();
     // The rules go on without us; a registration runs out meanwhile.
     talk.heard_more();
-    let mut gateway = Gateway::start_from(&net, files);
-    gateway.wait_for_log("going on with");
+    let gateway = Gateway::start_from(&net, files);
+    assert!(
+        gateway
+            .log()
+            .contains("1 calls and 2 registrations of before"),
+        "{}",
+        gateway.log()
+    );
     talk.heard_more();
     let (said, heard) = talk.end();
     assert_eq!(
@@ -148,8 +154,7 @@ fn a_store_that_makes_no_sense_is_said_and_set_aside_and_calls_are_served() {
 
 #[test]
 fn a_full_disk_is_said_once_and_calls_are_served_and_survive_a_crash() {
-    let full = "mount -t tmpfs -o size=64k none \"$STATE\"";
-    survives_without_its_place(full, "No space left on device");
+    survives_without_its_place(FULL, "No space left on device");
 }
 
 #[test]
@@ -166,7 +171,7 @@ fn room_on_the_disk_heals_the_store() {
     let make_room = files.folder().join("make-room");
     // The namespace of mounts is the gateway's own: what waits there makes room.
     let prepare = format!(
-        "mount -t tmpfs -o size=64k none \"$STATE\"; (until test -e {0}; do sleep 0.1; done; \
+        "{FULL}; (until test -e {0}; do sleep 0.1; done; \
          mount -o remount,size=64m \"$STATE\"; rm {0}) & ",
         make_room.display()
     );
@@ -182,6 +187,10 @@ fn room_on_the_disk_heals_the_store() {
     gateway.wait_for_log("can be written again");
     assert!(!gateway.console("show ip nat sip store").contains("Trouble"));
 }
+
+/// Makes the state directory a disk of 64 KiB that has room for one file of 4 KiB.
+const FULL: &str =
+    "mount -t tmpfs -o size=64k none \"$STATE\" && head -c 60000 /dev/zero > \"$STATE/filler\"";
 
 /// Where the state directory does not work, because of `prepare`, the operator is told why, and calls
 /// survive in the runtime directory.
@@ -201,13 +210,15 @@ fn survives_without_its_place(prepare: &str, why: &str) {
     stored(&gateway);
     let files = gateway.crash();
     let command = prepared(&files, prepare);
-    let gateway = Gateway::start_by(&net, files, command);
+    let mut gateway = Gateway::start_by(&net, files, command);
     assert!(
         gateway.signalling_doors().contains(&door),
         "{}",
         gateway.log()
     );
-    assert_eq!(gateway.log().matches(why).count(), 1, "{}", gateway.log());
+    gateway.wait_for_log(&format!("store.redb: {why}"));
+    let told = gateway.log().matches("store.redb: ").count();
+    assert_eq!(told, 1, "{}", gateway.log());
 }
 
 /// The command that runs a gateway in a namespace of mounts of its own, after a preparation by shell.
