@@ -235,13 +235,16 @@ impl Carrier {
         &mut self.kept
     }
 
+    /// Keeps the configuration, as it is now, as soon as anything is kept.
+    pub fn set_configuration(&mut self, configuration: Configuration) {
+        self.kept.configure(configuration);
+    }
+
     /// Keeps the configuration, as it is now.
     pub fn keep_configuration(&mut self, configuration: Configuration) {
-        if self.kept.is_on() {
-            self.kept.configure(configuration);
-            if self.commit() {
-                self.kept.applied();
-            }
+        self.kept.configure(configuration);
+        if self.commit() {
+            self.kept.applied();
         }
     }
 

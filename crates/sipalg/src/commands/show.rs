@@ -1,6 +1,7 @@
 //! `show ...`: gathers what a view needs, and has it rendered.
 
 use super::{Debug, Gateway, Watch, clear, configuration};
+use crate::keeper::supervise::main_process;
 use crate::log;
 use crate::services;
 use crate::store::clock::Moment;
@@ -13,7 +14,7 @@ use sipalg_ios::show::{
 };
 use sipalg_ios::{Exec, running};
 use std::rc::Rc;
-use std::{env, fs, process};
+use std::{env, fs};
 
 /// Shows what is asked for; nothing, if it is nothing to be shown.
 pub(super) fn show(
@@ -220,7 +221,7 @@ impl<G: Gateway> Shown<'_, G> {
             hostname: hostname.unwrap_or(DEFAULT_HOSTNAME.into()),
             // The clock starts with the gateway.
             uptime_seconds: self.now.since(Instant::ZERO).as_secs(),
-            process: process::id(),
+            process: main_process(),
             configuration_file: self.gateway.file().display().to_string(),
         }
     }

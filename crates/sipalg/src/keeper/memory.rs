@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::Pid;
 use std::ffi::c_int;
@@ -22,7 +23,7 @@ use std::sync::atomic::AtomicU64;
 pub struct Memory {
     start: NonNull<u8>,
     length: usize,
-    /// Open as long as the process: who shares the table of descriptors needs it.
+    /// It stays open, and with it the file's lock: other processes have the same descriptor.
     file: ManuallyDrop<File>,
 }
 
@@ -51,7 +52,6 @@ impl Memory {
     /// # Errors
     /// There is none.
     pub fn reserve(&self, part: Range<usize>) -> io::Result<()> {
-        use nix::fcntl::{FallocateFlags, fallocate};
         let (start, length) = (part.start as i64, part.len() as i64);
         loop {
             match fallocate(&*self.file, FallocateFlags::empty(), start, length) {
@@ -173,7 +173,6 @@ pub fn place(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
 }
 
 fn is_open(descriptor: RawFd) -> bool {
-    use nix::fcntl::{FcntlArg, fcntl};
     if descriptor < 0 {
         return false;
     }

@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 use sd_notify::NotifyState;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::mem::{self, ManuallyDrop};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ pub fn main_process() -> u32 {
 pub enum Herald {
     /// There is no keeper: systemd hears it.
     Alone,
-    /// The keeper hears it, and tells systemd. Its end of the table is the keeper's to close.
-    Keeper(ManuallyDrop<PipeWriter>),
+    /// The keeper hears it, and tells systemd.
+    Keeper(&'static PipeWriter),
 }
 
 const READY: u8 = b'r';
@@ -94,7 +94,7 @@ impl Herald {
         match self {
             Herald::Alone => tell(state),
             // A keeper that does not hear is no more, and so are we.
-            Herald::Keeper(bell) => drop(bell.write(&[word])),
+            Herald::Keeper(bell) => drop((&**bell).write(&[word])),
         }
     }
 }
@@ -271,7 +271,7 @@ impl Keeper {
         die_of_panic();
         Ok(Side::Worker(Box::new(Start {
             shared,
-            herald: Herald::Keeper(ManuallyDrop::new(ringer)),
+            herald: Herald::Keeper(Box::leak(Box::new(ringer))),
             resumed: resumed && after.is_none(),
             after,
         })))
