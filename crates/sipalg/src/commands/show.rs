@@ -185,6 +185,7 @@ impl<G: Gateway> Shown<'_, G> {
             records: status.records,
             commits: status.commits,
             written_seconds_ago: ago.and_then(|ago| u64::try_from(ago / 1_000_000).ok()),
+            waiting_bytes: status.waiting,
             failures: status.failures,
             trouble: status.trouble,
         }

@@ -56,12 +56,18 @@ impl Running {
 
     /// The same with another configuration.
     pub(crate) fn start_with(gateway: &Gateway, configuration: &str) -> Self {
-        Self::start_by(gateway, command(gateway.state.path(), configuration))
+        let folder = gateway.state.path();
+        Self::start_as(folder, &mut command(folder, configuration))
     }
 
     /// The same by a command that was made from [`command`].
     pub(crate) fn start_by(gateway: &Gateway, mut command: Command) -> Self {
-        let folder = gateway.state.path().to_owned();
+        Self::start_as(gateway.state.path(), &mut command)
+    }
+
+    /// The same with another command, made from [`command`] with this folder.
+    pub(crate) fn start_as(folder: &Path, command: &mut Command) -> Self {
+        let folder = folder.to_owned();
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -106,7 +112,9 @@ impl Running {
             if line.starts_with(start) {
                 return line;
             }
-            if std::env::var_os("SHOW").is_some() { eprint!("{line}"); }
+            if std::env::var_os("SHOW").is_some() {
+                eprint!("{line}");
+            }
             said += &line;
         }
     }

@@ -233,7 +233,10 @@ fn when_the_keeper_is_killed_all_connections_are_reset() {
     eventually(|| nix::sys::signal::kill(worker, None).is_err().then_some(()));
     // And SIP is ordinary traffic.
     let mut line = Line::open(&gateway, &server, 40_001);
-    let text = format!("OPTIONS sip:a SIP/2.0\r\nContact: <sip:{}>\r\n\r\n", crate::scene::PHONE);
+    let text = format!(
+        "OPTIONS sip:a SIP/2.0\r\nContact: <sip:{}>\r\n\r\n",
+        crate::scene::PHONE
+    );
     says(&mut line.phone, text.as_bytes());
     hears(&mut line.outside, text.as_bytes());
 }

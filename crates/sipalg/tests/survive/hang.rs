@@ -1,8 +1,8 @@
 //! It does not die but hang.
 
+use crate::gateway::Gateway;
 use crate::gateway::eventually;
 use crate::running::{CONFIGURATION, Running, command};
-use crate::gateway::Gateway;
 use crate::scene::{Line, hears, is_reset, says};
 use nix::sys::signal::{Signal, kill};
 use std::os::unix::net::UnixDatagram;
@@ -23,7 +23,11 @@ fn a_worker_that_hangs_is_replaced() {
     let (said, expected) = Line::outward(line.port, 1);
     says(&mut line.phone, said.as_bytes());
     hears(&mut line.outside, expected.as_bytes());
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
     running.service_is_back();
     line.works(2);
 }

@@ -27,9 +27,14 @@ fn a_hundred_kills_at_random_instants_lose_no_connection_and_no_byte() {
     for port in 40_000..40_000 + LINES {
         let line = Line::open(&gateway, &server, port);
         let [phone, outside] = [&line.phone, &line.outside].map(|s| s.try_clone().unwrap());
-        for (stream, messages) in [(line.phone, Line::outward as Messages), (line.outside, Line::inward)] {
+        for (stream, messages) in [
+            (line.phone, Line::outward as Messages),
+            (line.outside, Line::inward),
+        ] {
             let over = over.clone();
-            talks.push(Talk::Says(thread::spawn(move || say(stream, port, messages, &over))));
+            talks.push(Talk::Says(thread::spawn(move || {
+                say(stream, port, messages, &over)
+            })));
         }
         talks.push(Talk::Hears(thread::spawn(|| hear(outside))));
         talks.push(Talk::Hears(thread::spawn(|| hear(phone))));
@@ -48,14 +53,18 @@ fn a_hundred_kills_at_random_instants_lose_no_connection_and_no_byte() {
     let results: Vec<_> = talks.into_iter().map(Talk::end).collect();
     // Each line: what both said, then what outside and the phone heard.
     for (line, results) in results.chunks(4).enumerate() {
-        let [out, back, heard_outside, heard_inside] = results else { unreachable!() };
+        let [out, back, heard_outside, heard_inside] = results else {
+            unreachable!()
+        };
         assert_eq!(out, heard_outside, "line {line}, outward: bytes, hash");
         assert_eq!(back, heard_inside, "line {line}, inward: bytes, hash");
     }
     let bytes: u64 = results.iter().map(|(bytes, _)| bytes).sum();
     gaps.sort_unstable();
     let (median, p99) = (gaps[KILLS / 2], gaps[KILLS * 99 / 100]);
-    println!("{KILLS} kills, {bytes} bytes: nobody served for {median:?} in the median, {p99:?} at most of 99 %");
+    println!(
+        "{KILLS} kills, {bytes} bytes: nobody served for {median:?} in the median, {p99:?} at most of 99 %"
+    );
     assert!(p99 < Duration::from_secs(1), "{p99:?}");
 }
 

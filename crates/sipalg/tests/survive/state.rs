@@ -65,7 +65,10 @@ fn the_configuration_that_was_typed_is_in_force() {
     running.worker_dies();
     assert_eq!(running.ask("show running-config"), before);
     let server = gateway.outside.listen(5999);
-    let mut phone = gateway.phone.connect(40_000, gateway.outside.at(5999)).unwrap();
+    let mut phone = gateway
+        .phone
+        .connect(40_000, gateway.outside.at(5999))
+        .unwrap();
     let (mut outside, ..) = accepted(&server);
     let (said, expected) = Line::outward(40_000, 1);
     says(&mut phone, said.as_bytes());

@@ -63,7 +63,13 @@ fn a_death_at_any_step_of_opening_a_connection_loses_none() {
     let (gateway, mut running) = Running::start();
     let server = gateway.outside.listen(5060);
     let mut port = 41_000;
-    for step in [Step::Accepted, Step::Slotted, Step::Dialled, Step::Committed, Step::Applied] {
+    for step in [
+        Step::Accepted,
+        Step::Slotted,
+        Step::Dialled,
+        Step::Committed,
+        Step::Applied,
+    ] {
         for nth in [1, 2] {
             port += 2;
             running.die_at(step, nth);
