@@ -1,6 +1,6 @@
 //! One load through one peer, and what it cost.
 
-use crate::load::client::Done;
+use crate::load::{self, client::Done};
 use crate::load::ear::Heard;
 use crate::load::server::Seen;
 use crate::loads::{Kind, Load, Size};
@@ -157,7 +157,10 @@ impl Scene {
 
     /// Connections that stay: what each of them takes in memory.
     fn idle(&mut self, size: &Size) -> io::Result<Figures> {
-        let mut client = self.client(&words(&format!("idle --connections {}", size.idle)))?;
+        // A proxy has two files for each connection.
+        let most = (load::allow_files() / 2).saturating_sub(300);
+        let count = most.min(size.idle.into());
+        let mut client = self.client(&words(&format!("idle --connections {count}")))?;
         let gateway = self.running.pids();
         let (memory, slab) = (meter::memory(&gateway), meter::slab());
         let meter = self.meter(&client);

@@ -1,6 +1,6 @@
 //! Those that the gateway is compared with, and the gateway.
 
-use crate::load::server::Clean;
+use crate::load::{self, server::Clean};
 use crate::net::{GATEWAY, GATEWAY_INSIDE, INSIDE, Net, OUTSIDE};
 use crate::process::{Process, command};
 use std::fs;
@@ -201,9 +201,12 @@ fn helper_rules() -> String {
 impl Running {
     fn haproxy(&mut self, net: &Net) -> io::Result<()> {
         let configuration = self.folder.join("haproxy.cfg");
-        fs::write(&configuration, include_str!("peers/haproxy.cfg"))?;
+        // It refuses to start with more than it may have files for.
+        let most = (load::allow_files() / 2).saturating_sub(100).to_string();
+        let text = include_str!("peers/haproxy.cfg").replace("MAXCONN", &most);
+        fs::write(&configuration, text)?;
         let mut haproxy = command("haproxy");
-        haproxy.args(["-db", "-q", "-f"]).arg(&configuration);
+        haproxy.args(["-db", "-f"]).arg(&configuration);
         self.processes.push(net.gateway.start("haproxy", haproxy)?);
         wait_for(net, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5062))?;
         net.gateway.nft(&nat_rules())?;
