@@ -72,7 +72,7 @@ pub struct Seen {
     pub sent: u64,
     /// How long that took, seconds.
     pub seconds: f64,
-    /// The first message with an inside address, for whoever wants to know.
+    /// The lines of the first message with an inside address.
     pub example: Option<String>,
 }
 

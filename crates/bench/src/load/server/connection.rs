@@ -128,10 +128,7 @@ impl Connection {
         };
         if leaks {
             seen.leaks += 1;
-            seen.example.get_or_insert_with(|| {
-                let whole = [message.head, message.body].concat();
-                String::from_utf8_lossy(&whole).into_owned()
-            });
+            seen.example.get_or_insert_with(|| leaking(message, &shared.hidden));
         }
     }
 
@@ -180,6 +177,15 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The lines with an inside address.
+fn leaking(message: Message<'_>, hidden: &[u8]) -> String {
+    let whole = [message.head, message.body].concat();
+    let lines = whole.split(|&byte| byte == b'\n');
+    let leaking = lines.filter(|line| memmem::find(line, hidden).is_some());
+    let told: Vec<_> = leaking.map(|line| String::from_utf8_lossy(line.trim_ascii())).collect();
+    told.join(" / ")
 }
 
 /// What an INVITE wishes: the user part of its URI says it.
