@@ -38,6 +38,8 @@ pub fn allow_files() -> u64 {
     };
     // In a container root may lack the right to go above the hard limit.
     let tries = [FILES.max(hard), hard];
-    let done = tries.iter().find(|&&most| setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok());
+    let done = tries
+        .iter()
+        .find(|&&most| setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok());
     done.copied().unwrap_or(0)
 }

@@ -105,7 +105,12 @@ impl Peer {
             Peer::Helper => (Clean::All, true, true, false),
             Peer::Sipalg => (Clean::All, true, true, true),
         };
-        Promise { clean, back, doors, closes }
+        Promise {
+            clean,
+            back,
+            doors,
+            closes,
+        }
     }
 
     /// The programs that it needs.
@@ -205,7 +210,9 @@ fn helper_rules() -> String {
 impl Running {
     /// Waits until a program of the gateway listens there.
     fn serves(&mut self, net: &Net, mut process: Process, at: SocketAddrV4) -> io::Result<()> {
-        until(&mut process, || net.gateway.run(move || TcpStream::connect(at)).is_ok())?;
+        until(&mut process, || {
+            net.gateway.run(move || TcpStream::connect(at)).is_ok()
+        })?;
         self.processes.push(process);
         Ok(())
     }
@@ -239,7 +246,9 @@ impl Running {
         let configuration = self.folder.join("kamailio.cfg");
         fs::write(&configuration, include_str!("peers/kamailio.cfg"))?;
         let mut kamailio = command("kamailio");
-        kamailio.args(["-DD", "-E", "-m", "512", "-Y"]).arg(&self.folder);
+        kamailio
+            .args(["-DD", "-E", "-m", "512", "-Y"])
+            .arg(&self.folder);
         kamailio.arg("-f").arg(&configuration);
         if media {
             kamailio.args(["-A", "WITH_RTPENGINE"]);
@@ -251,14 +260,25 @@ impl Running {
 
     fn rtpengine(&mut self, net: &Net) -> io::Result<()> {
         let mut rtpengine = command("rtpengine");
-        rtpengine.args(["--foreground", "--log-stderr", "--log-level=3", "--config-file=none"]);
-        rtpengine.args(["--table=-1", "--num-threads=1", "--listen-ng=127.0.0.1:2223"]);
+        rtpengine.args([
+            "--foreground",
+            "--log-stderr",
+            "--log-level=3",
+            "--config-file=none",
+        ]);
+        rtpengine.args([
+            "--table=-1",
+            "--num-threads=1",
+            "--listen-ng=127.0.0.1:2223",
+        ]);
         rtpengine.args(["--port-min=20000", "--port-max=60000"]);
         rtpengine.arg(format!("--interface=inside/{GATEWAY_INSIDE}"));
         rtpengine.arg(format!("--interface=outside/{GATEWAY}"));
         let mut rtpengine = net.gateway.start("rtpengine", rtpengine)?;
         until(&mut rtpengine, || {
-            let sockets = net.gateway.run(|| fs::read_to_string("/proc/thread-self/net/udp"));
+            let sockets = net
+                .gateway
+                .run(|| fs::read_to_string("/proc/thread-self/net/udp"));
             sockets.is_ok_and(|sockets| sockets.contains(":08AF "))
         })?;
         self.processes.push(rtpengine);

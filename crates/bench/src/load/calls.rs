@@ -76,7 +76,10 @@ impl Calls {
         let mut lines = Vec::new();
         for number in 0..self.connections {
             let line = Line::open(common, number, PAIRS / self.connections)?;
-            epoll.add(&line.stream, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+            epoll.add(
+                &line.stream,
+                EpollEvent::new(EpollFlags::EPOLLIN, number as u64),
+            )?;
             lines.push(line);
         }
         common.each(|| {
@@ -97,7 +100,7 @@ impl Calls {
         let began = Instant::now();
         let length = Duration::from_secs_f64(self.seconds);
         let last = |line: &Line| match self.count {
-            Some(count) => line.calls.1 % count == 0,
+            Some(count) => line.calls.1.is_multiple_of(count),
             None => began.elapsed() >= length,
         };
         for line in lines.iter_mut() {
@@ -152,7 +155,7 @@ impl Line {
         let call = self.calls.0 + self.calls.1 % CALLS;
         let port = FIRST_PORT + 2 * (self.pairs.start + self.pair) as u16;
         self.pair = (self.pair + 1) % self.pairs.len();
-        let wish = if probe.is_some_and(|probe| self.calls.1 % probe == 0) {
+        let wish = if probe.is_some_and(|probe| self.calls.1.is_multiple_of(probe)) {
             done.probes += 2;
             self.watch = Some(Watch::open(call, self.own, port)?);
             Wish::Probe
@@ -171,8 +174,10 @@ impl Line {
     fn hear(&mut self, common: &Common, done: &mut Done) -> io::Result<bool> {
         self.answers.read(&mut self.stream)?;
         let mut over = false;
-        while let Some(answer) =
-            self.answers.next().map_err(|_| io::Error::other("the answers' stream is damaged"))?
+        while let Some(answer) = self
+            .answers
+            .next()
+            .map_err(|_| io::Error::other("the answers' stream is damaged"))?
         {
             done.failed += u64::from(!is_200(answer));
             done.leaks += u64::from(common.leaks(answer));
@@ -207,7 +212,10 @@ impl Watch {
             socket.set_read_timeout(Some(Duration::from_millis(500)))?;
             Ok(socket)
         };
-        Ok(Watch { call, ports: [open(port)?, open(port + 1)?] })
+        Ok(Watch {
+            call,
+            ports: [open(port)?, open(port + 1)?],
+        })
     }
 
     /// At how many of its ports the probe has not been heard. It was sent before the answer.

@@ -78,7 +78,7 @@ pub struct Done {
 }
 
 /// How long an answer may take before it counts as lost.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Client {
     /// Makes the load.
@@ -133,7 +133,9 @@ impl Common {
     pub fn leaks(&self, answer: Message<'_>) -> bool {
         self.hidden.is_some_and(|hidden| {
             let text = hidden.to_string();
-            [answer.head, answer.body].iter().any(|part| memmem::find(part, text.as_bytes()).is_some())
+            [answer.head, answer.body]
+                .iter()
+                .any(|part| memmem::find(part, text.as_bytes()).is_some())
         })
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// When a port is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +89,10 @@ impl Ears {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
         socket.bind(&SocketAddrV4::new(own, 0).into())?;
         socket.set_recv_buffer_size(4 << 20)?;
-        let ports: BTreeMap<u16, u32> =
-            calls.iter().flat_map(|&(call, first)| [(first, call), (first + 1, call)]).collect();
+        let ports: BTreeMap<u16, u32> = calls
+            .iter()
+            .flat_map(|&(call, first)| [(first, call), (first + 1, call)])
+            .collect();
         let heard = Arc::new(Mutex::new(Heard::default()));
         let shared = Arc::clone(&heard);
         std::thread::spawn(move || listen_to_all(socket, ports, &shared));
@@ -111,7 +113,12 @@ impl Ears {
                 let event = EpollEvent::new(EpollFlags::EPOLLIN, ports.len() as u64);
                 epoll.add(&socket, event)?;
                 socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
-                ports.push(Port { socket, call, next: 0, reached: false });
+                ports.push(Port {
+                    socket,
+                    call,
+                    next: 0,
+                    reached: false,
+                });
             }
         }
         let heard = Arc::new(Mutex::new(Heard::default()));
@@ -120,20 +127,27 @@ impl Ears {
         Ok(Ears { heard })
     }
 
-    /// What was heard, once nothing has come for a while.
-    pub fn heard(&self) -> Heard {
-        let mut before = (0, 0);
+    /// What was heard, once that is so many packets and ports, or nothing comes any more.
+    pub fn heard(&self, expected: u64) -> Heard {
+        let (mut before, mut since) = (0, Instant::now());
         loop {
-            std::thread::sleep(Duration::from_millis(60));
-            let mut heard = lock(&self.heard);
-            let now = (heard.packets, heard.reached);
-            if now == before {
-                return std::mem::take(&mut heard);
+            {
+                let mut heard = lock(&self.heard);
+                let now = heard.packets + heard.reached;
+                if now >= expected || (now == before && since.elapsed() > QUIET) {
+                    return std::mem::take(&mut heard);
+                }
+                if now != before {
+                    (before, since) = (now, Instant::now());
+                }
             }
-            before = now;
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
+
+/// How long nothing must have come for nothing more to be expected.
+const QUIET: Duration = Duration::from_millis(500);
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -159,8 +173,12 @@ fn listen_to_all(mut socket: Socket, mut ports: BTreeMap<u16, u32>, shared: &Mut
     let mut bytes = [0; 2048];
     while let Ok(length) = socket.read(&mut bytes) {
         // After the header of IPv4, whose length is in its first byte, that of UDP.
-        let datagram = bytes[..length].get(usize::from(bytes[0] & 15) * 4..).unwrap_or(&[]);
-        let port = datagram.get(2..4).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]));
+        let datagram = bytes[..length]
+            .get(usize::from(bytes[0] & 15) * 4..)
+            .unwrap_or(&[]);
+        let port = datagram
+            .get(2..4)
+            .map_or(0, |port| u16::from_be_bytes([port[0], port[1]]));
         if let Some((_, call)) = datagram.get(8..).and_then(probed) {
             let mut heard = lock(shared);
             // Each port counts once.
@@ -181,8 +199,12 @@ impl Port {
             return;
         }
         let (Some(call), Some(turn)) = (
-            bytes.get(8..12).and_then(|call| Some(u32::from_be_bytes(call.try_into().ok()?))),
-            bytes.get(12..20).and_then(|turn| Some(u64::from_be_bytes(turn.try_into().ok()?))),
+            bytes
+                .get(8..12)
+                .and_then(|call| Some(u32::from_be_bytes(call.try_into().ok()?))),
+            bytes
+                .get(12..20)
+                .and_then(|turn| Some(u64::from_be_bytes(turn.try_into().ok()?))),
         ) else {
             return;
         };

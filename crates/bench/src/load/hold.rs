@@ -37,14 +37,17 @@ struct Line {
 }
 
 impl Hold {
-    /// Makes the load, and tells at each line of standard input what the ports heard.
+    /// Makes the load, and tells at each line of standard input what the ports heard; a number
+    /// in the line is how much they will hear.
     ///
     /// # Errors
     /// A port cannot be had, or a connection.
     pub fn run(&self, common: &Common) -> io::Result<()> {
         super::allow_files();
         let port = |call: usize| FIRST_PORT + 2 * call as u16;
-        let calls: Vec<_> = (0..self.calls).map(|call| (call as u32, port(call))).collect();
+        let calls: Vec<_> = (0..self.calls)
+            .map(|call| (call as u32, port(call)))
+            .collect();
         let ears = if self.calls > MOST {
             Ears::open_many(self.own, &calls)?
         } else {
@@ -81,8 +84,8 @@ impl Hold {
         }
         done.seconds = began.elapsed().as_secs_f64();
         tell(&done)?;
-        while command()?.is_some() {
-            tell(&ears.heard())?;
+        while let Some(line) = command()? {
+            tell(&ears.heard(line.trim().parse().unwrap_or(u64::MAX)))?;
         }
         Ok(())
     }
@@ -90,10 +93,16 @@ impl Hold {
 
 impl Line {
     fn call(&mut self, common: &Common, call: u32, port: u16) -> io::Result<bool> {
-        let invite = self.invite.call(call).request(1).media(port).wish(Wish::Hold);
+        let invite = self
+            .invite
+            .call(call)
+            .request(1)
+            .media(port)
+            .wish(Wish::Hold);
         self.stream.write_all(invite.bytes())?;
         let right = self.answers.wait(&mut self.stream, common)?;
-        self.stream.write_all(self.ack.call(call).request(1).bytes())?;
+        self.stream
+            .write_all(self.ack.call(call).request(1).bytes())?;
         Ok(right)
     }
 }

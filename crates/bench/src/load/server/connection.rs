@@ -128,7 +128,8 @@ impl Connection {
         };
         if leaks {
             seen.leaks += 1;
-            seen.example.get_or_insert_with(|| leaking(message, &shared.hidden));
+            seen.example
+                .get_or_insert_with(|| leaking(message, &shared.hidden));
         }
     }
 
@@ -139,7 +140,9 @@ impl Connection {
             shared.media.probe_again(call, &mut shared.seen);
         }
         if head.starts_with(b"INVITE ") {
-            let call = frame::field(head, "Call-ID").and_then(frame::number).unwrap_or(0);
+            let call = frame::field(head, "Call-ID")
+                .and_then(frame::number)
+                .unwrap_or(0);
             match wish(head) {
                 Wish::Sink => {
                     self.follow(call, bytes, &mut shared.seen);
@@ -151,7 +154,9 @@ impl Connection {
             }
             answer::accept(head, self.own, shared.media.own(), &mut self.out);
         } else if head.starts_with(b"BYE ") {
-            let call = frame::field(head, "Call-ID").and_then(frame::number).unwrap_or(0);
+            let call = frame::field(head, "Call-ID")
+                .and_then(frame::number)
+                .unwrap_or(0);
             self.closed = shared.media.knows(call).then_some(call);
             answer::ok(head, &mut self.out);
         } else if !head.starts_with(b"ACK ") {
@@ -184,13 +189,17 @@ fn leaking(message: Message<'_>, hidden: &[u8]) -> String {
     let whole = [message.head, message.body].concat();
     let lines = whole.split(|&byte| byte == b'\n');
     let leaking = lines.filter(|line| memmem::find(line, hidden).is_some());
-    let told: Vec<_> = leaking.map(|line| String::from_utf8_lossy(line.trim_ascii())).collect();
+    let told: Vec<_> = leaking
+        .map(|line| String::from_utf8_lossy(line.trim_ascii()))
+        .collect();
     told.join(" / ")
 }
 
 /// What an INVITE wishes: the user part of its URI says it.
 fn wish(head: &[u8]) -> Wish {
     let user = head.get(b"INVITE sip:".len()..).unwrap_or(head);
-    let known = Wish::ALL.iter().find(|(_, word)| user.starts_with(word.as_bytes()));
+    let known = Wish::ALL
+        .iter()
+        .find(|(_, word)| user.starts_with(word.as_bytes()));
     known.map_or(Wish::Answer, |(wish, _)| *wish)
 }
