@@ -78,7 +78,7 @@ pub struct Done {
 }
 
 /// How long an answer may take before it counts as lost.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Client {
     /// Makes the load.

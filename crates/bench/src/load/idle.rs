@@ -20,7 +20,7 @@ impl Idle {
     /// # Errors
     /// Standard output is gone.
     pub fn run(&self, common: &Common) -> io::Result<()> {
-        super::allow_files(self.connections as usize)?;
+        super::allow_files();
         if common.hold {
             say("ready")?;
             command()?;

@@ -91,7 +91,7 @@ impl Requests {
     /// # Errors
     /// It cannot connect.
     pub fn run(&self, common: &Common) -> io::Result<()> {
-        super::allow_files(self.connections)?;
+        super::allow_files();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut lines = Vec::new();
         for call in 0..self.connections {
