@@ -211,6 +211,10 @@ impl Carrier {
         let side = |leg: Leg| -> Result<Resumed, Lost> {
             let is = is[index(leg)];
             let kept = region.side(slot, leg);
+            if is.closed && !is.gone && !kept.finish {
+                // The last that the process before did was to hear of the RST.
+                return gone("its peer has reset it");
+            }
             let waiting = region.unsent(slot, leg, is.written);
             // What was reset has lost what was to be sent, and tells the other leg so itself.
             let whole = is.gone || is.written + waiting.len() as u64 == kept.made;
