@@ -228,6 +228,7 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
     let (alg, mut restored) = before.machine(config);
     let state_dir = before::state_dir(options, !before.is_warm());
     let kernel = before.kernel(&plan, &state_dir, &mut restored)?;
+    let is_warm = before.is_warm();
     let (kept, epoch, mut herald) = before.into_parts(options);
     let carrier = Carrier::new(alg, kernel, udp, &plan, kept);
     let parts = Parts {
@@ -244,6 +245,7 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
         plan,
         poll,
         epoch,
+        is_warm,
     };
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {
