@@ -28,7 +28,7 @@ impl Text {
             if index > 0 {
                 text.push(b'.');
             }
-            text.push_number(u64::from(octet));
+            text.push_octet(octet);
         }
         text
     }
@@ -71,6 +71,14 @@ impl Text {
             .unwrap_or_default()
     }
 
+    /// Appends the bytes to `out`: as many as fit, which is one copy of known length, and what is too
+    /// much is taken away again.
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.length);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
             *place = byte;
@@ -78,11 +86,30 @@ impl Text {
         }
     }
 
-    fn push_number(&mut self, number: u64) {
-        if number >= 10 {
-            self.push_number(number / 10);
+    fn push_octet(&mut self, octet: u8) {
+        if octet >= 100 {
+            self.push(b'0' + octet / 100);
         }
-        self.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+        if octet >= 10 {
+            self.push(b'0' + octet / 10 % 10);
+        }
+        self.push(b'0' + octet % 10);
+    }
+
+    fn push_number(&mut self, number: u64) {
+        let mut digits = [0u8; 20];
+        let (mut rest, mut count) = (number, 0);
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        for digit in digits.iter().skip(digits.len() - count) {
+            self.push(*digit);
+        }
     }
 }
 
@@ -150,6 +177,11 @@ impl Edits {
         {
             return false;
         }
+        // Fields are walked in order, so that nearly every edit is the last.
+        if self.list.last().is_none_or(|last| last.range.end <= range.start && last.range.start < range.start) {
+            self.list.push(Edit { range, text, by });
+            return true;
+        }
         let place = self
             .list
             .partition_point(|edit| edit.range.start < range.start);
@@ -183,7 +215,7 @@ impl Edits {
         let mut at = 0;
         for edit in &self.list {
             out.extend_from_slice(message.get(at..edit.range.start).unwrap_or_default());
-            out.extend_from_slice(edit.text.as_bytes());
+            edit.text.append_to(out);
             at = edit.range.end;
         }
         out.extend_from_slice(message.get(at..).unwrap_or_default());
