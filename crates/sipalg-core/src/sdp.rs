@@ -288,6 +288,13 @@ fn path(body: &[u8], value: Range<usize>) -> Option<HostPort> {
 /// `IN IP4 <address>`: the address, if it is an IPv4 literal. A multicast address with `/ttl` is one
 /// too; no NAT rule permits it.
 fn net_address(words: &mut Words<'_>) -> Option<Literal> {
+    // As it is nearly always written.
+    let rest = words.body.get(words.rest.clone())?;
+    if let Some((address, length)) = rest.strip_prefix(b"IN IP4 ").and_then(uri::ipv4) {
+        let start = words.rest.end - rest.len() + 7;
+        let span = start..start + length;
+        return Some(Literal { span, address });
+    }
     let (nettype, addrtype, address) = (words.next(), words.next(), words.next());
     let body = words.body;
     if body.get(nettype)? != b"IN" || body.get(addrtype)? != b"IP4" {
@@ -303,11 +310,13 @@ fn net_address(words: &mut Words<'_>) -> Option<Literal> {
 /// The places of words with white space between them.
 struct Words<'a> {
     body: &'a [u8],
+    /// From the next word on.
     rest: Range<usize>,
 }
 
 impl<'a> Words<'a> {
     fn of(body: &'a [u8], rest: Range<usize>) -> Self {
+        let rest = uri::skip_blanks(body, rest);
         Words { body, rest }
     }
 
@@ -322,10 +331,10 @@ impl<'a> Words<'a> {
 
     /// The next one; an empty place at the end.
     fn next(&mut self) -> Range<usize> {
-        let start = uri::skip_blanks(self.body, self.rest.clone());
-        let end = uri::find_blank(self.body, start.clone()).unwrap_or(start.end);
-        self.rest.start = end;
-        start.start..end
+        let word = self.rest.start;
+        let end = uri::find_blank(self.body, self.rest.clone()).unwrap_or(self.rest.end);
+        self.rest = uri::skip_blanks(self.body, end..self.rest.end);
+        word..end
     }
 }
 

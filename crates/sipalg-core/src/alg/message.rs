@@ -33,7 +33,7 @@ pub(super) struct What<'a> {
 impl<'a> What<'a> {
     fn read(at: Passage, calls: &Calls, message: &Message<'a>) -> Option<Self> {
         let bytes = message.bytes;
-        let start = StartLine::parse(bytes, message.index.start_line.clone())?;
+        let start = StartLine::of(bytes, message.index.start.clone()?)?;
         let (cseq, cseq_method) = message
             .index
             .first(bytes, Name::CSeq)

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A short text made without allocating: at most an address with a port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Text {
     bytes: [u8; LONGEST],
     length: u8,
@@ -14,6 +14,14 @@ pub struct Text {
 
 /// Room for an address with a port, and some white space around its colon.
 const LONGEST: usize = 30;
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text {}
 
 impl Text {
     const EMPTY: Text = Text {
@@ -87,13 +95,12 @@ impl Text {
     }
 
     fn push_octet(&mut self, octet: u8) {
-        if octet >= 100 {
-            self.push(b'0' + octet / 100);
+        let [digits @ .., count] = OCTETS[usize::from(octet)];
+        let at = usize::from(self.length);
+        if let Some(place) = self.bytes.get_mut(at..at + 3) {
+            place.copy_from_slice(&digits);
+            self.length += count;
         }
-        if octet >= 10 {
-            self.push(b'0' + octet / 10 % 10);
-        }
-        self.push(b'0' + octet % 10);
     }
 
     fn push_number(&mut self, number: u64) {
@@ -112,6 +119,25 @@ impl Text {
         }
     }
 }
+
+/// The digits of each number up to 255, and how many there are.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut octets = [[0; 4]; 256];
+    let mut number = 0u8;
+    loop {
+        let [hundreds, tens, ones] = [number / 100, number / 10 % 10, number % 10];
+        let (hundreds, tens, ones) = (b'0' + hundreds, b'0' + tens, b'0' + ones);
+        octets[number as usize] = match number {
+            0..10 => [ones, 0, 0, 1],
+            10..100 => [tens, ones, 0, 2],
+            _ => [hundreds, tens, ones, 3],
+        };
+        if number == u8::MAX {
+            break octets;
+        }
+        number += 1;
+    }
+};
 
 /// One replacement.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -297,13 +297,18 @@ pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
 /// The range without white space (that of SIP: blanks, tabs and line ends) at both ends.
 pub fn trim(message: &[u8], span: Range<usize>) -> Range<usize> {
     let span = skip_blanks(message, span);
+    span.start..trim_end(message, span)
+}
+
+/// The end of the range without white space behind it.
+pub fn trim_end(message: &[u8], span: Range<usize>) -> usize {
     let mut text = message.get(span.clone()).unwrap_or_default();
     while let [rest @ .., last] = text
         && is_blank(*last)
     {
         text = rest;
     }
-    span.start..span.start + text.len()
+    span.start + text.len()
 }
 
 /// The first white space.
