@@ -131,7 +131,8 @@ impl Alg {
         let Ends { protocol, .. } = record.ends;
         let (local, global) = record.host;
         let known = self.flows.get(id).is_some();
-        if id >= MOST_FLOWS || known || !self.config.permits(local) {
+        let counted = record.serial <= kept::MOST_COUNTED;
+        if id >= MOST_FLOWS || known || !counted || !self.config.is_global(global) {
             return false;
         }
         let Some(mapping) = self.own_mapping(record) else {
