@@ -82,6 +82,7 @@ fn after_everything_at_once_nothing_is_left_and_no_byte_was_wrong() {
     let mut gateway = Gateway::start(&net);
     let pid = gateway.process().pid().as_raw();
     warm_up(&phones[0].1, &far);
+    assert_nothing_is_left(&net, &gateway);
     let before = descriptors(pid);
     let tally = Tally::default();
     let mut memory = Vec::new();
