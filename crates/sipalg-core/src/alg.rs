@@ -223,20 +223,15 @@ impl Alg {
     /// A CRLF between messages: it passes, unless it answers a ping that was ours.
     fn keep_alive(&mut self, flow: FlowId, from: Leg, bytes: &[u8], out: &mut Outbox) {
         self.counters.keepalives += 1;
-        let Some(entry) = self.flows.quiet_mut(flow.0) else {
-            return;
-        };
-        let before = entry.pongs.record();
-        let ours = match from {
-            Leg::Outside => entry.pongs.is_ours(),
-            Leg::Inside => {
-                entry.pongs.inside_sent(true);
-                false
+        let mut ours = false;
+        self.flows.update(flow.0, |flow| {
+            let before = flow.pongs.record();
+            match from {
+                Leg::Outside => ours = flow.pongs.is_ours(),
+                Leg::Inside => flow.pongs.inside_sent(true),
             }
-        };
-        if entry.pongs.record() != before {
-            self.flows.mark(flow.0);
-        }
+            flow.pongs.record() != before
+        });
         if !ours {
             out.bytes.extend_from_slice(bytes);
         }
@@ -318,7 +313,7 @@ impl Alg {
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
-            self.nat.touch(now, mapping);
+            self.nat.touch(&context!(self, now), mapping);
         }
     }
 

@@ -5,6 +5,7 @@
 //! longer be framed beyond doubt, is passed unchanged for the rest of the connection's life
 //! (*demoted*), so that a stream cannot be steered into looking like SIP later.
 
+use crate::bytes;
 use crate::config::Limits;
 use crate::event::Demotion;
 use crate::sip::{Index, Name, parse_decimal, uri};
@@ -312,11 +313,7 @@ impl Scan {
             self.start
                 .check(message.get(..judged).unwrap_or_default())?;
         }
-        while let Some(found) = message
-            .get(self.scanned..)
-            .and_then(|rest| memchr::memchr(b'\n', rest))
-        {
-            let feed = self.scanned + found;
+        while let Some(feed) = bytes::find(message, self.scanned..message.len(), [b'\n']) {
             if feed >= limits.header_bytes {
                 return Err(Demotion::HeaderTooLong);
             }
@@ -391,7 +388,16 @@ const LONGEST_WORD: usize = 64;
 
 impl StartCheck {
     fn check(&mut self, message: &[u8]) -> Result<(), Demotion> {
-        for byte in message.get(self.checked..).unwrap_or_default() {
+        while let Some(byte) = message.get(self.checked) {
+            // Behind the scheme only a line end and a NUL decide anything.
+            if self.state == StartState::Rest {
+                let rest = self.checked..message.len();
+                self.checked = bytes::find(message, rest, [b'\n', 0]).unwrap_or(message.len());
+                if self.checked == message.len() {
+                    return Ok(());
+                }
+            }
+            let byte = message.get(self.checked).unwrap_or(byte);
             self.checked += 1;
             if *byte == b'\n' {
                 self.done = true;

@@ -26,6 +26,12 @@ pub(crate) use table::Table;
 use crate::addr::FlowId;
 use alloc::vec::Vec;
 
+/// No machine has counted so far: what a record says is counted on from.
+pub(crate) const MOST_COUNTED: u64 = u64::MAX / 2;
+
+/// Who is told of changes: the name of an object, and its record, if it is not gone.
+pub type Sink<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
 /// What has come of a set of records.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Restored {

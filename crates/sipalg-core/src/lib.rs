@@ -20,6 +20,7 @@ extern crate alloc;
 pub mod addr;
 pub mod alg;
 pub mod body;
+mod bytes;
 mod call;
 pub mod config;
 pub mod counters;

@@ -201,7 +201,7 @@ impl Nat {
         out: &mut Outbox,
     ) -> Result<MappingId, MapError> {
         if let Some(id) = self.find_local(protocol, local) {
-            self.touch(cx.now, id);
+            self.touch(cx, id);
             return Ok(id);
         }
         self.map_run(cx, protocol, local, 1, at, out)
@@ -277,15 +277,12 @@ impl Nat {
     }
 
     /// The mapping was used.
-    pub fn touch(&mut self, now: Instant, id: MappingId) {
-        let recorded = self.get(id).map(|mapping| tick(mapping.used));
-        let mapping = match recorded == Some(tick(now)) {
-            true => self.mappings.quiet_mut(id.0),
-            false => self.mappings.get_mut(id.0),
-        };
-        if let Some(mapping) = mapping {
-            mapping.used = now;
-        }
+    pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
+        let (now, bits) = (cx.now, cx.config.timers.use_tick);
+        self.mappings.update(id.0, |mapping| {
+            let before = core::mem::replace(&mut mapping.used, now);
+            tick(before, bits) != tick(now, bits)
+        });
     }
 
     /// Keeps a mapping for one more flow, call or registration.

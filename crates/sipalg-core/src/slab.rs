@@ -60,6 +60,16 @@ impl<T: Named<u32>> Slab<T> {
         Some(entry)
     }
 
+    /// Changes an entry; `change` says whether anything has changed that is recorded.
+    pub fn update(&mut self, id: u32, change: impl FnOnce(&mut T) -> bool) {
+        let found = self.entries.get_mut(id as usize).and_then(Option::as_mut);
+        if let Some((note, entry)) = found
+            && change(entry)
+        {
+            self.changes.mark(note, entry.name(&id));
+        }
+    }
+
     /// The entry of that name, to change what is not recorded of it.
     pub fn quiet_mut(&mut self, id: u32) -> Option<&mut T> {
         let (_, entry) = self.entries.get_mut(id as usize)?.as_mut()?;

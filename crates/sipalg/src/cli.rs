@@ -78,6 +78,9 @@ struct Run {
     /// Pass every byte unchanged
     #[arg(long, hide = true)]
     no_fixup: bool,
+    /// One process, whose crash loses all connections
+    #[arg(long, hide = true)]
+    no_keeper: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +174,7 @@ pub fn main() -> ExitCode {
             tproxy_port: run.tproxy_port,
             fixup: !run.no_fixup,
             json: run.log == Log::Json,
+            keeper: !run.no_keeper,
         }),
         Command::Console(console) => client::run(&console.socket, &console.commands),
         Command::Lab(options) => lab::run(&lab::Options {

@@ -46,7 +46,7 @@ pub trait Gateway {
     /// Why it cannot be; then all is as before.
     fn apply(&mut self, startup: Startup) -> Result<(), String>;
     /// Where things stand with the store.
-    fn store(&self) -> Status;
+    fn store(&mut self) -> Status;
     /// What was counted when the operator last cleared statistics.
     fn baseline(&mut self) -> &mut Baseline;
     /// Clears dynamic translations.

@@ -4,7 +4,7 @@ use super::{Alg, context};
 use crate::addr::FlowId;
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::kept::{self, Machine, Name, Note, Recorder, Restored, decode};
+use crate::kept::{self, Machine, Name, Note, Recorder, Restored, Sink, decode};
 use crate::nat::Context;
 use crate::outbox::Outbox;
 use crate::time::Instant;
@@ -40,7 +40,7 @@ impl Alg {
     /// Tells what has changed since the last call, in a fixed order: the name and the record of an
     /// object, or no record if it is no more; each name at most once. What was told and then restored
     /// is as the machine is now.
-    pub fn kept(&mut self, sink: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+    pub fn kept(&mut self, sink: &mut Sink<'_>) {
         if !self.records.on {
             return;
         }
@@ -48,7 +48,7 @@ impl Alg {
             sink(&stray, None);
         }
         let memory = core::mem::take(&mut self.records.memory);
-        let mut recorder = Recorder::new(memory, sink);
+        let mut recorder = Recorder::new(memory, self.config.timers.use_tick, sink);
         let machine = Machine {
             random: self.nat.random(),
             flows: self.serial,
@@ -193,8 +193,8 @@ impl Alg {
                     calls,
                 } = decode(record)?;
                 nat.set_random(random);
-                self.serial = flows;
-                self.calls.set_number(calls);
+                self.serial = flows.min(kept::MOST_COUNTED);
+                self.calls.set_number(calls.min(kept::MOST_COUNTED));
                 true
             }
             Name::Address(host) => nat.restore_address(cx, host, &decode(record)?),

@@ -5,7 +5,7 @@ use super::{Call, CallId, Calls, MOST_DIALOGS};
 use crate::addr::Ipv4Addr;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
-use crate::kept::{self, At, Name, Named, Recorder, tick, untick};
+use crate::kept::{self, At, Name, Named, Recorder, untick};
 use crate::nat::{Context, MappingId, Nat};
 use crate::time::Instant;
 use crate::timer::Key;
@@ -23,7 +23,7 @@ impl Named<u32> for Call {
 }
 
 impl Call {
-    fn record(&self, nat: &Nat) -> kept::Call<'_> {
+    fn record(&self, nat: &Nat, recorder: &Recorder<'_>) -> kept::Call<'_> {
         let at = |doors: &MediaDoors| -> Vec<(u16, At)> {
             let named = doors.iter().map(|(line, id)| Some((*line, nat.at(*id)?)));
             named.flatten().collect()
@@ -40,7 +40,7 @@ impl Call {
             held: self.held,
             held_by_offer: self.held_by_offer,
             ending: self.ending,
-            last_media: tick(self.last_media),
+            last_media: recorder.tick(self.last_media),
             due: self.armed,
             seen: self.seen.record(),
         }
@@ -71,7 +71,8 @@ impl Calls {
             let id = self.by_key.get(conversation);
             match id.and_then(|id| self.calls.noted(id.0)) {
                 Some((note, call)) => {
-                    recorder.is(Name::Call(*conversation), note, &call.record(nat));
+                    let record = call.record(nat, recorder);
+                    recorder.is(Name::Call(*conversation), note, &record);
                 }
                 None => recorder.gone(Name::Call(*conversation)),
             }
@@ -105,7 +106,8 @@ impl Calls {
         let own = !id.is_empty() && self.conversation(id, host) == conversation;
         let known = self.by_key.contains_key(&conversation);
         let long = id.len() > cx.config.limits.header_bytes;
-        if full || !own || known || long || !cx.config.permits(host) {
+        let counted = record.seen.number <= kept::MOST_COUNTED;
+        if full || !own || known || long || !counted {
             return false;
         }
         let mut media = |doors: Vec<(u16, At)>| -> MediaDoors {
@@ -135,7 +137,7 @@ impl Calls {
             held: record.held,
             held_by_offer: record.held_by_offer,
             ending: record.ending,
-            last_media: untick(record.last_media, cx.now),
+            last_media: untick(record.last_media, cx.config.timers.use_tick, cx.now),
             armed: None,
             seen: Seen::restored(cx.now, record.seen),
         };

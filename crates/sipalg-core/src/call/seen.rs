@@ -42,6 +42,49 @@ impl Seen {
         }
     }
 
+    /// Takes note of a message.
+    fn hear(&mut self, heard: &Heard<'_>) {
+        self.peer = Some(heard.peer);
+        let sender = match heard.status {
+            None => heard.from,
+            Some(_) => heard.from.other(),
+        };
+        self.began.get_or_insert(sender);
+        let leak = match heard.from {
+            Leg::Inside => &mut self.leak,
+            Leg::Outside => &mut self.foreign_leak,
+        };
+        *leak = heard.leak.or(*leak);
+        match (heard.method, heard.status) {
+            (b"INVITE", Some(200..300)) => {
+                self.answered.get_or_insert(heard.now);
+                let again = self
+                    .unacknowledged
+                    .filter(|waits| (waits.cseq, waits.from) == (heard.cseq, heard.from));
+                let before = again.unwrap_or(Unacknowledged {
+                    cseq: heard.cseq,
+                    from: heard.from,
+                    times: 0,
+                    since: heard.now,
+                });
+                self.unacknowledged = Some(Unacknowledged {
+                    times: before.times.saturating_add(1),
+                    ..before
+                });
+            }
+            (b"INVITE", Some(status @ 300..)) if self.answered.is_none() => {
+                self.ending.get_or_insert(Ending::Refused(status));
+            }
+            (b"ACK", None) => {
+                let answers = |waits: &Unacknowledged| waits.from != heard.from;
+                self.unacknowledged = self.unacknowledged.filter(|waits| !answers(waits));
+            }
+            (b"BYE", None) => self.ending = Some(Ending::Bye(heard.from)),
+            (b"CANCEL", None) => self.ending = Some(Ending::Cancelled(heard.from)),
+            _ => {}
+        }
+    }
+
     /// What is recorded of it: what lasts.
     pub fn record(&self) -> kept::Seen {
         kept::Seen {
@@ -106,53 +149,11 @@ pub struct Heard<'a> {
 impl Calls {
     /// Takes note of a message.
     pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
-        let Some(entry) = self.calls.quiet_mut(call.0) else {
-            return;
-        };
-        let seen = &mut entry.seen;
-        let before = seen.record();
-        seen.peer = Some(heard.peer);
-        let sender = match heard.status {
-            None => heard.from,
-            Some(_) => heard.from.other(),
-        };
-        seen.began.get_or_insert(sender);
-        let leak = match heard.from {
-            Leg::Inside => &mut seen.leak,
-            Leg::Outside => &mut seen.foreign_leak,
-        };
-        *leak = heard.leak.or(*leak);
-        match (heard.method, heard.status) {
-            (b"INVITE", Some(200..300)) => {
-                seen.answered.get_or_insert(heard.now);
-                let again = seen
-                    .unacknowledged
-                    .filter(|waits| (waits.cseq, waits.from) == (heard.cseq, heard.from));
-                let before = again.unwrap_or(Unacknowledged {
-                    cseq: heard.cseq,
-                    from: heard.from,
-                    times: 0,
-                    since: heard.now,
-                });
-                seen.unacknowledged = Some(Unacknowledged {
-                    times: before.times.saturating_add(1),
-                    ..before
-                });
-            }
-            (b"INVITE", Some(status @ 300..)) if seen.answered.is_none() => {
-                seen.ending.get_or_insert(Ending::Refused(status));
-            }
-            (b"ACK", None) => {
-                let answers = |waits: &Unacknowledged| waits.from != heard.from;
-                seen.unacknowledged = seen.unacknowledged.filter(|waits| !answers(waits));
-            }
-            (b"BYE", None) => seen.ending = Some(Ending::Bye(heard.from)),
-            (b"CANCEL", None) => seen.ending = Some(Ending::Cancelled(heard.from)),
-            _ => {}
-        }
-        if seen.record() != before {
-            self.calls.mark(call.0);
-        }
+        self.calls.update(call.0, |call| {
+            let before = call.seen.record();
+            call.seen.hear(heard);
+            call.seen.record() != before
+        });
     }
 
     /// Those that go on, in the order of their beginning, and then the last that have ended.

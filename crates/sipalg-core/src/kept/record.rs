@@ -1,8 +1,9 @@
 //! What each record says, and its bytes: a version, and the fields as `postcard` writes them. The
 //! order of the fields, and of the variants of what they are made of, is the format: a change needs
-//! another [`VERSION`], and records of the old one are left out.
+//! another [`VERSION`]. Records of any other are left out, so that who changes it and does not read
+//! the old one as well loses the calls of those who upgrade.
 
-use super::{At, Name, Note};
+use super::{At, Name, Note, Sink};
 use crate::addr::{Ends, Ipv4Addr, Leg, SocketAddrV4};
 use crate::door::DoorKind;
 use crate::health::Ending;
@@ -35,8 +36,8 @@ pub(crate) struct Machine {
 pub(crate) struct Address {
     pub global: Ipv4Addr,
     pub created: Instant,
-    /// To a [`tick`].
-    pub used: u32,
+    /// As a [`tick`].
+    pub used: u64,
 }
 
 /// A port that is barred for all but one host.
@@ -51,8 +52,8 @@ pub(crate) struct Bar {
 pub(crate) struct Mapping {
     pub global: SocketAddrV4,
     pub created: Instant,
-    /// To a [`tick`].
-    pub used: u32,
+    /// As a [`tick`].
+    pub used: u64,
     /// If nobody holds it.
     pub idle_until: Option<Instant>,
     pub door: Option<Door>,
@@ -79,8 +80,8 @@ pub(crate) struct Call<'a> {
     pub held: bool,
     pub held_by_offer: Option<(u32, bool)>,
     pub ending: bool,
-    /// To a [`tick`].
-    pub last_media: u32,
+    /// As a [`tick`].
+    pub last_media: u64,
     pub due: Option<Instant>,
     pub seen: Seen,
 }
@@ -129,8 +130,8 @@ pub(crate) struct Registration<'a> {
 pub(crate) struct Spellings<'a> {
     #[serde(borrow)]
     pub list: Vec<Spelling<'a>>,
-    /// To a [`tick`].
-    pub until: u32,
+    /// As a [`tick`].
+    pub until: u64,
 }
 
 /// One replaced text.
@@ -173,20 +174,19 @@ pub(crate) struct Rest {
     pub begins: bool,
 }
 
-/// A tick is about a minute, microseconds as a power of two: mere use is recorded no more exactly, so
-/// that it is recorded no more often.
-const TICK: u32 = 26;
-
-/// The tick of an instant.
-pub(crate) fn tick(at: Instant) -> u32 {
-    u32::try_from(at.as_micros() >> TICK).unwrap_or(u32::MAX)
+/// The tick of an instant, by [`Timers::use_tick`](crate::config::Timers::use_tick).
+pub(crate) fn tick(at: Instant, bits: u8) -> u64 {
+    at.as_micros().checked_shr(bits.into()).unwrap_or(0)
 }
 
 /// The last instant of a tick, as far as it has come: nothing seems older than it is, and what is
 /// recorded and restored again and again grows no younger.
-pub(crate) fn untick(tick: u32, now: Instant) -> Instant {
-    let end = ((u64::from(tick) + 1) << TICK) - 1;
-    Instant::from_micros(end).min(now)
+pub(crate) fn untick(tick: u64, bits: u8, now: Instant) -> Instant {
+    let bits = u32::from(bits);
+    let start = tick.checked_mul(1u64.checked_shl(bits).unwrap_or(0));
+    let within = 1u64.checked_shl(bits).unwrap_or(0).wrapping_sub(1);
+    let end = start.and_then(|start| start.checked_add(within));
+    Instant::from_micros(end.unwrap_or(u64::MAX)).min(now)
 }
 
 /// The record in these bytes, if they are one.
@@ -202,7 +202,8 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 /// Encodes records, and tells of those that have changed.
 pub(crate) struct Recorder<'a> {
     state: FixedState,
-    sink: &'a mut dyn FnMut(&[u8], Option<&[u8]>),
+    use_tick: u8,
+    sink: &'a mut Sink<'a>,
     /// Memory to work in.
     name: Vec<u8>,
     bytes: Vec<u8>,
@@ -210,14 +211,20 @@ pub(crate) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// Tells `sink`; `memory` may be what an earlier one has [left](Self::memory).
-    pub fn new(memory: (Vec<u8>, Vec<u8>), sink: &'a mut dyn FnMut(&[u8], Option<&[u8]>)) -> Self {
+    pub fn new(memory: (Vec<u8>, Vec<u8>), use_tick: u8, sink: &'a mut Sink<'a>) -> Self {
         let (name, bytes) = memory;
         Recorder {
             state: FixedState::default(),
+            use_tick,
             sink,
             name,
             bytes,
         }
+    }
+
+    /// The tick of an instant.
+    pub fn tick(&self, at: Instant) -> u64 {
+        tick(at, self.use_tick)
     }
 
     /// An object is as the record says: tells it, if that is new.

@@ -58,9 +58,13 @@ impl<K: Copy + Eq + Hash, V: Named<K>> Table<K, V> {
 
     /// Puts an entry in, and gives back the one that it replaces.
     pub fn insert(&mut self, key: K, entry: V) -> Option<V> {
-        let mut note = Note::default();
-        self.changes.mark(&mut note, entry.name(&key));
-        self.entries.insert(key, (note, entry)).map(|(_, old)| old)
+        let found = self.entries.get_mut(&key);
+        let Some((note, old)) = found else {
+            self.get_or_insert(key, || entry);
+            return None;
+        };
+        self.changes.mark(note, entry.name(&key));
+        Some(core::mem::replace(old, entry))
     }
 
     /// Takes an entry out.

@@ -71,9 +71,10 @@ impl Addresses {
     }
 
     /// The host uses its address.
-    fn touch(&mut self, host: Ipv4Addr, now: Instant) {
+    fn touch(&mut self, cx: &Context<'_>, host: Ipv4Addr) {
         if let Some(assigned) = self.by_local.get_mut(&host) {
-            if tick(assigned.used) != tick(now) {
+            let (now, bits) = (cx.now, cx.config.timers.use_tick);
+            if tick(assigned.used, bits) != tick(now, bits) {
                 self.changes.mark(&mut assigned.note, host);
             }
             assigned.used = now;
@@ -137,14 +138,14 @@ impl Nat {
 
     /// The host has a new flow.
     pub fn host_seen(&mut self, cx: &mut Context<'_>, host: Ipv4Addr) {
-        self.addresses.touch(host, cx.now);
+        self.addresses.touch(cx, host);
     }
 
     /// A deadline of a host's address came: it comes back, if the host was idle for all that time.
     pub fn address_expired(&mut self, cx: &mut Context<'_>, host: Ipv4Addr, out: &mut Outbox) {
         let needed = self.loads.mappings_of(host) > 0;
         if needed {
-            self.addresses.touch(host, cx.now);
+            self.addresses.touch(cx, host);
         }
         let Some(assigned) = self.addresses.by_local.get_mut(&host) else {
             return;

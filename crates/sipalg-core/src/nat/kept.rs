@@ -6,7 +6,7 @@ use super::{Bar, Context, Mapping, MappingId, Nat, Standing, Wanted};
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::config::Config;
 use crate::door::{AddressOp, DoorKind, DoorOp};
-use crate::kept::{self, At, Name, Named, Recorder, tick, untick};
+use crate::kept::{self, At, Name, Named, Recorder, untick};
 use crate::outbox::Outbox;
 use crate::timer::Key;
 use core::time::Duration;
@@ -29,11 +29,11 @@ impl Named<At> for Bar {
 }
 
 impl Mapping {
-    fn record(&self) -> kept::Mapping {
+    fn record(&self, recorder: &Recorder<'_>) -> kept::Mapping {
         kept::Mapping {
             global: self.global,
             created: self.created,
-            used: tick(self.used),
+            used: recorder.tick(self.used),
             idle_until: self.armed,
             door: self.door.as_ref().map(|door| kept::Door {
                 kind: door.kind,
@@ -75,7 +75,7 @@ impl Nat {
             let record = kept::Address {
                 global: assigned.global,
                 created: assigned.created,
-                used: tick(assigned.used),
+                used: recorder.tick(assigned.used),
             };
             recorder.is(name, &mut assigned.note, &record);
         }
@@ -100,7 +100,8 @@ impl Nat {
             let id = self.by_local.get(at);
             match id.and_then(|id| self.mappings.noted(id.0)) {
                 Some((note, mapping)) => {
-                    recorder.is(Name::Mapping(*at), note, &mapping.record());
+                    let record = mapping.record(recorder);
+                    recorder.is(Name::Mapping(*at), note, &record);
                 }
                 None => recorder.gone(Name::Mapping(*at)),
             }
@@ -137,13 +138,13 @@ impl Nat {
     ) -> bool {
         let known = self.addresses.of(host).is_some();
         let taken = self.addresses.host_of(record.global).is_some();
-        if known || taken || self.addresses.len() >= cx.config.limits.mappings {
+        if known || taken {
             return false;
         }
         let assigned = Assigned::new(
             record.global,
             record.created.min(cx.now),
-            untick(record.used, cx.now),
+            untick(record.used, cx.config.timers.use_tick, cx.now),
         );
         self.addresses.give(host, assigned);
         self.watch_address(cx, host);
@@ -152,9 +153,6 @@ impl Nat {
 
     /// A port is barred again.
     pub fn restore_bar(&mut self, cx: &mut Context<'_>, at: At, record: &kept::Bar) -> bool {
-        if self.barred.len() >= cx.config.limits.mappings {
-            return false;
-        }
         let (protocol, global) = at;
         self.bar(cx, protocol, global, record.host);
         if let Some(bar) = self.barred.get_mut(&at) {
@@ -174,16 +172,22 @@ impl Nat {
     ) -> bool {
         let ((protocol, local), global) = (at, record.global);
         let host = *local.ip();
-        let full = self.mappings.len() >= cx.config.limits.mappings;
+        let standing = self.standing_by_rules(cx.config, protocol, local, global);
+        let dynamic = standing == Standing::Dynamic;
+        let full = dynamic && self.loads.mappings() as usize >= cx.config.limits.mappings;
         let known = self.find_local(protocol, local).is_some();
         let taken = self.find_global(protocol, global).is_some();
         let barred = self.barred.get(&(protocol, global));
-        let barred = barred.is_some_and(|bar| bar.host != host);
+        // As when it was made: where the rules leave no choice, no bar is asked.
+        let barred = barred.is_some_and(|bar| bar.host != host)
+            && !self.is_exact(cx.config, protocol, local);
         if full || known || taken || barred || !self.may_have(cx.config, at, global) {
             return false;
         }
-        let id = self.insert_as(cx.now, Standing::Dynamic, protocol, local, global);
-        self.loads.add(&cx.config.entries, host);
+        let id = self.insert_as(cx.now, standing, protocol, local, global);
+        if dynamic {
+            self.loads.add(&cx.config.entries, host);
+        }
         let door = record.door.as_ref().map(|door| Wanted {
             kind: door.kind,
             owners: 0,
@@ -195,9 +199,9 @@ impl Nat {
         }
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.created = record.created.min(cx.now);
-            mapping.used = untick(record.used, cx.now);
+            mapping.used = untick(record.used, cx.config.timers.use_tick, cx.now);
             mapping.door = door;
-            if let Some(at) = record.idle_until {
+            if let Some(at) = record.idle_until.filter(|_| dynamic) {
                 let at = at.min(cx.now + cx.config.timers.mapping_idle);
                 cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
             }
@@ -270,8 +274,7 @@ impl Nat {
     fn may_have(&self, config: &Config, at: At, global: SocketAddrV4) -> bool {
         let (protocol, local) = at;
         let own_port = global.port() == local.port();
-        local.port() != 0
-            && config.permits(*local.ip())
+        config.permits(*local.ip())
             && match config.fixed_global(protocol, local) {
                 Some((_, fixed)) if fixed == global => true,
                 _ if self.addresses.of(*local.ip()) == Some(*global.ip()) => own_port,

@@ -110,7 +110,8 @@ impl Registrations {
     ) -> bool {
         let host = record.host;
         let long = record.text.len() > MOST_OF_AOR;
-        if self.is_full(cx) || self.pending.has(&key) || long || !cx.config.permits(host) {
+        let full = self.pending.len() >= cx.config.limits.registrations;
+        if full || self.pending.has(&key) || long {
             return false;
         }
         let mut again = |list: &[At]| -> Vec<MappingId> {
@@ -151,11 +152,12 @@ impl Registrations {
         let host = record.host;
         let allowed = *local.ip() == host || cx.config.trusts(host);
         let found = nat.find_local(protocol, local).filter(|_| allowed);
-        let Some(mapping) = found.filter(|_| cx.config.permits(host)) else {
+        let Some(mapping) = found else {
             return false;
         };
         let name = (mapping, aor);
-        if self.is_full(cx) || self.confirmed.has(&name) || record.text.len() > MOST_OF_AOR {
+        let full = self.confirmed.len() >= cx.config.limits.registrations;
+        if full || self.confirmed.has(&name) || record.text.len() > MOST_OF_AOR {
             return false;
         }
         nat.own_again(cx, mapping, DoorKind::Signalling);
@@ -189,9 +191,5 @@ impl Registrations {
     /// How many wait for their answer.
     pub fn waiting(&self) -> usize {
         self.pending.len()
-    }
-
-    fn is_full(&self, cx: &Context<'_>) -> bool {
-        self.pending.len() + self.confirmed.len() >= cx.config.limits.registrations
     }
 }

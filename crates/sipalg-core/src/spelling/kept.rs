@@ -2,7 +2,7 @@
 
 use super::{Conversation, MOST, Spelling, Spellings};
 use crate::fixup::edit::Text;
-use crate::kept::{self, Name, Named, Recorder, tick, untick};
+use crate::kept::{self, Name, Named, Recorder, untick};
 use crate::nat::Context;
 use crate::timer::Key;
 
@@ -14,7 +14,7 @@ impl Named<u64> for Conversation {
 }
 
 impl Conversation {
-    fn record(&self) -> kept::Spellings<'_> {
+    fn record(&self, recorder: &Recorder<'_>) -> kept::Spellings<'_> {
         let list = self.spellings.iter().map(|spelling| kept::Spelling {
             seen_by: spelling.seen_by,
             family: spelling.family,
@@ -23,7 +23,7 @@ impl Conversation {
         });
         kept::Spellings {
             list: list.collect(),
-            until: tick(self.armed.unwrap_or_default()),
+            until: recorder.tick(self.armed.unwrap_or_default()),
         }
     }
 }
@@ -45,7 +45,10 @@ impl Spellings {
         for conversation in &changed {
             let name = Name::Spellings(*conversation);
             match self.conversations.noted(conversation) {
-                Some((note, found)) => recorder.is(name, note, &found.record()),
+                Some((note, found)) => {
+                    let record = found.record(recorder);
+                    recorder.is(name, note, &record);
+                }
                 None => recorder.gone(name),
             }
         }
@@ -79,7 +82,7 @@ impl Spellings {
             .get_or_insert(conversation, Conversation::default);
         found.spellings = spellings;
         let latest = cx.now + cx.config.timers.mapping_idle;
-        let until = untick(record.until, latest);
+        let until = untick(record.until, cx.config.timers.use_tick, latest);
         cx.timers
             .arm(&mut found.armed, Key::Spelling(conversation), until);
         self.peak = self.peak.max(self.conversations.len());

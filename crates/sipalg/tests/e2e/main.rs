@@ -22,6 +22,7 @@ mod ordinary;
 mod pbx;
 mod pools;
 mod refusal;
+mod restart;
 mod scale;
 mod soak;
 mod steering;

@@ -96,6 +96,11 @@ impl Alg {
         }
     }
 
+    /// Whether nothing in a flow is looked into any more.
+    pub fn is_demoted(&self, flow: FlowId) -> bool {
+        self.flows.get(flow.0).is_some_and(|flow| flow.demoted)
+    }
+
     /// From now on everything on that flow passes unchanged, both ways: what it carries has made the
     /// machine fail.
     pub fn demote(&mut self, flow: FlowId) {
@@ -131,7 +136,8 @@ impl Alg {
         let Ends { protocol, .. } = record.ends;
         let (local, global) = record.host;
         let known = self.flows.get(id).is_some();
-        if id >= MOST_FLOWS || known || !self.config.permits(local) {
+        let counted = record.serial <= kept::MOST_COUNTED;
+        if id >= MOST_FLOWS || known || !counted || !self.config.is_global(global) {
             return false;
         }
         let Some(mapping) = self.own_mapping(record) else {
