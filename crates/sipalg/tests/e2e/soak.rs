@@ -31,6 +31,10 @@ const PHONES: u8 = 4;
 /// How often the gateway's memory is looked at.
 const SAMPLE: Duration = Duration::from_secs(1);
 
+/// How long rules may be gone that were flushed: a second, or as long as the gateway's patience with
+/// one who flushes again and again.
+const RULES_BACK: Duration = Duration::from_secs(5);
+
 /// How much memory may grow from the middle of the soak to its end. Tables grow to the size that they
 /// need and stay there; a leak goes on.
 const GROWTH: u64 = 1024 * 1024;
@@ -48,6 +52,8 @@ pub struct Tally {
     knocks: AtomicU64,
     interrupted: AtomicU64,
     wrong: Mutex<Vec<String>>,
+    /// When the gateway's rules were flushed last.
+    flushed: Mutex<Option<Instant>>,
 }
 
 impl Tally {
@@ -59,6 +65,17 @@ impl Tally {
     /// Whether all phones have come to their end, and nobody need answer them any more.
     pub fn is_done(&self) -> bool {
         self.is_over() && self.living.load(Ordering::Relaxed) == 0
+    }
+
+    /// The gateway's rules are gone for a moment.
+    pub fn flush(&self) {
+        *self.flushed.lock().expect("no panic") = Some(Instant::now());
+    }
+
+    /// Whether its rules may be gone: then nobody translates.
+    pub fn may_lack_rules(&self) -> bool {
+        let flushed = self.flushed.lock().expect("no panic");
+        flushed.is_some_and(|at| at.elapsed() < RULES_BACK)
     }
 
     /// Something came otherwise than it should.

@@ -58,7 +58,10 @@ impl<'a> Trouble<'a> {
     pub fn make(mut self, tally: &Tally) -> BTreeMap<&'static str, u32> {
         while !tally.is_over() {
             let kind = match self.dice.throw(7) {
-                0 => self.flush(),
+                0 => {
+                    tally.flush();
+                    self.flush()
+                }
                 1 => self.forget_routes(),
                 2 => self.unplug(),
                 3 | 4 => self.lose(),
