@@ -8,6 +8,8 @@ use crate::harness::net::{GOUT, Net, inside_address};
 use crate::harness::process::Process;
 use crate::harness::sip::{Peer, Server, session};
 use crate::harness::until;
+use crate::soak::processes;
+use std::io::Write;
 use std::net::SocketAddrV4;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -148,6 +150,59 @@ fn when_descriptors_are_there_again_so_is_the_service() {
     let mut next = Call::make((&phone, 3), &far, 4010);
     next.take();
     next.talk();
+}
+
+#[test]
+fn a_worker_that_runs_out_of_memory_is_replaced_and_calls_go_on() {
+    let net = Net::new();
+    let (phone, far) = (net.inside(3), net.outside(2));
+    let mut gateway = Gateway::start(&net);
+    let mut call = Call::make((&phone, 3), &far, 4000);
+    call.take();
+    let keeper = gateway.process().pid().as_raw();
+    let worker = processes(keeper)[1];
+    let limit = format!("--data={}", data(worker) + 2 * 1024 * 1024);
+    let limited = Command::new("prlimit")
+        .args(["--pid", &worker.to_string(), &limit])
+        .status();
+    assert!(limited.expect("prlimit").success());
+    // Messages that never end, more of them than it has room for.
+    let elsewhere = SocketAddrV4::new(*office().ip(), 8000);
+    let _server = Server::listen(&far, elsewhere);
+    let any = SocketAddrV4::new(inside_address(3), 0);
+    let endless = format!(
+        "OPTIONS sip:b@{elsewhere} SIP/2.0\r\nSubject: {}",
+        "x".repeat(50_000)
+    );
+    let mut crowd = Vec::new();
+    let replaced = || {
+        let now = processes(keeper);
+        now.len() > 1 && now[1] != worker
+    };
+    until("the worker to be replaced", || {
+        if let Ok(mut peer) = Peer::connect_within(&phone, any, elsewhere, SOON) {
+            // It may have been reset meanwhile.
+            let _ = peer.stream.write_all(endless.as_bytes());
+            crowd.push(peer);
+        }
+        replaced().then_some(())
+    });
+    gateway.wait_for_log("service is back");
+    call.talk();
+    call.request_and_agree("INFO", 2);
+    call.request_and_agree("BYE", 3);
+    drop(crowd);
+    let mut next = Call::make((&phone, 3), &far, 4010);
+    next.take();
+    next.talk();
+}
+
+/// What a process has of memory that it may write to, in bytes (`RLIMIT_DATA` bounds it).
+fn data(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.expect("VmData") * 1024
 }
 
 #[test]
