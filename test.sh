@@ -9,6 +9,7 @@ needs="
 baresip   baresip-core
 cc        gcc libc6-dev
 conntrack conntrack
+faketime  faketime
 ip        iproute2
 iperf3    iperf3
 iptables  iptables
