@@ -115,13 +115,21 @@ impl Bench {
     ) {
         let interrupts = meter::counts_interrupts();
         for load in loads {
-            let mut peers: Vec<_> = peers.iter().filter(|peer| load.peers.contains(peer)).collect();
+            let mut peers: Vec<_> = peers
+                .iter()
+                .filter(|peer| load.peers.contains(peer))
+                .collect();
             for round in 0..results.rounds {
                 for &&peer in &peers {
                     let figures = measure(load, peer, size, sipalg, interrupts);
                     progress(load, peer, round, &figures);
                     let (load, peer) = (load.name, peer.name());
-                    results.runs.push(Run { load, peer, round, figures });
+                    results.runs.push(Run {
+                        load,
+                        peer,
+                        round,
+                        figures,
+                    });
                 }
                 // Nobody is always the first.
                 if !peers.is_empty() {
@@ -132,14 +140,24 @@ impl Bench {
     }
 
     fn loads(&self) -> io::Result<Vec<&'static Load>> {
-        let known = |name: &&String| LOADS.iter().any(|load| load.name.eq_ignore_ascii_case(name));
+        let known = |name: &&String| {
+            LOADS
+                .iter()
+                .any(|load| load.name.eq_ignore_ascii_case(name))
+        };
         if let Some(unknown) = self.only.iter().find(|name| !known(name)) {
             let names: Vec<_> = LOADS.iter().map(|load| load.name).collect();
             let names = names.join(", ");
-            return Err(io::Error::other(format!("no load {unknown}; there are {names}")));
+            return Err(io::Error::other(format!(
+                "no load {unknown}; there are {names}"
+            )));
         }
         let wanted = |load: &&Load| {
-            self.only.is_empty() || self.only.iter().any(|name| load.name.eq_ignore_ascii_case(name))
+            self.only.is_empty()
+                || self
+                    .only
+                    .iter()
+                    .any(|name| load.name.eq_ignore_ascii_case(name))
         };
         Ok(LOADS.iter().filter(wanted).collect())
     }
@@ -175,7 +193,9 @@ impl Bench {
         if built.success() && program.exists() {
             return Ok(program);
         }
-        Err(io::Error::other("the gateway cannot be built; --sipalg names one that is there"))
+        Err(io::Error::other(
+            "the gateway cannot be built; --sipalg names one that is there",
+        ))
     }
 }
 
@@ -194,8 +214,12 @@ fn progress(load: &Load, peer: Peer, round: usize, figures: &Figures) {
 /// What the machine is.
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.and_then(|rest| rest.split(": ").nth(1)).unwrap_or("an unknown processor");
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .and_then(|rest| rest.split(": ").nth(1))
+        .unwrap_or("an unknown processor");
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // What follows the version names who built it.
@@ -206,7 +230,8 @@ fn machine() -> String {
 /// What a program says, or nothing.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    output.map_or_else(|_| String::new(), |output| {
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    })
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }

@@ -71,31 +71,152 @@ const fn goal(
     beside: Option<&'static str>,
     bound: Bound,
 ) -> Goal {
-    Goal { name, load, text, what, beside, bound }
+    Goal {
+        name,
+        load,
+        text,
+        what,
+        beside,
+        bound,
+    }
 }
 
 use Bound::{AtLeast, AtMost};
 
 const GOALS: &[Goal] = &[
-    goal(("P2", "L1"), "CPU a message, of HAProxy's", What::Cpu, Some("haproxy"), AtMost(1.05)),
-    goal(("P2", "L1"), "messages a second, of HAProxy's", What::Rate, Some("haproxy"), AtLeast(0.95)),
-    goal(("P3", "L2"), "CPU a request, of HAProxy's", What::Cpu, Some("haproxy"), AtMost(0.95)),
-    goal(("P3", "L2"), "CPU a request, of the helper's", What::Cpu, Some("helper"), AtMost(0.75)),
-    goal(("P4", "L2r"), "added p50, of HAProxy's", What::Added("p50"), Some("haproxy"), AtMost(1.0)),
-    goal(("P4", "L2r"), "added p99, of HAProxy's", What::Added("p99"), Some("haproxy"), AtMost(1.0)),
-    goal(("P5", "L3"), "connections a second, of HAProxy's", What::Rate, Some("haproxy"), AtLeast(1.10)),
-    goal(("P5", "L3"), "CPU a connection, of HAProxy's", What::Cpu, Some("haproxy"), AtMost(0.92)),
-    goal(("P6", "L4"), "process bytes an idle connection", What::More("bytes"), None, AtMost(512.0)),
-    goal(("P7", "L5"), "CPU a call, of HAProxy's", What::Cpu, Some("haproxy"), AtMost(1.05)),
-    goal(("P7", "L5"), "CPU a call, of the helper's", What::Cpu, Some("helper"), AtMost(0.85)),
-    goal(("P7", "L5"), "calls a second, of Kamailio's", What::Rate, Some("kamailio"), AtLeast(5.0)),
-    goal(("P7", "L5"), "calls a second, of rtpengine's", What::Rate, Some("rtpengine"), AtLeast(12.0)),
-    goal(("P8", "L6"), "most packets a second, of plain NAT's", What::More("most"), Some("nat"), AtLeast(0.97)),
-    goal(("P8", "L6"), "own CPU a packet, microseconds", What::Gateway, None, AtMost(0.1)),
-    goal(("P8", "L6"), "CPU a packet, of rtpengine's", What::Cpu, Some("rtpengine"), AtMost(0.65)),
-    goal(("P9", "L9"), "share of all media ports reached", What::More("reached"), None, AtLeast(1.0)),
-    goal(("P9", "L9"), "cost of a call among them, of one alone", What::More("growth"), None, AtMost(1.5)),
-    goal(("P10", "L10"), "CPU a message, of HAProxy's", What::Cpu, Some("haproxy"), AtMost(1.3)),
+    goal(
+        ("P2", "L1"),
+        "CPU a message, of HAProxy's",
+        What::Cpu,
+        Some("haproxy"),
+        AtMost(1.05),
+    ),
+    goal(
+        ("P2", "L1"),
+        "messages a second, of HAProxy's",
+        What::Rate,
+        Some("haproxy"),
+        AtLeast(0.95),
+    ),
+    goal(
+        ("P3", "L2"),
+        "CPU a request, of HAProxy's",
+        What::Cpu,
+        Some("haproxy"),
+        AtMost(0.95),
+    ),
+    goal(
+        ("P3", "L2"),
+        "CPU a request, of the helper's",
+        What::Cpu,
+        Some("helper"),
+        AtMost(0.75),
+    ),
+    goal(
+        ("P4", "L2r"),
+        "added p50, of HAProxy's",
+        What::Added("p50"),
+        Some("haproxy"),
+        AtMost(1.0),
+    ),
+    goal(
+        ("P4", "L2r"),
+        "added p99, of HAProxy's",
+        What::Added("p99"),
+        Some("haproxy"),
+        AtMost(1.0),
+    ),
+    goal(
+        ("P5", "L3"),
+        "connections a second, of HAProxy's",
+        What::Rate,
+        Some("haproxy"),
+        AtLeast(1.10),
+    ),
+    goal(
+        ("P5", "L3"),
+        "CPU a connection, of HAProxy's",
+        What::Cpu,
+        Some("haproxy"),
+        AtMost(0.92),
+    ),
+    goal(
+        ("P6", "L4"),
+        "process bytes an idle connection",
+        What::More("bytes"),
+        None,
+        AtMost(512.0),
+    ),
+    goal(
+        ("P7", "L5"),
+        "CPU a call, of HAProxy's",
+        What::Cpu,
+        Some("haproxy"),
+        AtMost(1.05),
+    ),
+    goal(
+        ("P7", "L5"),
+        "CPU a call, of the helper's",
+        What::Cpu,
+        Some("helper"),
+        AtMost(0.85),
+    ),
+    goal(
+        ("P7", "L5"),
+        "calls a second, of Kamailio's",
+        What::Rate,
+        Some("kamailio"),
+        AtLeast(5.0),
+    ),
+    goal(
+        ("P7", "L5"),
+        "calls a second, of rtpengine's",
+        What::Rate,
+        Some("rtpengine"),
+        AtLeast(12.0),
+    ),
+    goal(
+        ("P8", "L6"),
+        "most packets a second, of plain NAT's",
+        What::More("most"),
+        Some("nat"),
+        AtLeast(0.97),
+    ),
+    goal(
+        ("P8", "L6"),
+        "own CPU a packet, microseconds",
+        What::Gateway,
+        None,
+        AtMost(0.1),
+    ),
+    goal(
+        ("P8", "L6"),
+        "CPU a packet, of rtpengine's",
+        What::Cpu,
+        Some("rtpengine"),
+        AtMost(0.65),
+    ),
+    goal(
+        ("P9", "L9"),
+        "share of all media ports reached",
+        What::More("reached"),
+        None,
+        AtLeast(1.0),
+    ),
+    goal(
+        ("P9", "L9"),
+        "cost of a call among them, of one alone",
+        What::More("growth"),
+        None,
+        AtMost(1.5),
+    ),
+    goal(
+        ("P10", "L10"),
+        "CPU a message, of HAProxy's",
+        What::Cpu,
+        Some("haproxy"),
+        AtMost(1.3),
+    ),
 ];
 
 /// The peer that is judged.
@@ -106,7 +227,11 @@ const FLOOR: &str = "nat";
 /// Judges the goals of those loads that were measured.
 pub fn judge(results: &Results) -> Vec<Judged> {
     let measured = |goal: &&Goal| results.runs.iter().any(|run| run.load == goal.load);
-    GOALS.iter().filter(measured).map(|goal| goal.judge(results)).collect()
+    GOALS
+        .iter()
+        .filter(measured)
+        .map(|goal| goal.judge(results))
+        .collect()
 }
 
 /// The median of the ratios of a figure to another peer's of the same round, without void runs.
@@ -134,7 +259,11 @@ pub fn middle(
 
 fn sound<'a>(results: &'a Results, load: &str, peer: &str, round: usize) -> Option<&'a Run> {
     let wanted = |run: &&Run| run.load == load && run.peer == peer && run.round == round;
-    results.runs.iter().find(wanted).filter(|run| run.figures.void.is_none())
+    results
+        .runs
+        .iter()
+        .find(wanted)
+        .filter(|run| run.figures.void.is_none())
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -150,10 +279,20 @@ impl Goal {
         let reached = self.reached(results);
         let (bound, met) = match self.bound {
             AtMost(most) => (format!("<= {most}"), reached.map(|reached| reached <= most)),
-            AtLeast(least) => (format!(">= {least}"), reached.map(|reached| reached >= least)),
+            AtLeast(least) => (
+                format!(">= {least}"),
+                reached.map(|reached| reached >= least),
+            ),
         };
         let (name, load, text) = (self.name, self.load, self.text);
-        Judged { name, load, text, bound, reached, met }
+        Judged {
+            name,
+            load,
+            text,
+            bound,
+            reached,
+            met,
+        }
     }
 
     fn reached(&self, results: &Results) -> Option<f64> {
@@ -183,7 +322,16 @@ mod tests {
     fn results(runs: &[(&'static str, usize, f64, bool)]) -> Results {
         let run = |&(peer, round, cpu, sound): &(&'static str, usize, f64, bool)| {
             let void = (!sound).then(|| "void".to_owned());
-            Run { load: "L1", peer, round, figures: Figures { cpu, void, ..Figures::default() } }
+            Run {
+                load: "L1",
+                peer,
+                round,
+                figures: Figures {
+                    cpu,
+                    void,
+                    ..Figures::default()
+                },
+            }
         };
         Results {
             machine: String::new(),
@@ -209,12 +357,18 @@ mod tests {
             ("sipalg", 2, 1.02, true),
             ("haproxy", 2, 1.0, true),
         ]);
-        assert_eq!((cpu(&results).reached, cpu(&results).met), (Some(1.02), Some(true)));
+        assert_eq!(
+            (cpu(&results).reached, cpu(&results).met),
+            (Some(1.02), Some(true))
+        );
     }
 
     #[test]
     fn a_void_run_is_never_used() {
         let results = results(&[("sipalg", 0, 1.0, false), ("haproxy", 0, 1.0, true)]);
-        assert_eq!((cpu(&results).reached, cpu(&results).word()), (None, "not measured"));
+        assert_eq!(
+            (cpu(&results).reached, cpu(&results).word()),
+            (None, "not measured")
+        );
     }
 }

@@ -104,14 +104,20 @@ pub const LOADS: &[Load] = &[
         title: "INVITEs back to back on one connection",
         unit: "message",
         peers: SIGNALLING,
-        kind: Kind::Plain { arguments: |size, _| seconds("stream", size), messages: 1 },
+        kind: Kind::Plain {
+            arguments: |size, _| seconds("stream", size),
+            messages: 1,
+        },
     },
     Load {
         name: "L10",
         title: "the same stream cut at random points",
         unit: "message",
         peers: &[Nat, Haproxy, Sipalg],
-        kind: Kind::Plain { arguments: |size, _| seconds("stream --cut 1448", size), messages: 1 },
+        kind: Kind::Plain {
+            arguments: |size, _| seconds("stream --cut 1448", size),
+            messages: 1,
+        },
     },
     Load {
         name: "L2",
@@ -120,7 +126,10 @@ pub const LOADS: &[Load] = &[
         peers: SIGNALLING,
         kind: Kind::Plain {
             arguments: |size, _| {
-                seconds(&format!("requests --connections {}", size.connections), size)
+                seconds(
+                    &format!("requests --connections {}", size.connections),
+                    size,
+                )
             },
             messages: 1,
         },
@@ -133,7 +142,10 @@ pub const LOADS: &[Load] = &[
         kind: Kind::Plain {
             arguments: |size, _| {
                 let connections = size.connections;
-                seconds(&format!("requests --rate 2000 --connections {connections}"), size)
+                seconds(
+                    &format!("requests --rate 2000 --connections {connections}"),
+                    size,
+                )
             },
             messages: 1,
         },
@@ -145,7 +157,10 @@ pub const LOADS: &[Load] = &[
         peers: SIGNALLING,
         kind: Kind::Plain {
             arguments: |size, peer| {
-                seconds(&format!("churn --clients 8 --addresses {}", addresses(peer)), size)
+                seconds(
+                    &format!("churn --clients 8 --addresses {}", addresses(peer)),
+                    size,
+                )
             },
             messages: 1,
         },
@@ -164,7 +179,11 @@ pub const LOADS: &[Load] = &[
         peers: &[Nat, Helper, Haproxy, Kamailio, Rtpengine, Sipalg],
         kind: Kind::Plain {
             arguments: |size, peer| {
-                let probe = if peer.promise().doors { " --probe 50" } else { "" };
+                let probe = if peer.promise().doors {
+                    " --probe 50"
+                } else {
+                    ""
+                };
                 let connections = size.connections / 10;
                 seconds(&format!("calls --connections {connections}{probe}"), size)
             },

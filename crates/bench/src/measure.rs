@@ -60,7 +60,10 @@ impl Figures {
 
     /// Nothing was measured.
     pub fn void(why: String) -> Self {
-        Figures { void: Some(why), ..Figures::default() }
+        Figures {
+            void: Some(why),
+            ..Figures::default()
+        }
     }
 }
 
@@ -85,18 +88,32 @@ impl Scene {
         let net = Net::new()?;
         let running = peer.start(&net, sipalg)?;
         let mut server = generator("server")?;
-        server.args(["--hidden", INSIDE_PREFIX, "--clean", peer.promise().clean.word()]);
+        server.args([
+            "--hidden",
+            INSIDE_PREFIX,
+            "--clean",
+            peer.promise().clean.word(),
+        ]);
         if let Some(media) = running.media {
             server.arg("--media-to").arg(media.to_string());
         }
         let mut server = net.outside.start("server", server)?;
         server.wait(|line| line == "listening", PATIENCE)?;
-        Ok(Scene { peer, interrupts, server, running, net })
+        Ok(Scene {
+            peer,
+            interrupts,
+            server,
+            running,
+            net,
+        })
     }
 
     fn run(&mut self, load: &Load, size: &Size) -> io::Result<Figures> {
         match load.kind {
-            Kind::Plain { arguments, messages } => self.plain(&arguments(size, self.peer), messages),
+            Kind::Plain {
+                arguments,
+                messages,
+            } => self.plain(&arguments(size, self.peer), messages),
             Kind::Idle => self.idle(size),
             Kind::Media => self.media(size),
             Kind::Many => self.many(size),
@@ -106,7 +123,10 @@ impl Scene {
     /// Starts a client, and waits until it is ready to begin.
     fn client(&self, arguments: &[String]) -> io::Result<Process> {
         let mut client = generator("client")?;
-        client.arg("--hold").arg("--to").arg(self.running.to.to_string());
+        client
+            .arg("--hold")
+            .arg("--to")
+            .arg(self.running.to.to_string());
         client.arg("--server").arg(format!("{OUTSIDE}:{SIP}"));
         if self.peer.promise().back {
             client.arg("--hidden").arg(GATEWAY.to_string());
@@ -166,7 +186,10 @@ impl Scene {
         let spent = meter.since(&before);
         let each = |bytes: u64| bytes as f64 / done.units.max(1) as f64;
         let more = [
-            ("bytes", each(meter::memory(&gateway).saturating_sub(memory))),
+            (
+                "bytes",
+                each(meter::memory(&gateway).saturating_sub(memory)),
+            ),
             ("kernel_bytes", each(meter::slab().saturating_sub(slab))),
         ];
         let seen = self.seen()?;
@@ -192,7 +215,10 @@ impl Scene {
         if heard.disorder > 0 {
             figures.void = Some(format!("{} packets twice, late or astray", heard.disorder));
         } else if (heard.packets as f64) < 0.9 * seen.sent as f64 {
-            figures.void = Some(format!("of {} packets {} arrived", seen.sent, heard.packets));
+            figures.void = Some(format!(
+                "of {} packets {} arrived",
+                seen.sent, heard.packets
+            ));
         } else {
             figures.more.insert("most", self.most(&mut client, size)?);
         }
@@ -232,20 +258,32 @@ impl Scene {
         Ok(best)
     }
 
-    fn talk(&mut self, client: &mut Process, rate: u64, milliseconds: u64) -> io::Result<(Seen, Heard)> {
-        let seen = self.server.ask(&format!("rtp {rate} {milliseconds}"), PATIENCE)?;
+    fn talk(
+        &mut self,
+        client: &mut Process,
+        rate: u64,
+        milliseconds: u64,
+    ) -> io::Result<(Seen, Heard)> {
+        let seen = self
+            .server
+            .ask(&format!("rtp {rate} {milliseconds}"), PATIENCE)?;
         let heard = client.ask("count", PATIENCE)?;
         Ok((seen, heard))
     }
 
     /// Many calls at once on one connection: all their ports are tried, and what one more costs.
     fn many(&mut self, size: &Size) -> io::Result<Figures> {
-        let mut meanwhile =
-            self.client(&words(&format!("calls --connections 1 --count {}", size.more_calls)))?;
+        let mut meanwhile = self.client(&words(&format!(
+            "calls --connections 1 --count {}",
+            size.more_calls
+        )))?;
         // What happens once only does not count.
         self.run_once(&mut meanwhile, 3)?;
         let empty = self.run_once(&mut meanwhile, 3)?;
-        let mut hold = self.client(&words(&format!("hold --calls {} --connections 1", size.many)))?;
+        let mut hold = self.client(&words(&format!(
+            "hold --calls {} --connections 1",
+            size.many
+        )))?;
         let done: Done = hold.ask("go", 2 * PATIENCE)?;
         if let Some(fault) = fault(&done, &self.seen()?, None) {
             return Ok(Figures::void(fault));
@@ -255,8 +293,10 @@ impl Scene {
         let mut full = self.run_once(&mut meanwhile, 3)?;
         let cost = |figures: &Figures| figures.gateway + figures.kernel;
         full.more.insert("ports", heard.reached as f64);
-        full.more.insert("reached", heard.reached as f64 / (2 * size.many) as f64);
-        full.more.insert("growth", cost(&full) / cost(&empty).max(f64::EPSILON));
+        full.more
+            .insert("reached", heard.reached as f64 / (2 * size.many) as f64);
+        full.more
+            .insert("growth", cost(&full) / cost(&empty).max(f64::EPSILON));
         full.void = empty.void.or(full.void).or_else(|| {
             (heard.reached < 2 * size.many || heard.disorder > 0)
                 .then(|| format!("of {} ports {} are reached", 2 * size.many, heard.reached))
@@ -280,7 +320,10 @@ fn fault(done: &Done, seen: &Seen, messages: Option<u64>) -> Option<String> {
     let bad = counts.iter().filter(|(count, _)| *count > 0);
     faults.extend(bad.map(|(count, what)| format!("{count} {what}")));
     if let Some(expected) = messages.filter(|expected| seen.messages.abs_diff(*expected) > 1) {
-        faults.push(format!("{} messages sent, {} arrived", expected, seen.messages));
+        faults.push(format!(
+            "{} messages sent, {} arrived",
+            expected, seen.messages
+        ));
     }
     if done.units == 0 {
         faults.push("nothing got through".to_owned());

@@ -122,7 +122,12 @@ pub fn slab() -> u64 {
 pub fn counts_interrupts() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let setting = "^CONFIG_IRQ_TIME_ACCOUNTING=y";
-    ["/proc/config.gz".to_owned(), format!("/boot/config-{}", release.trim())].iter().any(|file| {
+    [
+        "/proc/config.gz".to_owned(),
+        format!("/boot/config-{}", release.trim()),
+    ]
+    .iter()
+    .any(|file| {
         let grep = Command::new("zgrep").args(["-sq", setting, file]).status();
         grep.is_ok_and(|status| status.success())
     })
@@ -170,7 +175,12 @@ fn of_tree(processes: &BTreeMap<i32, Process>, roots: &[i32]) -> Vec<i32> {
     let mut at = 0;
     while at < tree.len() {
         let parent = tree[at];
-        tree.extend(processes.iter().filter(|(_, of)| of.parent == parent).map(|(&pid, _)| pid));
+        tree.extend(
+            processes
+                .iter()
+                .filter(|(_, of)| of.parent == parent)
+                .map(|(&pid, _)| pid),
+        );
         at += 1;
     }
     tree
@@ -185,17 +195,26 @@ const KERNEL: i32 = 2;
 fn forwarding(processes: &BTreeMap<i32, Process>) -> impl Iterator<Item = i32> {
     let works = |of: &Process| {
         let bound = of.name.strip_prefix("kworker/").is_some_and(|rest| {
-            !rest.starts_with(['u', 'R']) && !rest.split(['-', '+']).next().is_some_and(|cpu| cpu.ends_with('H'))
+            !rest.starts_with(['u', 'R'])
+                && !rest
+                    .split(['-', '+'])
+                    .next()
+                    .is_some_and(|cpu| cpu.ends_with('H'))
         });
         of.parent == KERNEL && (of.name.starts_with("ksoftirqd/") || bound)
     };
-    processes.iter().filter(move |(_, of)| works(of)).map(|(&pid, _)| pid)
+    processes
+        .iter()
+        .filter(move |(_, of)| works(of))
+        .map(|(&pid, _)| pid)
 }
 
 /// What all threads of a process have spent, those that ended included.
 fn time_of(pid: i32) -> Duration {
     let clock = clock_getcpuclockid(Pid::from_raw(pid));
-    clock.and_then(|clock| clock.now()).map_or(Duration::ZERO, Duration::from)
+    clock
+        .and_then(|clock| clock.now())
+        .map_or(Duration::ZERO, Duration::from)
 }
 
 fn memory_of(pid: i32) -> u64 {
@@ -225,10 +244,17 @@ impl Machine {
     /// Reads the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
     fn parse(stat: &str) -> Self {
         let line = stat.lines().next().unwrap_or_default();
-        let numbers: Vec<f64> =
-            line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+        let numbers: Vec<f64> = line
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|word| word.parse().ok())
+            .collect();
         let at = |place: usize| numbers.get(place).copied().unwrap_or(0.0) / TICKS;
-        Machine { busy: at(0) + at(1) + at(2) + at(5) + at(6), interrupts: at(5) + at(6), stolen: at(7) }
+        Machine {
+            busy: at(0) + at(1) + at(2) + at(5) + at(6),
+            interrupts: at(5) + at(6),
+            stolen: at(7),
+        }
     }
 }
 
@@ -255,11 +281,17 @@ mod tests {
             ("kcompactd0", false),
         ];
         let process = |(pid, (name, _)): (usize, &(&str, bool))| {
-            let of = Process { parent: KERNEL, name: (*name).to_owned(), children: Duration::ZERO };
+            let of = Process {
+                parent: KERNEL,
+                name: (*name).to_owned(),
+                children: Duration::ZERO,
+            };
             (pid as i32, of)
         };
         let processes: BTreeMap<_, _> = names.iter().enumerate().map(process).collect();
-        let counted: Vec<_> = forwarding(&processes).map(|pid| names[pid as usize]).collect();
+        let counted: Vec<_> = forwarding(&processes)
+            .map(|pid| names[pid as usize])
+            .collect();
         assert_eq!(counted, names[..2]);
     }
 

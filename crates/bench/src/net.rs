@@ -41,7 +41,11 @@ impl Net {
     /// # Errors
     /// The caller is not root, or `ip` is missing.
     pub fn new() -> io::Result<Self> {
-        let net = Net { inside: Host::new()?, gateway: Host::new()?, outside: Host::new()? };
+        let net = Net {
+            inside: Host::new()?,
+            gateway: Host::new()?,
+            outside: Host::new()?,
+        };
         let (inside, outside) = (net.inside.tid, net.outside.tid);
         net.gateway.shell(&format!(
             "ip link add gin type veth peer name eth0 netns {inside}
@@ -87,14 +91,18 @@ impl Host {
     fn new() -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (tell, told) = mpsc::channel();
-        std::thread::Builder::new().name("host".to_owned()).spawn(move || {
-            let entered = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid().as_raw());
-            _ = tell.send(entered);
-            // Ends when the host is dropped.
-            inbox.iter().for_each(|job| job());
-        })?;
+        std::thread::Builder::new()
+            .name("host".to_owned())
+            .spawn(move || {
+                let entered = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid().as_raw());
+                _ = tell.send(entered);
+                // Ends when the host is dropped.
+                inbox.iter().for_each(|job| job());
+            })?;
         let tid = told.recv().map_err(|_| lost())?.map_err(|errno| {
-            io::Error::other(format!("cannot make a network namespace ({errno}): run it as root"))
+            io::Error::other(format!(
+                "cannot make a network namespace ({errno}): run it as root"
+            ))
         })?;
         Ok(Host { tid, jobs })
     }
@@ -138,11 +146,19 @@ impl Host {
         self.feed("nft", &["-f", "-"], rules)
     }
 
-    fn feed(&self, program: &'static str, arguments: &'static [&str], text: &str) -> io::Result<()> {
+    fn feed(
+        &self,
+        program: &'static str,
+        arguments: &'static [&str],
+        text: &str,
+    ) -> io::Result<()> {
         let text = text.to_owned();
         self.run(move || {
             let mut command = Command::new(program);
-            command.args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped());
+            command
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stderr(Stdio::piped());
             let mut child = command.spawn()?;
             if let Some(mut stdin) = child.stdin.take() {
                 stdin.write_all(text.as_bytes())?;

@@ -225,26 +225,41 @@ impl Running {
         let configuration = self.folder.join("kamailio.cfg");
         fs::write(&configuration, include_str!("peers/kamailio.cfg"))?;
         let mut kamailio = command("kamailio");
-        kamailio.args(["-DD", "-E", "-m", "512", "-Y"]).arg(&self.folder);
+        kamailio
+            .args(["-DD", "-E", "-m", "512", "-Y"])
+            .arg(&self.folder);
         kamailio.arg("-f").arg(&configuration);
         if media {
             kamailio.args(["-A", "WITH_RTPENGINE"]);
         }
-        self.processes.push(net.gateway.start("kamailio", kamailio)?);
+        self.processes
+            .push(net.gateway.start("kamailio", kamailio)?);
         self.to = SocketAddrV4::new(GATEWAY_INSIDE, SIP);
         wait_for(net, self.to)
     }
 
     fn rtpengine(&mut self, net: &Net) -> io::Result<()> {
         let mut rtpengine = command("rtpengine");
-        rtpengine.args(["--foreground", "--log-stderr", "--log-level=3", "--config-file=none"]);
-        rtpengine.args(["--table=-1", "--num-threads=1", "--listen-ng=127.0.0.1:2223"]);
+        rtpengine.args([
+            "--foreground",
+            "--log-stderr",
+            "--log-level=3",
+            "--config-file=none",
+        ]);
+        rtpengine.args([
+            "--table=-1",
+            "--num-threads=1",
+            "--listen-ng=127.0.0.1:2223",
+        ]);
         rtpengine.args(["--port-min=20000", "--port-max=60000"]);
         rtpengine.arg(format!("--interface=inside/{GATEWAY_INSIDE}"));
         rtpengine.arg(format!("--interface=outside/{GATEWAY}"));
-        self.processes.push(net.gateway.start("rtpengine", rtpengine)?);
+        self.processes
+            .push(net.gateway.start("rtpengine", rtpengine)?);
         until("rtpengine's control port", || {
-            let sockets = net.gateway.run(|| fs::read_to_string("/proc/thread-self/net/udp"));
+            let sockets = net
+                .gateway
+                .run(|| fs::read_to_string("/proc/thread-self/net/udp"));
             sockets.is_ok_and(|sockets| sockets.contains(":08AF "))
         })
     }
@@ -266,7 +281,9 @@ impl Running {
 
 /// Waits until somebody listens there on the gateway.
 fn wait_for(net: &Net, at: SocketAddrV4) -> io::Result<()> {
-    until(&at.to_string(), || net.gateway.run(move || TcpStream::connect(at)).is_ok())
+    until(&at.to_string(), || {
+        net.gateway.run(move || TcpStream::connect(at)).is_ok()
+    })
 }
 
 fn until(what: &str, ask: impl Fn() -> bool) -> io::Result<()> {

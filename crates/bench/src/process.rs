@@ -37,7 +37,10 @@ impl Process {
     /// # Errors
     /// There is no such program.
     pub fn start(name: &str, mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("{name} cannot be started: {error}"))
         })?;
@@ -49,7 +52,13 @@ impl Process {
             listen(stderr, tell);
         }
         let stdin = child.stdin.take();
-        Ok(Process { name: name.to_owned(), child, stdin, lines, said: VecDeque::new() })
+        Ok(Process {
+            name: name.to_owned(),
+            child,
+            stdin,
+            lines,
+            said: VecDeque::new(),
+        })
     }
 
     /// Its process.
@@ -103,7 +112,11 @@ impl Process {
 
     fn trouble(&self, what: &str) -> io::Error {
         let said: Vec<_> = self.said.iter().map(String::as_str).collect();
-        io::Error::other(format!("{}: {what}; it said: {}", self.name, said.join(" / ")))
+        io::Error::other(format!(
+            "{}: {what}; it said: {}",
+            self.name,
+            said.join(" / ")
+        ))
     }
 }
 

@@ -26,15 +26,24 @@ struct Everything<'a> {
 pub fn write(results: &Results, goals: &[Judged], folder: &Path, publish: bool) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let everything = Everything { results, goals };
-    fs::write(folder.join("bench.json"), serde_json::to_string_pretty(&everything)? + "\n")?;
+    fs::write(
+        folder.join("bench.json"),
+        serde_json::to_string_pretty(&everything)? + "\n",
+    )?;
     let plot = plot::svg(results);
     fs::write(folder.join("bench.svg"), &plot)?;
     if publish {
         fs::write("docs/bench.svg", &plot)?;
         let file = Path::new("docs/results.md");
         let before = fs::read_to_string(file).unwrap_or_default();
-        fs::write(file, document::with_section(&before, &document::section(results, goals)))?;
+        fs::write(
+            file,
+            document::with_section(&before, &document::section(results, goals)),
+        )?;
     }
-    println!("\nAll figures are in {}.", folder.join("bench.json").display());
+    println!(
+        "\nAll figures are in {}.",
+        folder.join("bench.json").display()
+    );
     Ok(())
 }

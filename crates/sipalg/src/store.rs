@@ -17,6 +17,7 @@ pub mod clock;
 mod file;
 mod writer;
 
+use crate::{log, privileges};
 use clock::{Epoch, Moment};
 use file::{Meta, Problem, Records};
 use std::collections::BTreeMap;
@@ -114,7 +115,13 @@ impl Store {
         // Without a thread orders fail, which is as good as no place to write.
         let thread = Builder::new()
             .name("store".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                // A thread that started before the worker gives up its own has all of them.
+                if let Err(error) = privileges::drop_all_but(&[]) {
+                    log::line(format_args!("{error}"));
+                }
+                writer.run();
+            })
             .ok();
         Store {
             orders,

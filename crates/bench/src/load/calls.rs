@@ -76,7 +76,10 @@ impl Calls {
         let mut lines = Vec::new();
         for number in 0..self.connections {
             let line = Line::open(common, number, PAIRS / self.connections)?;
-            epoll.add(&line.stream, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+            epoll.add(
+                &line.stream,
+                EpollEvent::new(EpollFlags::EPOLLIN, number as u64),
+            )?;
             lines.push(line);
         }
         common.each(|| {
@@ -171,8 +174,10 @@ impl Line {
     fn hear(&mut self, common: &Common, done: &mut Done) -> io::Result<bool> {
         self.answers.read(&mut self.stream)?;
         let mut over = false;
-        while let Some(answer) =
-            self.answers.next().map_err(|_| io::Error::other("the answers' stream is damaged"))?
+        while let Some(answer) = self
+            .answers
+            .next()
+            .map_err(|_| io::Error::other("the answers' stream is damaged"))?
         {
             done.failed += u64::from(!is_200(answer));
             done.leaks += u64::from(common.leaks(answer));
@@ -207,7 +212,10 @@ impl Watch {
             socket.set_read_timeout(Some(Duration::from_millis(500)))?;
             Ok(socket)
         };
-        Ok(Watch { call, ports: [open(port)?, open(port + 1)?] })
+        Ok(Watch {
+            call,
+            ports: [open(port)?, open(port + 1)?],
+        })
     }
 
     /// At how many of its ports the probe has not been heard. It was sent before the answer.

@@ -36,9 +36,15 @@ impl Churn {
             let parts = std::thread::scope(|scope| {
                 let start = |client| scope.spawn(move || self.client(common, client, until));
                 let threads: Vec<_> = (0..self.clients).map(start).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_default())
+                    .collect::<Vec<_>>()
             });
-            let mut done = Done { seconds: began.elapsed().as_secs_f64(), ..Done::default() };
+            let mut done = Done {
+                seconds: began.elapsed().as_secs_f64(),
+                ..Done::default()
+            };
             for part in parts {
                 done.units += part.units;
                 done.failed += part.failed;
@@ -52,7 +58,9 @@ impl Churn {
     fn client(&self, common: &Common, client: u8, until: Instant) -> Done {
         let mut common = common.clone();
         let first = u32::from(*common.to.ip());
-        common.to.set_ip(Ipv4Addr::from(first + u32::from(client % self.addresses.max(1))));
+        common.to.set_ip(Ipv4Addr::from(
+            first + u32::from(client % self.addresses.max(1)),
+        ));
         let mut done = Done::default();
         let mut number = 0;
         while Instant::now() < until {

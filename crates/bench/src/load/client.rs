@@ -133,7 +133,9 @@ impl Common {
     pub fn leaks(&self, answer: Message<'_>) -> bool {
         self.hidden.is_some_and(|hidden| {
             let text = hidden.to_string();
-            [answer.head, answer.body].iter().any(|part| memmem::find(part, text.as_bytes()).is_some())
+            [answer.head, answer.body]
+                .iter()
+                .any(|part| memmem::find(part, text.as_bytes()).is_some())
         })
     }
 }

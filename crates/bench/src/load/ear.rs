@@ -94,7 +94,12 @@ impl Ears {
                 if calls.len() <= 100 {
                     socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
                 }
-                ports.push(Port { socket, call, next: 0, reached: false });
+                ports.push(Port {
+                    socket,
+                    call,
+                    next: 0,
+                    reached: false,
+                });
             }
         }
         let heard = Arc::new(Mutex::new(Heard::default()));
@@ -146,8 +151,12 @@ impl Port {
             return;
         }
         let (Some(call), Some(turn)) = (
-            bytes.get(8..12).and_then(|call| Some(u32::from_be_bytes(call.try_into().ok()?))),
-            bytes.get(12..20).and_then(|turn| Some(u64::from_be_bytes(turn.try_into().ok()?))),
+            bytes
+                .get(8..12)
+                .and_then(|call| Some(u32::from_be_bytes(call.try_into().ok()?))),
+            bytes
+                .get(12..20)
+                .and_then(|turn| Some(u64::from_be_bytes(turn.try_into().ok()?))),
         ) else {
             return;
         };

@@ -39,7 +39,9 @@ pub fn first(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Damaged> {
     let length = field(head, "Content-Length").ok_or(Damaged)?;
     let length: usize = number(length).ok_or(Damaged)?;
     let total = head.len() + length;
-    Ok(bytes.get(head.len()..total).map(|body| (Message { head, body }, total)))
+    Ok(bytes
+        .get(head.len()..total)
+        .map(|body| (Message { head, body }, total)))
 }
 
 /// The value of the first field of this name.
@@ -55,7 +57,10 @@ pub fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// The digits that `text` begins with.
 pub fn number<N: std::str::FromStr>(text: &[u8]) -> Option<N> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit());
-    std::str::from_utf8(&text[..end.unwrap_or(text.len())]).ok()?.parse().ok()
+    std::str::from_utf8(&text[..end.unwrap_or(text.len())])
+        .ok()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

@@ -41,7 +41,9 @@ impl Hold {
     pub fn run(&self, common: &Common) -> io::Result<()> {
         super::allow_files(2 * self.calls + self.connections)?;
         let port = |call: usize| FIRST_PORT + 2 * call as u16;
-        let calls: Vec<_> = (0..self.calls).map(|call| (call as u32, port(call))).collect();
+        let calls: Vec<_> = (0..self.calls)
+            .map(|call| (call as u32, port(call)))
+            .collect();
         let ears = Ears::open(self.own, &calls)?;
         let mut lines = Vec::new();
         for _ in 0..self.connections.max(1) {
@@ -83,10 +85,16 @@ impl Hold {
 
 impl Line {
     fn call(&mut self, common: &Common, call: u32, port: u16) -> io::Result<bool> {
-        let invite = self.invite.call(call).request(1).media(port).wish(Wish::Hold);
+        let invite = self
+            .invite
+            .call(call)
+            .request(1)
+            .media(port)
+            .wish(Wish::Hold);
         self.stream.write_all(invite.bytes())?;
         let right = self.answers.wait(&mut self.stream, common)?;
-        self.stream.write_all(self.ack.call(call).request(1).bytes())?;
+        self.stream
+            .write_all(self.ack.call(call).request(1).bytes())?;
         Ok(right)
     }
 }

@@ -33,7 +33,10 @@ impl Wish {
     ];
 
     fn user(self) -> &'static str {
-        Self::ALL.iter().find(|(wish, _)| *wish == self).map_or("", |(_, user)| user)
+        Self::ALL
+            .iter()
+            .find(|(wish, _)| *wish == self)
+            .map_or("", |(_, user)| user)
     }
 }
 
@@ -113,14 +116,18 @@ impl Template {
             bytes: text.as_bytes().to_vec(),
             calls: all(CALL),
             requests: all(REQUEST),
-            media: text.find(&format!("audio {MEDIA}")).map(|at| at + "audio ".len()),
+            media: text
+                .find(&format!("audio {MEDIA}"))
+                .map(|at| at + "audio ".len()),
             wish: text.find(&user).map(|at| at + "sip:".len()),
         }
     }
 
     /// Sets the number of the call, below a hundred million.
     pub fn call(&mut self, number: u32) -> &mut Self {
-        self.calls.iter().for_each(|&at| digits(&mut self.bytes[at..at + CALL.len()], number));
+        self.calls
+            .iter()
+            .for_each(|&at| digits(&mut self.bytes[at..at + CALL.len()], number));
         self
     }
 
@@ -155,7 +162,11 @@ impl Template {
 
 /// The lines that every request has.
 fn start(method: &str, Ends { own, server }: Ends) -> String {
-    let tag = if matches!(method, "ACK" | "BYE") { TO_TAG } else { "" };
+    let tag = if matches!(method, "ACK" | "BYE") {
+        TO_TAG
+    } else {
+        ""
+    };
     format!(
         "{method} sip:{}@{server} SIP/2.0\r\nVia: SIP/2.0/TCP {own};branch=z9hG4bK{REQUEST}\r\n\
          Max-Forwards: 70\r\nFrom: <sip:alice@{}>;tag={CALL}\r\nTo: <sip:bob@{}>{tag}\r\n\
@@ -204,8 +215,14 @@ mod tests {
         let (message, length) = frame::first(invite.bytes()).expect("one").expect("whole");
         assert_eq!((message.head.len(), message.body.len()), (HEADER, BODY));
         assert_eq!(length, HEADER + BODY);
-        assert_eq!(frame::field(message.head, "Call-ID"), Some(&b"00000077@alice"[..]));
-        assert_eq!(frame::field(message.head, "CSeq"), Some(&b"00000005 INVITE"[..]));
+        assert_eq!(
+            frame::field(message.head, "Call-ID"),
+            Some(&b"00000077@alice"[..])
+        );
+        assert_eq!(
+            frame::field(message.head, "CSeq"),
+            Some(&b"00000005 INVITE"[..])
+        );
         let text = String::from_utf8_lossy(invite.bytes());
         assert!(text.starts_with("INVITE sip:hold@10.1.1.2:5060 "), "{text}");
         assert!(text.contains("m=audio 12346 "), "{text}");

@@ -61,7 +61,9 @@ mod tests {
 
     fn period() -> Period {
         let mut period = Period::default();
-        ["one", "two2", "three"].iter().for_each(|message| period.learn(message.as_bytes()));
+        ["one", "two2", "three"]
+            .iter()
+            .for_each(|message| period.learn(message.as_bytes()));
         period
     }
 

@@ -45,15 +45,24 @@ impl Line {
     fn open(common: &Common, call: usize) -> io::Result<Self> {
         let (stream, ends) = common.connect()?;
         let mut invite = Template::invite(ends);
-        invite.call(call as u32).media(FIRST_PORT + 2 * (call as u16 % 20_000));
+        invite
+            .call(call as u32)
+            .media(FIRST_PORT + 2 * (call as u16 % 20_000));
         let answers = Answers::default();
-        Ok(Line { stream, invite, answers, number: 0, asked: None })
+        Ok(Line {
+            stream,
+            invite,
+            answers,
+            number: 0,
+            asked: None,
+        })
     }
 
     fn ask(&mut self, now: Instant) -> io::Result<()> {
         self.number += 1;
         self.asked = Some(now);
-        self.stream.write_all(self.invite.request(self.number).bytes())
+        self.stream
+            .write_all(self.invite.request(self.number).bytes())
     }
 
     /// Reads; when the answer is there, how long it took, and whether it is right.
@@ -61,8 +70,10 @@ impl Line {
         self.answers.read(&mut self.stream)?;
         let number = self.number;
         let mut asked = None;
-        while let Some(answer) =
-            self.answers.next().map_err(|_| io::Error::other("the answers' stream is damaged"))?
+        while let Some(answer) = self
+            .answers
+            .next()
+            .map_err(|_| io::Error::other("the answers' stream is damaged"))?
         {
             let right = is_200(answer) && request_of(answer) == Some(number);
             done.failed += u64::from(!right);
@@ -89,7 +100,10 @@ impl Requests {
             line.ask(Instant::now())?;
             line.answers.wait(&mut line.stream, common)?;
             line.asked = None;
-            epoll.add(&line.stream, EpollEvent::new(EpollFlags::EPOLLIN, call as u64))?;
+            epoll.add(
+                &line.stream,
+                EpollEvent::new(EpollFlags::EPOLLIN, call as u64),
+            )?;
             lines.push(line);
         }
         common.each(|| {

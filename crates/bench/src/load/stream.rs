@@ -88,7 +88,9 @@ impl Stream {
             state ^= state << 17;
             state
         };
-        (0..PIECES).map(|_| 1 + (random() % longest.max(1) as u64) as usize).collect()
+        (0..PIECES)
+            .map(|_| 1 + (random() % longest.max(1) as u64) as usize)
+            .collect()
     }
 }
 

@@ -7,7 +7,10 @@ use crate::loads::LOADS;
 use std::fmt::Write as _;
 
 /// What the section stands between.
-const MARKS: [&str; 2] = ["<!-- what `cargo xtask bench --publish` writes -->", "<!-- until here -->"];
+const MARKS: [&str; 2] = [
+    "<!-- what `cargo xtask bench --publish` writes -->",
+    "<!-- until here -->",
+];
 
 /// The document with the section in its place, or at its end.
 pub fn with_section(document: &str, section: &str) -> String {
@@ -35,7 +38,11 @@ pub fn section(results: &Results, goals: &[Judged]) -> String {
          microseconds a unit; \"own\" is the gateway's\nprograms alone. All figures are medians; ratios \
          are those of the same round. A run whose messages were not rewritten as\npromised, lost, doubled \
          or out of order is void and not used.\n\n![CPU of the whole path](bench.svg)\n\n",
-        results.machine, results.commit, results.size, results.rounds, others(results)
+        results.machine,
+        results.commit,
+        results.size,
+        results.rounds,
+        others(results)
     );
     text.push_str("| goal | load | what | wanted | reached | |\n|---|---|---|---|---|---|\n");
     for goal in goals {
@@ -91,7 +98,10 @@ mod tests {
         let first = with_section("# Results\n\n## Other\n", "old\n");
         let second = with_section(&(first + "\n## Last\n"), "new\n");
         assert!(second.starts_with("# Results\n\n## Other\n\n"), "{second}");
-        assert!(second.contains("new") && !second.contains("old"), "{second}");
+        assert!(
+            second.contains("new") && !second.contains("old"),
+            "{second}"
+        );
         assert!(second.ends_with("\n## Last\n"), "{second}");
     }
 }

@@ -36,8 +36,18 @@ pub fn svg(results: &Results) -> String {
         }
         if y > before {
             let middle = f64::midpoint(before, y);
-            text(&mut bars, (12.0, middle - 3.0), "start", &format!("{} {}", load.name, load.title));
-            text(&mut bars, (12.0, middle + 11.0), "start", &format!("(a {})", load.unit));
+            text(
+                &mut bars,
+                (12.0, middle - 3.0),
+                "start",
+                &format!("{} {}", load.name, load.title),
+            );
+            text(
+                &mut bars,
+                (12.0, middle + 11.0),
+                "start",
+                &format!("(a {})", load.unit),
+            );
             y += GAP;
         }
     }
@@ -47,26 +57,44 @@ pub fn svg(results: &Results) -> String {
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
     );
-    text(&mut svg, (12.0, 20.0), "start", "Processor time of the whole path, as a multiple of plain NAT's; less is better");
+    text(
+        &mut svg,
+        (12.0, 20.0),
+        "start",
+        "Processor time of the whole path, as a multiple of plain NAT's; less is better",
+    );
     for mark in 0..=END as u32 {
         let x = place(mark.into());
         text(&mut svg, (x, 44.0), "middle", &mark.to_string());
         // Writing to memory does not fail.
-        _ = writeln!(svg, "<path d=\"M{x} 50V{}\" stroke=\"#ddd\"/>", height - 16.0);
+        _ = writeln!(
+            svg,
+            "<path d=\"M{x} 50V{}\" stroke=\"#ddd\"/>",
+            height - 16.0
+        );
     }
     svg + &bars + "</svg>\n"
 }
 
 fn bar(svg: &mut String, y: f64, peer: Peer, ratio: f64) {
     let length = place(ratio.min(END)) - LEFT;
-    let colour = if peer == Peer::Sipalg { "#d9480f" } else { "#8fa3b0" };
+    let colour = if peer == Peer::Sipalg {
+        "#d9480f"
+    } else {
+        "#8fa3b0"
+    };
     _ = writeln!(
         svg,
         "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>"
     );
     let middle = y + BAR - 4.0;
     let cut = if ratio > END { " (cut)" } else { "" };
-    text(svg, (LEFT + length + 4.0, middle), "start", &format!("{ratio:.2}{cut}"));
+    text(
+        svg,
+        (LEFT + length + 4.0, middle),
+        "start",
+        &format!("{ratio:.2}{cut}"),
+    );
     text(svg, (LEFT - 6.0, middle), "end", peer.title());
 }
 
@@ -76,5 +104,8 @@ fn place(ratio: f64) -> f64 {
 
 fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, what: &str) {
     let what = what.replace('&', "&amp;").replace('<', "&lt;");
-    _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>");
+    _ = writeln!(
+        svg,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>"
+    );
 }

@@ -29,24 +29,39 @@ pub struct Row {
 /// The rows of a load; none if it was not measured.
 pub fn rows(results: &Results, load: &Load) -> Vec<Row> {
     let ran = |peer: &&Peer| {
-        results.runs.iter().any(|run| run.load == load.name && run.peer == peer.name())
+        results
+            .runs
+            .iter()
+            .any(|run| run.load == load.name && run.peer == peer.name())
     };
-    Peer::value_variants().iter().filter(ran).map(|&peer| row(results, load, peer)).collect()
+    Peer::value_variants()
+        .iter()
+        .filter(ran)
+        .map(|&peer| row(results, load, peer))
+        .collect()
 }
 
 fn row(results: &Results, load: &Load, peer: Peer) -> Row {
     let own = peer.name();
     let of = |figure: fn(&Run) -> f64| middle(results, load.name, own, |run| Some(figure(run)));
     let beside = |other: Peer| {
-        ratio(results, load.name, [own, other.name()], |run| Some(run.figures.cpu))
+        ratio(results, load.name, [own, other.name()], |run| {
+            Some(run.figures.cpu)
+        })
     };
     let more = MORE.iter().filter_map(|(name, title)| {
-        let value = middle(results, load.name, own, |run| run.figures.more.get(name).copied())?;
+        let value = middle(results, load.name, own, |run| {
+            run.figures.more.get(name).copied()
+        })?;
         Some(format!("{title} {}", short(value)))
     });
     let mine = |run: &&Run| run.load == load.name && run.peer == own;
-    let voids: Vec<_> =
-        results.runs.iter().filter(mine).filter_map(|run| run.figures.void.as_ref()).collect();
+    let voids: Vec<_> = results
+        .runs
+        .iter()
+        .filter(mine)
+        .filter_map(|run| run.figures.void.as_ref())
+        .collect();
     Row {
         peer,
         cpu: of(|run| run.figures.cpu).zip(of(|run| run.figures.gateway)),
@@ -55,7 +70,11 @@ fn row(results: &Results, load: &Load, peer: Peer) -> Row {
         haproxy: beside(Peer::Haproxy),
         more: more.collect::<Vec<_>>().join(", "),
         void: voids.first().map(|why| {
-            format!("void in {} of {} rounds: {why}", voids.len(), results.rounds)
+            format!(
+                "void in {} of {} rounds: {why}",
+                voids.len(),
+                results.rounds
+            )
         }),
     }
 }
@@ -119,13 +138,21 @@ pub fn text(results: &Results, goals: &[Judged]) -> String {
             goal.word()
         );
     }
-    _ = writeln!(text, "\nOthers kept {} busy meanwhile (median; most).", others(results));
+    _ = writeln!(
+        text,
+        "\nOthers kept {} busy meanwhile (median; most).",
+        others(results)
+    );
     text
 }
 
 /// How busy the machine was otherwise.
 pub fn others(results: &Results) -> String {
-    let mut cores: Vec<_> = results.runs.iter().map(|run| run.figures.other_cores).collect();
+    let mut cores: Vec<_> = results
+        .runs
+        .iter()
+        .map(|run| run.figures.other_cores)
+        .collect();
     cores.sort_by(f64::total_cmp);
     let most = cores.last().copied().unwrap_or(0.0);
     let median = cores.get(cores.len() / 2).copied().unwrap_or(0.0);

@@ -142,7 +142,9 @@ impl Connection {
             shared.media.probe_again(call, &mut shared.seen);
         }
         if head.starts_with(b"INVITE ") {
-            let call = frame::field(head, "Call-ID").and_then(frame::number).unwrap_or(0);
+            let call = frame::field(head, "Call-ID")
+                .and_then(frame::number)
+                .unwrap_or(0);
             match wish(head) {
                 Wish::Sink => {
                     self.follow(call, bytes, &mut shared.seen);
@@ -154,7 +156,9 @@ impl Connection {
             }
             answer::accept(head, self.own, shared.media.own(), &mut self.out);
         } else if head.starts_with(b"BYE ") {
-            let call = frame::field(head, "Call-ID").and_then(frame::number).unwrap_or(0);
+            let call = frame::field(head, "Call-ID")
+                .and_then(frame::number)
+                .unwrap_or(0);
             self.closed = shared.media.knows(call).then_some(call);
             answer::ok(head, &mut self.out);
         } else if !head.starts_with(b"ACK ") {
@@ -185,6 +189,8 @@ impl Connection {
 /// What an INVITE wishes: the user part of its URI says it.
 fn wish(head: &[u8]) -> Wish {
     let user = head.get(b"INVITE sip:".len()..).unwrap_or(head);
-    let known = Wish::ALL.iter().find(|(_, word)| user.starts_with(word.as_bytes()));
+    let known = Wish::ALL
+        .iter()
+        .find(|(_, word)| user.starts_with(word.as_bytes()));
     known.map_or(Wish::Answer, |(wish, _)| *wish)
 }

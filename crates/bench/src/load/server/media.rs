@@ -29,7 +29,13 @@ impl Media {
     pub fn open(own: SocketAddrV4, instead: Option<Ipv4Addr>) -> io::Result<Self> {
         let socket = UdpSocket::bind(own)?;
         let (probed, held) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Media { socket, own, instead, probed, held })
+        Ok(Media {
+            socket,
+            own,
+            instead,
+            probed,
+            held,
+        })
     }
 
     /// Where media come from.
@@ -77,7 +83,9 @@ impl Media {
     fn knock(&self, when: When, call: u32, at: SocketAddrV4, seen: &mut Seen) {
         for port in [at.port(), at.port() + 1] {
             // A refusal of an earlier datagram is told by the next one's sending.
-            _ = self.socket.send_to(&ear::probe(when, call), (*at.ip(), port));
+            _ = self
+                .socket
+                .send_to(&ear::probe(when, call), (*at.ip(), port));
             seen.sent += 1;
         }
     }
