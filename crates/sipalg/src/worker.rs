@@ -160,7 +160,9 @@ impl Worker {
     /// Goes on with what the process before has left: what its machine has put out when it was
     /// restored, and connections that were accepted and nothing more.
     pub fn recover(&mut self, restored: Outbox, accepted: Vec<OwnedFd>) {
-        self.keep_configuration();
+        // Nothing is committed before what there was is taken over.
+        let configuration = self.configuration();
+        self.carrier.set_configuration(configuration);
         let now = self.epoch.now();
         let registry = self.poll.registry();
         let adopt = |stream| self.listener.adopt(stream);
@@ -187,11 +189,15 @@ impl Worker {
 
     /// The configuration survives a crash as it was typed.
     fn keep_configuration(&mut self) {
-        let configuration = Configuration {
+        let configuration = self.configuration();
+        self.carrier.keep_configuration(configuration);
+    }
+
+    fn configuration(&self) -> Configuration {
+        Configuration {
             typed: running::config(&self.typed.startup),
             in_force: running::config(&self.startup),
-        };
-        self.carrier.keep_configuration(configuration);
+        }
     }
 
     /// Carries connections until a signal ends it.

@@ -55,8 +55,6 @@ pub struct Kept {
     store: Option<Store>,
     /// It knows all that there was.
     stored: bool,
-    /// How many bytes of changes there have been.
-    position: u64,
     configuration: Configuration,
     /// It is to be written.
     configured: bool,
@@ -221,13 +219,12 @@ impl Kept {
         let Some(store) = &mut self.store else {
             return;
         };
-        self.position += changes.len() as u64;
         if store.wants_all() || !mem::replace(&mut self.stored, true) {
             let mut all = all(alg);
             self.configuration.write(&mut all);
-            store.replace(self.position, all);
+            store.replace(all);
         } else if !changes.is_empty() {
-            store.feed(self.position, changes.to_vec());
+            store.feed(changes.to_vec());
         }
     }
 }
@@ -238,13 +235,16 @@ impl Carrier {
         &mut self.kept
     }
 
+    /// Keeps the configuration, as it is now, as soon as anything is kept.
+    pub fn set_configuration(&mut self, configuration: Configuration) {
+        self.kept.configure(configuration);
+    }
+
     /// Keeps the configuration, as it is now.
     pub fn keep_configuration(&mut self, configuration: Configuration) {
-        if self.kept.is_on() {
-            self.kept.configure(configuration);
-            if self.commit() {
-                self.kept.applied();
-            }
+        self.kept.configure(configuration);
+        if self.commit() {
+            self.kept.applied();
         }
     }
 

@@ -1,6 +1,7 @@
 //! `show ...`: gathers what a view needs, and has it rendered.
 
 use super::{Debug, Gateway, Watch, clear, configuration};
+use crate::keeper::supervise::main_process;
 use crate::log;
 use crate::services;
 use crate::store::clock::Moment;
@@ -13,7 +14,7 @@ use sipalg_ios::show::{
 };
 use sipalg_ios::{Exec, running};
 use std::rc::Rc;
-use std::{env, fs, process};
+use std::{env, fs};
 
 /// Shows what is asked for; nothing, if it is nothing to be shown.
 pub(super) fn show(
@@ -183,6 +184,7 @@ impl<G: Gateway> Shown<'_, G> {
             records: status.records,
             commits: status.commits,
             written_seconds_ago: ago.and_then(|ago| u64::try_from(ago / 1_000_000).ok()),
+            waiting_bytes: status.waiting,
             failures: status.failures,
             trouble: status.trouble,
         }
@@ -219,7 +221,7 @@ impl<G: Gateway> Shown<'_, G> {
             hostname: hostname.unwrap_or(DEFAULT_HOSTNAME.into()),
             // The clock starts with the gateway.
             uptime_seconds: self.now.since(Instant::ZERO).as_secs(),
-            process: process::id(),
+            process: main_process(),
             configuration_file: self.gateway.file().display().to_string(),
         }
     }

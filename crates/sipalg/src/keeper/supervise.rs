@@ -58,7 +58,7 @@ pub enum Herald {
     /// There is no keeper: systemd hears it.
     Alone,
     /// The keeper hears it, and tells systemd.
-    Keeper(PipeWriter),
+    Keeper(&'static PipeWriter),
 }
 
 const READY: u8 = b'r';
@@ -94,7 +94,7 @@ impl Herald {
         match self {
             Herald::Alone => tell(state),
             // A keeper that does not hear is no more, and so are we.
-            Herald::Keeper(bell) => drop(bell.write(&[word])),
+            Herald::Keeper(bell) => drop((&**bell).write(&[word])),
         }
     }
 }
@@ -271,7 +271,7 @@ impl Keeper {
         die_of_panic();
         Ok(Side::Worker(Box::new(Start {
             shared,
-            herald: Herald::Keeper(ringer),
+            herald: Herald::Keeper(Box::leak(Box::new(ringer))),
             resumed: resumed && after.is_none(),
             after,
         })))

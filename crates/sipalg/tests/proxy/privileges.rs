@@ -1,7 +1,7 @@
 //! Laws of privileges: a gateway that runs has few, and they suffice for all that it does.
 
 use crate::change::{options, rules, v4};
-use crate::gateway::{Gateway, accepted, global};
+use crate::gateway::{Gateway, accepted, eventually, global};
 use crate::running::{CONFIGURATION, Running, command};
 use crate::tcp::{connected, hears, hears_message, registered, says};
 use std::fs;
@@ -117,11 +117,13 @@ fn who_calls_from_a_port_that_takes_privilege_is_seen_with_it() {
 /// What `/proc` says of every thread of the keeper, of the worker and of the store.
 fn threads(running: &Running) -> Vec<(String, String)> {
     let keeper = format!("/proc/{0}/task/{0}", running.pid());
-    let worker = fs::read_to_string(format!("{keeper}/children")).unwrap();
-    let worker = worker.trim();
+    let worker = running.worker();
     let mut found = vec![("keeper".to_owned(), status(&keeper))];
     for task in fs::read_dir(format!("/proc/{worker}/task")).unwrap() {
-        let text = status(&task.unwrap().path().display().to_string());
+        let task = task.unwrap().path().display().to_string();
+        // The last of what each gives up; the store's thread does so at its own pace.
+        let given_up = |text: &String| field(text, "NoNewPrivs") == "1";
+        let text = eventually(|| Some(status(&task)).filter(given_up));
         let name = match field(&text, "Name") {
             name if name == "store" => name,
             _ => "worker".into(),
