@@ -6,8 +6,8 @@ use super::handover::Handover;
 use super::layout::NAMES;
 use super::memory::clone_process;
 use super::shared::Shared;
-use crate::log;
 use crate::takeover::{Asker, Line};
+use crate::{log, privileges};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
@@ -417,6 +417,10 @@ impl Keeper {
                         let millis = since.elapsed().as_secs_f64() * 1000.0;
                         say(format_args!("service is back after {millis:.1} ms"));
                     } else if !*ever_ready {
+                        // What the next worker needs to start, and no more.
+                        if let Err(error) = privileges::drop_all_but(&privileges::STARTING) {
+                            say(format_args!("{error}"));
+                        }
                         say(format_args!("ready"));
                     }
                     *ever_ready = true;
