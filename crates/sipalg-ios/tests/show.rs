@@ -467,6 +467,7 @@ fn the_store_tells_where_it_is_and_what_ails_it() {
         records: 120,
         commits: 7,
         written_seconds_ago: Some(62),
+        waiting_bytes: 0,
         failures: 0,
         trouble: None,
     };
@@ -474,7 +475,7 @@ fn the_store_tells_where_it_is_and_what_ails_it() {
         store.text(),
         "\
 Store is /var/lib/sipalg/store.redb
-  120 records, 7 commits, last 00:01:02 ago, 0 failures
+  120 records, 7 commits, last 00:01:02 ago, 0 bytes wait, 0 failures
 "
     );
     (store.file, store.written_seconds_ago) = (None, None);
@@ -484,7 +485,7 @@ Store is /var/lib/sipalg/store.redb
         store.text(),
         "\
 Store is nowhere: a restart loses calls and registrations
-  120 records, 0 commits, never, 2 failures
+  120 records, 0 commits, never, 0 bytes wait, 2 failures
   Trouble: cannot write /srv/store.redb: No space left; make room there
 "
     );

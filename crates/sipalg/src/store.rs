@@ -17,6 +17,7 @@ pub mod clock;
 mod file;
 mod writer;
 
+use crate::privileges;
 use clock::{Epoch, Moment};
 use file::{Meta, Problem, Records};
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
-use writer::{Order, Pace, Shared, Writer};
+use writer::{Fed, Order, Pace, Shared, Writer};
 
 /// The name of the database in its directory.
 const NAME: &str = "store.redb";
@@ -43,8 +44,6 @@ pub struct Loaded {
     pub seed: u64,
     /// What their instants count from.
     pub epoch: Epoch,
-    /// The position in the ring of changes up to which they are in.
-    pub position: u64,
     /// What the operator has to know, a sentence each.
     pub notes: Vec<String>,
 }
@@ -60,6 +59,8 @@ pub struct Status {
     pub commits: u64,
     /// When it was written last.
     pub last_commit: Option<Moment>,
+    /// How many bytes of changes wait to be written.
+    pub waiting: u64,
     /// How often it could not be written.
     pub failures: u64,
     /// What is wrong now.
@@ -73,6 +74,8 @@ pub struct Store {
     said: Receiver<String>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// How many bytes it was fed.
+    fed: u64,
 }
 
 impl Store {
@@ -87,7 +90,6 @@ impl Store {
     pub fn begin(directories: &[&Path], seed: u64, epoch: Epoch) -> Store {
         let meta = Meta {
             seed,
-            position: 0,
             epoch,
             written: Moment::now(),
         };
@@ -99,7 +101,6 @@ impl Store {
         let loaded = load(&paths, seed, &now);
         let meta = Meta {
             seed: loaded.seed,
-            position: loaded.position,
             epoch: loaded.epoch,
             written: now,
         };
@@ -114,37 +115,39 @@ impl Store {
         // Without a thread orders fail, which is as good as no place to write.
         let thread = Builder::new()
             .name("store".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                // To write files takes no privilege. Where they cannot be given up, there are none.
+                let _ = privileges::drop_all_but(&[]);
+                writer.run();
+            })
             .ok();
         Store {
             orders,
             said,
             shared,
             thread,
+            fed: 0,
         }
     }
 
-    /// Takes over what has changed up to this position of the ring, as [`changes::append`] wrote it.
-    /// It is written within a fifth of a second.
-    pub fn feed(&mut self, position: u64, changes: Vec<u8>) {
-        self.order(Order::Feed { position, changes });
+    /// Takes over what has changed, as [`changes::append`] wrote it. It is written within a fifth of
+    /// a second.
+    pub fn feed(&mut self, changes: Vec<u8>) {
+        let fed = self.fed(changes);
+        self.order(Order::Feed(fed));
     }
 
-    /// Takes over all records that there are at this position of the ring, instead of all that were.
-    pub fn replace(&mut self, position: u64, changes: Vec<u8>) {
+    /// Takes over all records that there are, instead of all that were.
+    pub fn replace(&mut self, changes: Vec<u8>) {
         self.shared.wants_all(false);
-        self.order(Order::Replace { position, changes });
+        let fed = self.fed(changes);
+        self.order(Order::Replace(fed));
     }
 
     /// Whether it needs all records, because it has to begin a new file: the caller has to
     /// [`replace`](Self::replace) soon. What it is fed before that does not count.
     pub fn wants_all(&self) -> bool {
         self.shared.all_wanted()
-    }
-
-    /// Up to which position of the ring changes are safe here, or would never be.
-    pub fn safe_position(&self) -> u64 {
-        self.shared.safe()
     }
 
     /// What the operator has to know now: that it cannot be written, or can be again.
@@ -154,13 +157,24 @@ impl Store {
 
     /// Where things stand.
     pub fn status(&self) -> Status {
-        self.shared.status()
+        Status {
+            waiting: self.fed.saturating_sub(self.shared.done()),
+            ..self.shared.status()
+        }
     }
 
-    fn order(&mut self, order: Order) {
-        let position = order.position();
+    fn fed(&mut self, changes: Vec<u8>) -> Fed {
+        self.fed += changes.len() as u64;
+        Fed {
+            changes,
+            upto: self.fed,
+        }
+    }
+
+    fn order(&self, order: Order) {
         if self.orders.send(order).is_err() {
-            self.shared.publish(position);
+            // There is no thread: nothing is ever done.
+            self.shared.set_done(self.fed);
         }
     }
 }
@@ -214,7 +228,6 @@ fn load(paths: &[PathBuf], seed: u64, now: &Moment) -> Loaded {
             records: Records::new(),
             seed,
             epoch: Epoch::begin(now),
-            position: 0,
             notes,
         };
     };
@@ -224,7 +237,6 @@ fn load(paths: &[PathBuf], seed: u64, now: &Moment) -> Loaded {
         records,
         seed: meta.seed,
         epoch,
-        position: meta.position,
         notes,
     }
 }

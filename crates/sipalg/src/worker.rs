@@ -16,6 +16,7 @@ use crate::store::clock::Epoch;
 use crate::wake::Wake;
 use crate::{log, plan};
 use change::Surroundings;
+use kernel_watch::KernelWatch;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -34,6 +35,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod change;
+mod kernel_watch;
 
 /// How often the packet counts of media doors are read.
 const MEDIA_EVERY: Duration = Duration::from_secs(10);
@@ -86,6 +88,7 @@ pub struct Worker {
     ports: Ports,
     ports_at: Instant,
     tidy_at: Instant,
+    kernel_watch: KernelWatch,
 }
 
 /// The parts that a [`Worker`] is put together from.
@@ -150,6 +153,7 @@ impl Worker {
             ports: parts.ports,
             ports_at: now,
             tidy_at: now + TIDY_EVERY,
+            kernel_watch: KernelWatch::new(now),
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(now);
@@ -160,7 +164,9 @@ impl Worker {
     /// Goes on with what the process before has left: what its machine has put out when it was
     /// restored, and connections that were accepted and nothing more.
     pub fn recover(&mut self, restored: Outbox, accepted: Vec<OwnedFd>) {
-        self.keep_configuration();
+        // Nothing is committed before what there was is taken over.
+        let configuration = self.configuration();
+        self.carrier.set_configuration(configuration);
         let now = self.epoch.now();
         let registry = self.poll.registry();
         let adopt = |stream| self.listener.adopt(stream);
@@ -187,11 +193,15 @@ impl Worker {
 
     /// The configuration survives a crash as it was typed.
     fn keep_configuration(&mut self) {
-        let configuration = Configuration {
+        let configuration = self.configuration();
+        self.carrier.keep_configuration(configuration);
+    }
+
+    fn configuration(&self) -> Configuration {
+        Configuration {
             typed: running::config(&self.typed.startup),
             in_force: running::config(&self.startup),
-        };
-        self.carrier.keep_configuration(configuration);
+        }
     }
 
     /// Carries connections until a signal ends it.
@@ -267,6 +277,7 @@ impl Worker {
             Some(self.media_at),
             Some(self.ports_at),
             Some(self.tidy_at),
+            Some(self.kernel_watch.due()),
             Some(self.around.due()),
             self.accept_at,
         ];
@@ -284,6 +295,7 @@ impl Worker {
         if self.tidy_at <= now {
             self.tidy(now);
         }
+        self.kernel_watch.look(now, &mut self.carrier);
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
@@ -292,9 +304,8 @@ impl Worker {
 
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
-        if let Err(error) = self.carrier.kernel().tidy() {
-            log::line(format_args!("{error}"));
-        }
+        let tidied = self.carrier.kernel().tidy();
+        self.kernel_watch.tell(now, tidied.err());
     }
 
     /// Tells the machine which ports the gateway itself uses.

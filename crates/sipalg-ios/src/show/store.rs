@@ -15,6 +15,8 @@ pub struct Store {
     pub commits: u64,
     /// How long ago it was written last.
     pub written_seconds_ago: Option<u64>,
+    /// How many bytes of changes wait to be written.
+    pub waiting_bytes: u64,
     /// How often it could not be written.
     pub failures: u64,
     /// What is wrong now, and what to do.
@@ -31,8 +33,8 @@ impl View for Store {
             format!("last {} ago", duration(Duration::from_secs(seconds)))
         });
         text += &format!(
-            "  {} records, {} commits, {written}, {} failures\n",
-            self.records, self.commits, self.failures
+            "  {} records, {} commits, {written}, {} bytes wait, {} failures\n",
+            self.records, self.commits, self.waiting_bytes, self.failures
         );
         if let Some(trouble) = &self.trouble {
             text += &format!("  Trouble: {trouble}\n");

@@ -4,11 +4,13 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::Pid;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -21,7 +23,8 @@ use std::sync::atomic::AtomicU64;
 pub struct Memory {
     start: NonNull<u8>,
     length: usize,
-    file: File,
+    /// It stays open, and with it the file's lock: other processes have the same descriptor.
+    file: ManuallyDrop<File>,
 }
 
 impl Memory {
@@ -40,7 +43,7 @@ impl Memory {
         Ok(Memory {
             start: start.cast(),
             length,
-            file,
+            file: ManuallyDrop::new(file),
         })
     }
 
@@ -49,10 +52,9 @@ impl Memory {
     /// # Errors
     /// There is none.
     pub fn reserve(&self, part: Range<usize>) -> io::Result<()> {
-        use nix::fcntl::{FallocateFlags, fallocate};
         let (start, length) = (part.start as i64, part.len() as i64);
         loop {
-            match fallocate(&self.file, FallocateFlags::empty(), start, length) {
+            match fallocate(&*self.file, FallocateFlags::empty(), start, length) {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }
@@ -171,7 +173,6 @@ pub fn place(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
 }
 
 fn is_open(descriptor: RawFd) -> bool {
-    use nix::fcntl::{FcntlArg, fcntl};
     if descriptor < 0 {
         return false;
     }

@@ -23,8 +23,8 @@ const VERSIONS: TableDefinition<'_, (), u64> = TableDefinition::new("version");
 const METAS: TableDefinition<'_, (), Row> = TableDefinition::new("meta");
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 
-/// Seed, position, origin of the epoch; boot id, time since boot and wall clock when it was written.
-type Row = (u64, u64, i64, &'static str, i64, i64);
+/// Seed and origin of the epoch; boot id, time since boot and wall clock when it was written.
+type Row = (u64, i64, &'static str, i64, i64);
 
 /// All records, or what has changed of them.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -35,8 +35,6 @@ pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 pub(super) struct Meta {
     /// The machine's.
     pub(super) seed: u64,
-    /// The position in the ring up to which changes are in.
-    pub(super) position: u64,
     /// What the instants in the records count from.
     pub(super) epoch: Epoch,
     /// When it was written.
@@ -164,10 +162,9 @@ fn read_all(database: &Database) -> Result<(Meta, Records), Problem> {
     let Some(row) = metas.get(()).map_err(storage)? else {
         return Err(Problem::damaged("it does not say when it was written"));
     };
-    let (seed, position, origin, boot, since_boot, wall) = row.value();
+    let (seed, origin, boot, since_boot, wall) = row.value();
     let meta = Meta {
         seed,
-        position,
         epoch: Epoch::from_origin(origin),
         written: Moment {
             boot: boot.into(),
@@ -194,7 +191,6 @@ fn put(transaction: &WriteTransaction, meta: &Meta, changes: &Changes) -> Result
     } = &meta.written;
     let row = (
         meta.seed,
-        meta.position,
         meta.epoch.origin(),
         boot.as_str(),
         *since_boot,

@@ -76,10 +76,17 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Waits until nothing waits any more.
+fn written(store: &Store) {
+    wait_for("the store to be written", || {
+        (store.status().waiting == 0).then_some(())
+    });
+}
+
 /// A store that was fed these records and closed.
 fn filled(folder: &Folder, records: &[(&str, &str)]) {
     let (mut store, _) = folder.open();
-    store.replace(1, changes(records.iter().map(|(k, v)| (*k, Some(*v)))));
+    store.replace(changes(records.iter().map(|(k, v)| (*k, Some(*v)))));
 }
 
 #[test]
@@ -88,21 +95,19 @@ fn what_was_fed_is_there_again_the_newest_of_each_key() {
     let (mut store, loaded) = folder.open();
     assert_eq!((loaded.records.len(), loaded.seed), (0, 7));
     assert_eq!(loaded.notes, Vec::<String>::new());
-    store.replace(10, changes([("a", Some("1")), ("b", Some("2"))]));
-    store.feed(20, changes([("b", None), ("c", Some("3"))]));
-    store.feed(30, changes([("a", Some("4")), ("a", Some("5"))]));
-    wait_for("the position", || {
-        (store.safe_position() == 30).then_some(())
-    });
+    store.replace(changes([("a", Some("1")), ("b", Some("2"))]));
+    store.feed(changes([("b", None), ("c", Some("3"))]));
+    store.feed(changes([("a", Some("4")), ("a", Some("5"))]));
+    written(&store);
     assert_eq!(store.status().records, 2);
-    store.feed(31, changes([("d", Some("6"))]));
+    store.feed(changes([("d", Some("6"))]));
     drop(store);
     let (_, loaded) = Store::open(&[&folder.0], 99);
     assert_eq!(
         text(&loaded.records),
         pairs(&[("a", "5"), ("c", "3"), ("d", "6")])
     );
-    assert_eq!((loaded.seed, loaded.position), (7, 31));
+    assert_eq!(loaded.seed, 7);
 }
 
 #[test]
@@ -132,7 +137,7 @@ fn a_file_that_was_cut_anywhere_is_set_aside_and_a_new_store_begins() {
         .collect();
     let many = many.iter().map(|(k, v)| (k.as_str(), Some(v.as_str())));
     let (mut store, _) = folder.open();
-    store.replace(1, changes(many));
+    store.replace(changes(many));
     drop(store);
     let whole = fs::read(folder.file()).expect("the file");
     let first = whole.len().saturating_sub(64 * 1024);
@@ -157,7 +162,7 @@ fn a_file_that_was_cut_anywhere_is_set_aside_and_a_new_store_begins() {
             ),
             all => assert_eq!((all, loaded.notes.len()), (3000, 0), "{length}"),
         }
-        store.replace(2, changes([("a", Some("1"))]));
+        store.replace(changes([("a", Some("1"))]));
         drop(store);
         let (_, loaded) = cut.open();
         assert_eq!(
@@ -232,17 +237,15 @@ fn where_the_best_place_does_not_work_the_next_is_taken_until_it_does() {
     let (best, next) = (folder.path("state"), folder.path("run"));
     fs::write(&best, "no directory").expect("a file");
     let (mut store, _) = open(&[&best, &next]);
-    store.replace(1, changes([("a", Some("1"))]));
+    store.replace(changes([("a", Some("1"))]));
     let trouble = wait_for("trouble", || store.trouble());
     assert!(trouble.starts_with(&format!("cannot write {}/store.redb: ", best.display())));
     assert!(
         trouble.contains(&format!("are kept in {}/store.redb", next.display())),
         "{trouble}"
     );
-    store.feed(2, changes([("b", Some("2"))]));
-    wait_for("the position", || {
-        (store.safe_position() == 2).then_some(())
-    });
+    store.feed(changes([("b", Some("2"))]));
+    written(&store);
     assert_eq!(store.status().path, Some(next.join(NAME)));
     assert!(store.status().trouble.is_some());
     // What is there after a crash now.
@@ -251,7 +254,7 @@ fn where_the_best_place_does_not_work_the_next_is_taken_until_it_does() {
     fs::remove_file(&best).expect("no file");
     fs::create_dir(&best).expect("a directory");
     wait_for("the question for all", || store.wants_all().then_some(()));
-    store.replace(3, changes([("a", Some("1")), ("c", Some("3"))]));
+    store.replace(changes([("a", Some("1")), ("c", Some("3"))]));
     let healed = wait_for("healing", || store.trouble());
     assert_eq!(
         healed,
@@ -271,16 +274,14 @@ fn with_no_place_at_all_the_gateway_is_told_once_and_never_waits() {
     symlink("/dev/null/no", &place).expect("a link that leads nowhere");
     let (mut store, loaded) = open(&[&place]);
     assert_eq!(loaded.notes.len(), 1);
-    store.replace(1, changes([("a", Some("1"))]));
+    store.replace(changes([("a", Some("1"))]));
     let trouble = wait_for("trouble", || store.trouble());
     assert!(
         trouble.contains("kept nowhere: after a restart"),
         "{trouble}"
     );
-    store.feed(2, changes([("b", Some("2"))]));
-    wait_for("the position", || {
-        (store.safe_position() == 2).then_some(())
-    });
+    store.feed(changes([("b", Some("2"))]));
+    written(&store);
     assert_eq!(store.trouble(), None);
     assert_eq!((store.status().failures, store.status().path), (1, None));
 }
@@ -291,7 +292,7 @@ fn the_newest_of_two_files_counts() {
     let (best, next) = (folder.path("state"), folder.path("run"));
     let fill = |directory: &Path, value: &str| {
         let (mut store, _) = open(&[directory]);
-        store.replace(1, changes([("a", Some(value))]));
+        store.replace(changes([("a", Some(value))]));
     };
     fill(&best, "older");
     fill(&next, "newer");
@@ -338,7 +339,7 @@ fn the_records_of_ten_thousand_phones_are_read_within_a_second() {
     let value = "v".repeat(120);
     let all = changes(keys.iter().map(|key| (key.as_str(), Some(value.as_str()))));
     let (mut store, _) = folder.open();
-    store.replace(1, all);
+    store.replace(all);
     drop(store);
     let begun = Instant::now();
     let (_, loaded) = folder.open();

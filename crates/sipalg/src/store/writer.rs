@@ -37,38 +37,38 @@ const ROOM: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum Order {
     /// Records have changed.
-    Feed { position: u64, changes: Vec<u8> },
+    Feed(Fed),
     /// These are all records.
-    Replace { position: u64, changes: Vec<u8> },
+    Replace(Fed),
     /// Write what is left, and end.
     Close,
 }
 
-impl Order {
-    /// Where in the ring it stands.
-    pub(super) fn position(&self) -> u64 {
-        match self {
-            Order::Feed { position, .. } | Order::Replace { position, .. } => *position,
-            Order::Close => 0,
-        }
-    }
+/// Changes of records.
+#[derive(Debug)]
+pub(super) struct Fed {
+    /// As [`changes::append`] wrote them.
+    pub(super) changes: Vec<u8>,
+    /// How many bytes of changes there have been with these.
+    pub(super) upto: u64,
 }
 
 /// What the thread and the worker both see.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    safe: AtomicU64,
+    /// How many of the bytes that it was fed need not wait any more.
+    done: AtomicU64,
     wants_all: AtomicBool,
     status: Mutex<Status>,
 }
 
 impl Shared {
-    pub(super) fn safe(&self) -> u64 {
-        self.safe.load(Ordering::Acquire)
+    pub(super) fn done(&self) -> u64 {
+        self.done.load(Ordering::Acquire)
     }
 
-    pub(super) fn publish(&self, position: u64) {
-        self.safe.fetch_max(position, Ordering::AcqRel);
+    pub(super) fn set_done(&self, upto: u64) {
+        self.done.store(upto, Ordering::Release);
     }
 
     pub(super) fn all_wanted(&self) -> bool {
@@ -97,6 +97,8 @@ pub(super) struct Writer {
     kept: Option<(usize, Kept)>,
     meta: Meta,
     pending: Changes,
+    /// How many bytes it was fed.
+    fed: u64,
     /// What is pending is all there is, for a new file.
     all: bool,
     /// When it is to be written.
@@ -121,13 +123,13 @@ impl Writer {
         say: Sender<String>,
         shared: Arc<Shared>,
     ) -> Self {
-        shared.publish(meta.position);
         shared.wants_all(true);
         Writer {
             paths,
             kept: None,
             meta,
             pending: Changes::new(),
+            fed: 0,
             all: false,
             due: None,
             again_at: None,
@@ -147,11 +149,11 @@ impl Writer {
                 None => self.orders.recv().map_err(RecvTimeoutError::from),
             };
             match order {
-                Ok(Order::Feed { position, changes }) => self.gather(position, &changes),
-                Ok(Order::Replace { position, changes }) => {
+                Ok(Order::Feed(fed)) => self.gather(&fed),
+                Ok(Order::Replace(fed)) => {
                     self.pending.clear();
                     self.all = true;
-                    self.gather(position, &changes);
+                    self.gather(&fed);
                 }
                 Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -171,16 +173,16 @@ impl Writer {
         first.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    fn gather(&mut self, position: u64, changes: &[u8]) {
-        self.meta.position = position;
+    fn gather(&mut self, fed: &Fed) {
+        self.fed = fed.upto;
         if !self.all && self.kept.is_none() {
             // It comes again with all records; without a place for them, this is as safe as it gets.
             if !self.shared.all_wanted() {
-                self.shared.publish(position);
+                self.shared.set_done(self.fed);
             }
             return;
         }
-        for (key, value) in changes::each(changes) {
+        for (key, value) in changes::each(&fed.changes) {
             self.pending.insert(key.into(), value.map(<[u8]>::to_vec));
         }
         self.due
@@ -237,7 +239,7 @@ impl Writer {
             }
             None => {
                 self.shared.lock().path = None;
-                self.shared.publish(self.meta.position);
+                self.shared.set_done(self.fed);
             }
         }
         self.tell(trouble);
@@ -253,7 +255,7 @@ impl Writer {
         status.commits += 1;
         status.last_commit = Some(self.meta.written.clone());
         drop(status);
-        self.shared.publish(self.meta.position);
+        self.shared.set_done(self.fed);
     }
 
     /// Counts that a file could not be written, and returns a sentence about it.
