@@ -5,11 +5,7 @@ use wide::u8x16;
 
 /// The place of the first byte of `span` that is one of `wanted`.
 #[inline]
-pub fn find<const N: usize>(
-    message: &[u8],
-    span: Range<usize>,
-    wanted: [u8; N],
-) -> Option<usize> {
+pub fn find<const N: usize>(message: &[u8], span: Range<usize>, wanted: [u8; N]) -> Option<usize> {
     let end = span.end.min(message.len());
     let mut at = span.start;
     while at < end {

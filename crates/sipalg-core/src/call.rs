@@ -5,6 +5,7 @@
 //! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
 //! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
+mod kept;
 mod seen;
 
 pub use seen::Heard;
@@ -49,6 +50,8 @@ pub struct Call {
     pub id: Box<[u8]>,
     /// The inside host.
     pub host: Ipv4Addr,
+    /// The hash of both.
+    conversation: u64,
     /// The doors in use, by `m=` line.
     current: MediaDoors,
     /// The doors of an offer that is not answered yet, and its CSeq.
@@ -156,6 +159,7 @@ impl Calls {
         let call = CallId(self.calls.insert(Call {
             id: id.into(),
             host,
+            conversation: key,
             current: MediaDoors::new(),
             offered: None,
             contacts: Vec::new(),
@@ -472,8 +476,7 @@ impl Calls {
         };
         cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
         self.remember(cx.now, &entry, nat);
-        let key = self.conversation(&entry.id, entry.host);
-        self.by_key.remove(&key);
+        self.by_key.remove(&entry.conversation);
         self.close_doors(cx, nat, entry.current, out);
         if let Some((_, doors)) = entry.offered {
             self.close_doors(cx, nat, doors, out);

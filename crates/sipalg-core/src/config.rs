@@ -427,6 +427,9 @@ pub struct Timers {
     pub mapping_idle: Duration,
     /// How long the port of a closed door is barred for any other inside host.
     pub quarantine: Duration,
+    /// Mere use is recorded to 2^n microseconds, so that it is recorded no more often. 26 is about a
+    /// minute, well below the times above.
+    pub use_tick: u8,
 }
 
 impl Timers {
@@ -454,6 +457,7 @@ impl Default for Timers {
             registration_grace: Duration::from_secs(5),
             mapping_idle: Duration::from_secs(240),
             quarantine: Duration::from_secs(120),
+            use_tick: 26,
         }
     }
 }

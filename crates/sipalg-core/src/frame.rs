@@ -163,6 +163,33 @@ impl Framer {
         self.demoted = true;
     }
 
+    /// The bytes of an incomplete message that are held back.
+    pub fn held(&self) -> &[u8] {
+        self.partial.as_ref().map_or(&[], |partial| &partial.bytes)
+    }
+
+    /// Holds back what [`held`](Self::held) gave of another framer of this stream, as if it had been
+    /// fed.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        // Read again from its start with what comes next: any cutting gives the same.
+        self.partial = (!bytes.is_empty()).then(|| {
+            Box::new(Partial {
+                bytes: bytes.to_vec(),
+                scan: Scan::default(),
+            })
+        });
+    }
+
+    /// What is still to pass of a message that is over the limit, and whether none of it has passed.
+    pub fn rest(&self) -> Option<(u64, bool)> {
+        (self.oversize > 0).then_some((self.oversize, self.oversize_begins))
+    }
+
+    /// So much is still to pass of a message that is over the limit.
+    pub fn set_rest(&mut self, bytes: u64, begins: bool) {
+        (self.oversize, self.oversize_begins) = (bytes, begins);
+    }
+
     /// Whether all that was handed on so far ends where a message ends.
     pub fn is_between(&self) -> bool {
         !self.demoted && self.oversize == 0

@@ -30,6 +30,7 @@ mod fixup;
 pub mod frame;
 pub mod health;
 pub mod journal;
+pub mod kept;
 pub mod model;
 mod nat;
 pub mod outbox;

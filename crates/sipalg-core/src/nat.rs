@@ -7,6 +7,7 @@
 mod addresses;
 mod clear;
 mod doors;
+mod kept;
 mod loads;
 pub mod policy;
 mod renew;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::door::DoorKind;
 use crate::event::Event;
+use crate::kept::{At, Table, tick};
 use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
@@ -131,7 +133,7 @@ pub struct Nat {
     mappings: Slab<Mapping>,
     by_local: HashMap<End, MappingId, FixedState>,
     by_global: HashMap<End, MappingId, FixedState>,
-    barred: HashMap<(Protocol, SocketAddrV4), Bar, FixedState>,
+    barred: Table<At, Bar>,
     addresses: Addresses,
     loads: Loads,
     /// Ports of the gateway's own services, sorted.
@@ -150,7 +152,7 @@ impl Nat {
             mappings: Slab::default(),
             by_local: HashMap::with_hasher(state.clone()),
             by_global: HashMap::with_hasher(state.clone()),
-            barred: HashMap::with_hasher(state.clone()),
+            barred: Table::new(state.clone()),
             addresses: Addresses::default(),
             loads: Loads::new(state),
             reserved: Vec::new(),
@@ -218,9 +220,7 @@ impl Nat {
         out: &mut Outbox,
     ) -> Result<MappingId, MapError> {
         if let Some(id) = self.find_local(protocol, local) {
-            if let Some(mapping) = self.mappings.get_mut(id.0) {
-                mapping.used = cx.now;
-            }
+            self.touch(cx, id);
             return Ok(id);
         }
         self.map_run(cx, protocol, local, 1, at, out)
@@ -296,10 +296,12 @@ impl Nat {
     }
 
     /// The mapping was used.
-    pub fn touch(&mut self, now: Instant, id: MappingId) {
-        if let Some(mapping) = self.mappings.get_mut(id.0) {
-            mapping.used = now;
-        }
+    pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
+        let (now, bits) = (cx.now, cx.config.timers.use_tick);
+        self.mappings.update(id.0, |mapping| {
+            let before = core::mem::replace(&mut mapping.used, now);
+            tick(before, bits) != tick(now, bits)
+        });
     }
 
     /// Keeps a mapping for one more flow, call or registration.
@@ -531,10 +533,9 @@ impl Nat {
         global: SocketAddrV4,
         host: Ipv4Addr,
     ) {
-        let bar = self
-            .barred
-            .entry((protocol, global))
-            .or_insert(Bar { host, armed: None });
+        let key = (protocol, global);
+        let new = || Bar { host, armed: None };
+        let bar = self.barred.get_or_insert(key, new);
         bar.host = host;
         let at = cx.now + cx.config.timers.quarantine;
         cx.timers

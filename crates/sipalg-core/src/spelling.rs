@@ -5,17 +5,20 @@
 //! identity that named our public address itself), the original is kept for the Call-ID, so that an
 //! answer that echoes what we wrote comes back to the byte.
 
+mod kept;
+
 use crate::addr::Leg;
 use crate::fixup::edit::Text;
+use crate::kept::Table;
 use crate::nat::Context;
 use crate::sip::Name;
 use crate::timer::{Armed, Key};
 use alloc::vec::Vec;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// Fields that quote each other: what was written in one may be echoed in another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Family {
     /// Via.
     Via,
@@ -69,7 +72,7 @@ struct Conversation {
 /// The spellings by Call-ID and inside host (as a keyed hash).
 #[derive(Debug)]
 pub struct Spellings {
-    conversations: HashMap<u64, Conversation, FixedState>,
+    conversations: Table<u64, Conversation>,
     peak: usize,
 }
 
@@ -77,7 +80,7 @@ impl Spellings {
     /// None.
     pub fn new(seed: u64) -> Self {
         Spellings {
-            conversations: HashMap::with_hasher(FixedState::with_seed(seed)),
+            conversations: Table::new(FixedState::with_seed(seed)),
             peak: 0,
         }
     }
@@ -85,7 +88,7 @@ impl Spellings {
     /// Whether any are kept for that conversation. Nearly always not: addresses are nearly always
     /// spelled in the usual way.
     pub fn has(&self, conversation: u64) -> bool {
-        !self.conversations.is_empty() && self.conversations.contains_key(&conversation)
+        !self.conversations.is_empty() && self.conversations.has(&conversation)
     }
 
     /// What stood where `written` is seen now.
@@ -108,11 +111,13 @@ impl Spellings {
     /// Keeps one, for as long as a mapping would be kept.
     pub fn keep(&mut self, cx: &mut Context<'_>, conversation: u64, spelling: Spelling) {
         if self.conversations.len() >= cx.config.limits.calls
-            && !self.conversations.contains_key(&conversation)
+            && !self.conversations.has(&conversation)
         {
             return;
         }
-        let found = self.conversations.entry(conversation).or_default();
+        let found = self
+            .conversations
+            .get_or_insert(conversation, Conversation::default);
         if found.spellings.len() < MOST && !found.spellings.contains(&spelling) {
             found.spellings.push(spelling);
         }

@@ -9,8 +9,9 @@ use std::path::Path;
 const MAY_USE: &[(&str, &str)] = &[
     ("time", ""),
     ("addr", ""),
+    ("kept", "addr door health spelling time"),
+    ("slab", "kept"),
     ("bytes", ""),
-    ("slab", ""),
     ("counters", ""),
     ("config", "addr"),
     ("health", "addr door time"),
@@ -25,18 +26,21 @@ const MAY_USE: &[(&str, &str)] = &[
     ("frame", "bytes config event sip"),
     (
         "nat",
-        "addr config counters door event outbox slab time timer",
+        "addr config counters door event kept outbox slab time timer",
     ),
     ("model", "addr config door nat time"),
-    ("spelling", "addr fixup nat sip timer"),
+    ("spelling", "addr fixup kept nat sip timer"),
     (
         "fixup",
         "addr body config event health nat outbox sdp sip spelling",
     ),
-    ("call", "addr door fixup health nat outbox slab time timer"),
+    (
+        "call",
+        "addr door fixup health kept nat outbox slab time timer",
+    ),
     (
         "registration",
-        "addr door event fixup health nat outbox sip time timer",
+        "addr door event fixup health kept nat outbox sip time timer",
     ),
 ];
 

@@ -1,5 +1,9 @@
 //! Flows: what is opened, how its other leg is dialled, and what new rules mean for it.
 
+mod kept;
+
+pub use kept::FlowView;
+
 use super::ping::Pongs;
 use super::{Alg, context};
 use crate::addr::{Ends, FlowId, Ipv4Addr, Leg, Protocol, SocketAddrV4};
@@ -67,6 +71,8 @@ pub(super) struct Flow {
     pub host: Host,
     /// Who speaks with whom.
     pub ends: Ends,
+    /// The leg that was accepted.
+    accepted: Leg,
     /// The inside host's own end, if its source is mapped; released with the flow.
     mapping: Option<MappingId>,
     /// Where the inside host wants its answers, if not there: the sent-by of a Via without `rport`.
@@ -226,6 +232,7 @@ impl Alg {
         self.config = config;
         let mut cx = context!(self, now);
         let changed = self.nat.renew(&mut cx, out);
+        self.mark_all();
         let lost = self.without_address(&changed);
         let others: Vec<_> = self.flows.iter().map(|(id, _)| FlowId(id)).collect();
         let others = others.into_iter();
@@ -352,7 +359,7 @@ impl Alg {
             inside_global: source,
             outside,
         };
-        let mut flow = self.new_flow(now, ends, host, Some(mapping));
+        let mut flow = self.new_flow(now, ends, host, Leg::Inside, Some(mapping));
         flow.plain = !self.config.fixes_up(over, inside);
         let flow = self.add_flow(now, flow);
         Ok(Opened {
@@ -393,7 +400,7 @@ impl Alg {
             outside: peer,
         };
         let entered = entered.map(|entered| *entered.ip());
-        let mut flow = self.new_flow(now, ends, Host { local, global }, mapping);
+        let mut flow = self.new_flow(now, ends, Host { local, global }, Leg::Outside, mapping);
         (flow.entered, flow.hairpin) = (entered, hairpin);
         // Who comes to the inside host's own address is perhaps one toward whom it is not translated.
         let exempt = entered.is_none() && self.rule_of_flow(over, inside, peer).is_none();
@@ -463,6 +470,7 @@ impl Alg {
         now: Instant,
         ends: Ends,
         host: Host,
+        accepted: Leg,
         mapping: Option<MappingId>,
     ) -> Flow {
         self.serial += 1;
@@ -471,6 +479,7 @@ impl Alg {
             serial: self.serial,
             host,
             ends,
+            accepted,
             mapping,
             answers: None,
             entered: None,

@@ -78,7 +78,7 @@ impl Fixup<'_> {
         if !self.nat.is_pair(mapping) || !config.is_global(*global.ip()) {
             return None;
         }
-        self.nat.touch(self.cx.now, mapping);
+        self.nat.touch(&self.cx, mapping);
         Some(mapped(mapping, global))
     }
 

@@ -6,6 +6,7 @@ use crate::door::{Door, DoorKind, DoorOp};
 use crate::event::Event;
 use crate::outbox::Outbox;
 use crate::time::Instant;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 impl Nat {
@@ -140,6 +141,27 @@ impl Nat {
         if let Some(id) = self.find_local(door.protocol, door.inside_local) {
             self.shut(cx, id, &mut Outbox::default());
         }
+    }
+
+    /// Opens the doors anew that failed or were refused and that are still wanted, where there is
+    /// room; how many that are.
+    pub fn retry_doors(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> usize {
+        let failed = self.list().into_iter();
+        let failed = failed.filter(|(_, mapping)| {
+            let wanted = mapping.door.as_ref();
+            wanted.is_some_and(|door| !door.open) && mapping.standing != Standing::Ended
+        });
+        let failed: Vec<_> = failed
+            .map(|(id, mapping)| (id, *mapping.local.ip()))
+            .collect();
+        let mut opened = 0;
+        for (id, host) in failed {
+            if self.loads.doors_of(host) < cx.config.limits.doors_per_host {
+                self.reopen(cx, id, out);
+                opened += 1;
+            }
+        }
+        opened
     }
 
     /// Opens the door of a mapping that was closed for a moment.

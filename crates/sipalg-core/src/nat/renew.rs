@@ -1,8 +1,8 @@
 //! New rules: which mappings stay, which move, which end.
 
 use super::{Context, End, MappingId, Nat, Place, Standing};
-use crate::addr::SocketAddrV4;
-use crate::config::Source;
+use crate::addr::{Protocol, SocketAddrV4};
+use crate::config::{Config, Source};
 use crate::outbox::Outbox;
 use crate::timer::Key;
 use alloc::vec::Vec;
@@ -66,6 +66,21 @@ impl Nat {
         }
     }
 
+    /// Whether such a mapping is a static port's.
+    pub(super) fn standing_by_rules(
+        &self,
+        config: &Config,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        global: SocketAddrV4,
+    ) -> Standing {
+        let mut ports = config.sources.iter().filter(|rule| !rule.is_of_hosts());
+        match ports.any(|rule| rule.fixed_global(protocol, local) == Some(global)) {
+            true => Standing::Static,
+            false => Standing::Dynamic,
+        }
+    }
+
     fn standing(&self, id: MappingId) -> Option<Standing> {
         Some(self.get(id)?.standing)
     }
@@ -102,21 +117,22 @@ impl Nat {
 
     /// Whether a mapping is static or dynamic is as the rules say.
     fn settle(&mut self, cx: &mut Context<'_>, id: MappingId) {
+        let Some(mapping) = self.get(id) else {
+            return;
+        };
+        let (protocol, local, global) = (mapping.protocol, mapping.local, mapping.global);
+        let standing = self.standing_by_rules(cx.config, protocol, local, global);
         let Some(mapping) = self.mappings.get_mut(id.0) else {
             return;
         };
-        let is_port = cx.config.sources.iter().any(|rule| {
-            let port = !rule.is_of_hosts();
-            port && rule.fixed_global(mapping.protocol, mapping.local) == Some(mapping.global)
-        });
-        let host = *mapping.local.ip();
-        match (mapping.standing, is_port) {
-            (Standing::Dynamic, true) => {
+        let host = *local.ip();
+        match (mapping.standing, standing) {
+            (Standing::Dynamic, Standing::Static) => {
                 mapping.standing = Standing::Static;
                 cx.timers.disarm(&mut mapping.armed, Key::Mapping(id.0));
                 self.loads.remove(&cx.config.entries, host);
             }
-            (Standing::Static, false) => {
+            (Standing::Static, Standing::Dynamic) => {
                 mapping.standing = Standing::Dynamic;
                 if mapping.holders == 0 {
                     let at = cx.now + cx.config.timers.mapping_idle;

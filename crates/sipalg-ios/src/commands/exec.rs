@@ -11,6 +11,8 @@ pub static EXEC: &[Command<Question>] = &[
     show::POOLS,
     show::RESOURCES,
     show::PORTS,
+    show::STORE,
+    show::KERNEL,
     explain::CALLS,
     explain::CALL,
     explain::REGISTRATIONS,

@@ -21,6 +21,7 @@ mod ordinary;
 mod pbx;
 mod pools;
 mod refusal;
+mod restart;
 mod scale;
 mod steering;
 mod stun;

@@ -303,7 +303,7 @@ fn many(
 }
 
 /// The phone's connection to a registrar, at both ends, with its port 5070 registered.
-fn registered(gateway: &Gateway) -> (TcpStream, TcpStream) {
+pub(crate) fn registered(gateway: &Gateway) -> (TcpStream, TcpStream) {
     let registrar = gateway.outside.listen(5060);
     let to = gateway.outside.at(5060);
     let mut line = gateway.phone.connect(40_000, to).unwrap();
