@@ -126,11 +126,11 @@ impl Worker {
             worker.feed(n, input, read as usize);
             fed[n][index(input.leg)] = true;
         }
-        for n in 0..CONNECTIONS {
+        for (n, fed) in fed.iter().enumerate() {
             for leg in LEGS {
                 let read = worker.region.side(worker.slots[n], leg).read;
                 let agrees = read == world.sockets[n][index(leg)].read as u64;
-                assert!(fed[n][index(leg)] || agrees, "connection {n}, {leg:?}");
+                assert!(fed[index(leg)] || agrees, "connection {n}, {leg:?}");
             }
         }
         worker.settle(world);
@@ -183,7 +183,11 @@ impl Worker {
         assert!(self.region.commit(b"", Vec::new));
         for (n, leg, bytes, output) in outputs {
             let waiting = &mut self.waiting[n][index(leg)];
-            let taken = if waiting.is_empty() { world.random(bytes.len() + 1) } else { 0 };
+            let taken = if waiting.is_empty() {
+                world.random(bytes.len() + 1)
+            } else {
+                0
+            };
             world.sockets[n][index(leg)].heard.extend(&bytes[..taken]);
             waiting.extend(&bytes[taken..]);
             let waiting = waiting.len();
