@@ -5,11 +5,7 @@ use wide::u8x16;
 
 /// The place of the first byte of `span` that is one of `wanted`.
 #[inline]
-pub fn find<const N: usize>(
-    message: &[u8],
-    span: Range<usize>,
-    wanted: [u8; N],
-) -> Option<usize> {
+pub fn find<const N: usize>(message: &[u8], span: Range<usize>, wanted: [u8; N]) -> Option<usize> {
     let end = span.end.min(message.len());
     let mut at = span.start;
     while at < end {
@@ -24,6 +20,21 @@ pub fn find<const N: usize>(
         }
     }
     None
+}
+
+/// The first bytes of a text, and zeros behind its end.
+#[inline]
+pub fn block(text: &[u8]) -> [u8; 16] {
+    match text.first_chunk::<16>() {
+        Some(block) => *block,
+        None => {
+            let mut block = [0; 16];
+            for (to, from) in block.iter_mut().zip(text) {
+                *to = *from;
+            }
+            block
+        }
+    }
 }
 
 /// The place in a block of the first byte that is one of `wanted`.

@@ -63,6 +63,15 @@ impl Shared {
         Ok((shared, is_ours))
     }
 
+    /// The region in a file of a test, as it is.
+    #[cfg(test)]
+    pub fn of_test(file: File) -> Self {
+        let memory = Memory::map(file, Areas::new().end()).unwrap();
+        memory.reserve(0..4096).unwrap();
+        let path = PathBuf::new();
+        Shared { memory, path }
+    }
+
     /// The region of a gateway that has given it away.
     ///
     /// # Errors
@@ -158,6 +167,12 @@ impl Shared {
         let flow = self.get(Header::Suspect).checked_sub(1)?;
         let flow = u32::try_from(flow).ok()?;
         Some((FlowId(flow), self.get(Header::Deaths)))
+    }
+
+    /// Whatever they died of is over.
+    pub fn clear_suspect(&self) {
+        self.set(Header::Suspect, 0);
+        self.set(Header::Deaths, 0);
     }
 
     /// A descriptor has this name from now on, or none has.
