@@ -63,15 +63,6 @@ impl Shared {
         Ok((shared, is_ours))
     }
 
-    /// The region in a file of a test, as it is.
-    #[cfg(test)]
-    pub fn of_test(file: File) -> Self {
-        let memory = Memory::map(file, Areas::new().end()).unwrap();
-        memory.reserve(0..4096).unwrap();
-        let path = PathBuf::new();
-        Shared { memory, path }
-    }
-
     /// The region of a gateway that has given it away.
     ///
     /// # Errors
@@ -91,6 +82,15 @@ impl Shared {
             true => Ok(shared),
             false => Err(ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// The region in a file of a test, as it is.
+    #[cfg(test)]
+    pub fn of_test(file: File) -> Self {
+        let memory = Memory::map(file, Areas::new().end()).unwrap();
+        memory.reserve(0..4096).unwrap();
+        let path = PathBuf::new();
+        Shared { memory, path }
     }
 
     /// Forgets everything: a region without connections and records.
