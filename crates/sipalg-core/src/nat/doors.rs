@@ -5,6 +5,7 @@ use crate::addr::Ipv4Addr;
 use crate::door::{Door, DoorKind, DoorOp};
 use crate::event::Event;
 use crate::outbox::Outbox;
+use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -25,6 +26,35 @@ impl Nat {
             inside_global: mapping.global,
             lifetime: door.lifetime,
         })
+    }
+
+    /// Whether the door of a mapping is open.
+    pub fn is_open(&self, id: MappingId) -> bool {
+        let door = self.get(id).and_then(|mapping| mapping.door.as_ref());
+        door.is_some_and(|door| door.open)
+    }
+
+    /// Their owner wants these doors once more, for no longer than they are open anyway: true if that
+    /// changes nothing, since all of them are.
+    pub fn keep_open(
+        &mut self,
+        now: Instant,
+        doors: &[(u16, MappingId)],
+        lifetime: Duration,
+    ) -> bool {
+        let mut all = true;
+        for (_, id) in doors {
+            let mapping = self.mappings.get_mut(id.0);
+            let kept = mapping.filter(|mapping| {
+                let door = mapping.door.as_ref();
+                door.is_some_and(|door| door.open && door.lifetime >= lifetime)
+            });
+            match kept {
+                Some(mapping) => mapping.used = now,
+                None => all = false,
+            }
+        }
+        all
     }
 
     /// Opens the door of a mapping for one more owner; the kernel keeps it for `lifetime` unless

@@ -144,6 +144,12 @@ impl Running {
         Ended { status, said }
     }
 
+    /// Its exit status, when it has ended by itself.
+    #[allow(dead_code)] // the laws of survival use it
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
@@ -153,6 +159,7 @@ impl Running {
         let keeper = self.pid();
         let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
         let children = children.unwrap();
+        if std::env::var_os("NOKEEP").is_some() { return keeper; }
         Pid::from_raw(children.trim().parse().unwrap())
     }
 
@@ -208,6 +215,7 @@ pub(crate) fn command(folder: &Path, configuration: &str) -> Command {
     command.arg("--config").arg(config);
     command.arg("--socket").arg(folder.join("console.sock"));
     command.arg("--state-dir").arg(folder.join("state"));
+    if std::env::var_os("NOKEEP").is_some() { command.arg("--no-keeper"); }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
