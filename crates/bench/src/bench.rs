@@ -86,6 +86,7 @@ impl Bench {
             (FULL, "full", 5)
         };
         let rounds = self.rounds.unwrap_or(rounds);
+        crate::load::allow_files();
         let loads = self.loads()?;
         let sipalg = self.program()?;
         let mut results = Results {

@@ -5,6 +5,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -121,16 +122,18 @@ pub fn slab() -> u64 {
 /// not.
 pub fn counts_interrupts() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let setting = "^CONFIG_IRQ_TIME_ACCOUNTING=y";
-    [
+    let files = [
         "/proc/config.gz".to_owned(),
         format!("/boot/config-{}", release.trim()),
-    ]
-    .iter()
-    .any(|file| {
-        let grep = Command::new("zgrep").args(["-sq", setting, file]).status();
-        grep.is_ok_and(|status| status.success())
-    })
+    ];
+    files
+        .iter()
+        .filter(|file| Path::new(file).exists())
+        .any(|file| {
+            let setting = "^CONFIG_IRQ_TIME_ACCOUNTING=y";
+            let grep = Command::new("zgrep").args(["-q", setting, file]).status();
+            grep.is_ok_and(|status| status.success())
+        })
 }
 
 /// What is asked of a process.

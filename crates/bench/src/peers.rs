@@ -1,6 +1,6 @@
 //! Those that the gateway is compared with, and the gateway.
 
-use crate::load::server::Clean;
+use crate::load::{self, server::Clean};
 use crate::net::{GATEWAY, GATEWAY_INSIDE, INSIDE, Net, OUTSIDE};
 use crate::process::{Process, command};
 use std::fs;
@@ -35,6 +35,8 @@ pub struct Promise {
     pub back: bool,
     /// Whether media ports lead inside once somebody hears of them.
     pub doors: bool,
+    /// Whether they lead nowhere any more after the call.
+    pub closes: bool,
 }
 
 /// A peer that runs.
@@ -95,13 +97,20 @@ impl Peer {
 
     /// What it promises.
     pub fn promise(self) -> Promise {
-        let (clean, back, doors) = match self {
-            Peer::Nat | Peer::Haproxy => (Clean::None, false, false),
-            Peer::Kamailio => (Clean::Body, false, false),
-            Peer::Rtpengine => (Clean::Body, false, true),
-            Peer::Helper | Peer::Sipalg => (Clean::All, true, true),
+        let (clean, back, doors, closes) = match self {
+            Peer::Nat | Peer::Haproxy => (Clean::None, false, false, false),
+            Peer::Kamailio => (Clean::Body, false, false, false),
+            Peer::Rtpengine => (Clean::Body, false, true, true),
+            // What has been heard once stays open in the kernel's table of connections.
+            Peer::Helper => (Clean::All, true, true, false),
+            Peer::Sipalg => (Clean::All, true, true, true),
         };
-        Promise { clean, back, doors }
+        Promise {
+            clean,
+            back,
+            doors,
+            closes,
+        }
     }
 
     /// The programs that it needs.
@@ -190,7 +199,7 @@ fn helper_rules() -> String {
     format!(
         "table ip helper {{
             ct helper sip {{ type \"sip\" protocol tcp; l3proto ip; }}
-            chain set {{
+            chain taken {{
                 type filter hook prerouting priority filter
                 iifname \"gin\" tcp dport {SIP} ct helper set \"sip\"
             }}
@@ -199,13 +208,25 @@ fn helper_rules() -> String {
 }
 
 impl Running {
+    /// Waits until a program of the gateway listens there.
+    fn serves(&mut self, net: &Net, mut process: Process, at: SocketAddrV4) -> io::Result<()> {
+        until(&mut process, || {
+            net.gateway.run(move || TcpStream::connect(at)).is_ok()
+        })?;
+        self.processes.push(process);
+        Ok(())
+    }
+
     fn haproxy(&mut self, net: &Net) -> io::Result<()> {
         let configuration = self.folder.join("haproxy.cfg");
-        fs::write(&configuration, include_str!("peers/haproxy.cfg"))?;
+        // It refuses to start with more than it may have files for.
+        let most = (load::allow_files() / 2).saturating_sub(100).to_string();
+        let text = include_str!("peers/haproxy.cfg").replace("MAXCONN", &most);
+        fs::write(&configuration, text)?;
         let mut haproxy = command("haproxy");
-        haproxy.args(["-db", "-q", "-f"]).arg(&configuration);
-        self.processes.push(net.gateway.start("haproxy", haproxy)?);
-        wait_for(net, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5062))?;
+        haproxy.args(["-db", "-f"]).arg(&configuration);
+        let haproxy = net.gateway.start("haproxy", haproxy)?;
+        self.serves(net, haproxy, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5062))?;
         net.gateway.nft(&nat_rules())?;
         net.gateway.nft(
             "table ip divert {
@@ -232,10 +253,9 @@ impl Running {
         if media {
             kamailio.args(["-A", "WITH_RTPENGINE"]);
         }
-        self.processes
-            .push(net.gateway.start("kamailio", kamailio)?);
+        let kamailio = net.gateway.start("kamailio", kamailio)?;
         self.to = SocketAddrV4::new(GATEWAY_INSIDE, SIP);
-        wait_for(net, self.to)
+        self.serves(net, kamailio, self.to)
     }
 
     fn rtpengine(&mut self, net: &Net) -> io::Result<()> {
@@ -254,14 +274,15 @@ impl Running {
         rtpengine.args(["--port-min=20000", "--port-max=60000"]);
         rtpengine.arg(format!("--interface=inside/{GATEWAY_INSIDE}"));
         rtpengine.arg(format!("--interface=outside/{GATEWAY}"));
-        self.processes
-            .push(net.gateway.start("rtpengine", rtpengine)?);
-        until("rtpengine's control port", || {
+        let mut rtpengine = net.gateway.start("rtpengine", rtpengine)?;
+        until(&mut rtpengine, || {
             let sockets = net
                 .gateway
                 .run(|| fs::read_to_string("/proc/thread-self/net/udp"));
             sockets.is_ok_and(|sockets| sockets.contains(":08AF "))
-        })
+        })?;
+        self.processes.push(rtpengine);
+        Ok(())
     }
 
     fn sipalg(&mut self, net: &Net, program: &Path) -> io::Result<()> {
@@ -279,18 +300,12 @@ impl Running {
     }
 }
 
-/// Waits until somebody listens there on the gateway.
-fn wait_for(net: &Net, at: SocketAddrV4) -> io::Result<()> {
-    until(&at.to_string(), || {
-        net.gateway.run(move || TcpStream::connect(at)).is_ok()
-    })
-}
-
-fn until(what: &str, ask: impl Fn() -> bool) -> io::Result<()> {
+/// Waits for what a program does once it serves.
+fn until(process: &mut Process, ask: impl Fn() -> bool) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !ask() {
-        if Instant::now() > deadline {
-            return Err(io::Error::other(format!("waited in vain for {what}")));
+        if Instant::now() > deadline || process.ended() {
+            return Err(process.trouble("it does not serve"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -85,12 +85,7 @@ impl Process {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) if what(&line) => return Ok(line),
-                Ok(line) => {
-                    self.said.push_back(line);
-                    if self.said.len() > TOLD {
-                        self.said.pop_front();
-                    }
-                }
+                Ok(line) => self.keep(line),
                 Err(_) => return Err(self.trouble("it does not say what was waited for")),
             }
         }
@@ -110,7 +105,23 @@ impl Process {
         Ok(serde_json::from_str(&answer)?)
     }
 
-    fn trouble(&self, what: &str) -> io::Error {
+    fn keep(&mut self, line: String) {
+        self.said.push_back(line);
+        if self.said.len() > TOLD {
+            self.said.pop_front();
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// An error that has its last lines.
+    pub fn trouble(&mut self, what: &str) -> io::Error {
+        while let Ok(line) = self.lines.try_recv() {
+            self.keep(line);
+        }
         let said: Vec<_> = self.said.iter().map(String::as_str).collect();
         io::Error::other(format!(
             "{}: {what}; it said: {}",

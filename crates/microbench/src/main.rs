@@ -13,9 +13,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
-        [] | ["time"] => Ok(clock::run(101, "")),
-        ["time", rounds] => Ok(clock::run(rounds.parse().unwrap_or(101), "")),
-        ["time", rounds, part] => Ok(clock::run(rounds.parse().unwrap_or(101), part)),
+        [] | ["time"] => Ok(clock::run(501, "")),
+        ["time", rounds] => Ok(clock::run(rounds.parse().unwrap_or(501), "")),
+        ["time", rounds, part] => Ok(clock::run(rounds.parse().unwrap_or(501), part)),
         ["instructions"] => instructions::check(),
         ["instructions", "--raise", reason] => instructions::raise(reason),
         ["shapes"] => shapes::run(),

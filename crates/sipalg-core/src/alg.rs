@@ -15,7 +15,7 @@ pub use clear::Cleared;
 pub use flow::{FlowView, Opened, Refusal};
 pub use usage::Usage;
 
-use crate::addr::{Ends, Leg, Protocol, SocketAddrV4};
+use crate::addr::{Ends, Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::call::{CallId, Calls};
 use crate::config::{Config, Selection, Source};
 use crate::counters::Counters;
@@ -303,6 +303,13 @@ impl Alg {
         self.nat.door_failed(&mut cx, door);
     }
 
+    /// Opens doors anew that the kernel could not make or that were refused, if they are still wanted;
+    /// how many that are.
+    pub fn retry_doors(&mut self, now: Instant, out: &mut Outbox) -> usize {
+        let mut cx = context!(self, now);
+        self.nat.retry_doors(&mut cx, out)
+    }
+
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
@@ -416,6 +423,12 @@ impl Alg {
                 door: None,
             }
         })
+    }
+
+    /// The inside hosts with an address of a pool without overload, in order, each with its own.
+    pub fn addresses(&self) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        let assigned = self.nat.assigned();
+        assigned.map(|(host, given)| (host, given.global)).collect()
     }
 
     /// Every door, in the order of inside local addresses.

@@ -22,6 +22,21 @@ pub fn find<const N: usize>(message: &[u8], span: Range<usize>, wanted: [u8; N])
     None
 }
 
+/// The first bytes of a text, and zeros behind its end.
+#[inline]
+pub fn block(text: &[u8]) -> [u8; 16] {
+    match text.first_chunk::<16>() {
+        Some(block) => *block,
+        None => {
+            let mut block = [0; 16];
+            for (to, from) in block.iter_mut().zip(text) {
+                *to = *from;
+            }
+            block
+        }
+    }
+}
+
 /// The place in a block of the first byte that is one of `wanted`.
 #[inline]
 fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> {

@@ -34,11 +34,11 @@ pub struct CallId(pub u32);
 
 /// A session description of the inside host, offer or answer.
 #[derive(Debug)]
-pub struct Described {
+pub struct Described<'a> {
     /// The CSeq number of the exchange that it is part of.
     pub cseq: u32,
     /// The media ports that it names.
-    pub doors: MediaDoors,
+    pub doors: &'a [(u16, MappingId)],
     /// Whether the exchange is complete with it.
     pub complete: bool,
 }
@@ -133,9 +133,9 @@ impl Calls {
         self.calls.peak()
     }
 
-    /// The call of that Call-ID on that inside host.
-    pub fn find(&self, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
-        let found = *self.by_key.get(&self.conversation(id, host))?;
+    /// The call of that Call-ID on that inside host, by the name of their conversation.
+    pub fn find(&self, conversation: u64, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
+        let found = *self.by_key.get(&conversation)?;
         let call = self.calls.get(found.0)?;
         (*call.id == *id && call.host == host).then_some(found)
     }
@@ -144,13 +144,13 @@ impl Calls {
     pub fn find_or_make(
         &mut self,
         cx: &mut Context<'_>,
+        key: u64,
         id: &[u8],
         host: Ipv4Addr,
     ) -> Option<CallId> {
-        if let Some(found) = self.find(id, host) {
+        if let Some(found) = self.find(key, id, host) {
             return Some(found);
         }
-        let key = self.conversation(id, host);
         if self.calls.len() >= cx.config.limits.calls || self.by_key.contains_key(&key) {
             cx.counters.calls_full += 1;
             return None;
@@ -195,7 +195,7 @@ impl Calls {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        described: Described,
+        described: Described<'_>,
         out: &mut Outbox,
     ) {
         let Described {
@@ -203,22 +203,20 @@ impl Calls {
             doors,
             complete,
         } = described;
-        for (_, mapping) in &doors {
-            nat.open_door(
-                cx,
-                *mapping,
-                DoorKind::Media,
-                cx.config.timers.door_lifetime(),
-                out,
-            );
-        }
+        let lifetime = cx.config.timers.door_lifetime();
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
         entry.last_media = cx.now;
-        let before = entry.offered.replace((cseq, doors));
-        if let Some((_, before)) = before {
-            self.close_doors(cx, nat, before, out);
+        let offered = entry.offered.as_ref();
+        let again = offered.is_some_and(|(of, before)| *of == cseq && before == doors);
+        if !again || !nat.keep_open(cx.now, doors, lifetime) {
+            for (_, mapping) in doors {
+                nat.open_door(cx, *mapping, DoorKind::Media, lifetime, out);
+            }
+            if let Some((_, before)) = entry.offered.replace((cseq, doors.to_vec())) {
+                self.close_doors(cx, nat, before, out);
+            }
         }
         if complete {
             self.commit(cx, nat, call, cseq, out);
@@ -304,7 +302,7 @@ impl Calls {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        contacts: Vec<MappingId>,
+        contacts: &[MappingId],
         out: &mut Outbox,
     ) {
         let Some(entry) = self.calls.get_mut(call.0) else {
@@ -313,7 +311,7 @@ impl Calls {
         if entry.contacts == contacts {
             return;
         }
-        for contact in &contacts {
+        for contact in contacts {
             nat.open_door(
                 cx,
                 *contact,
@@ -322,7 +320,7 @@ impl Calls {
                 out,
             );
         }
-        for old in core::mem::replace(&mut entry.contacts, contacts) {
+        for old in core::mem::replace(&mut entry.contacts, contacts.to_vec()) {
             nat.close_door(cx, old, out);
         }
     }

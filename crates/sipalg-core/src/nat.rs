@@ -109,6 +109,17 @@ pub enum MapError {
     NoRule,
 }
 
+/// A protocol, address and port as one number, which is hashed at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+struct End(u64);
+
+impl End {
+    fn new(protocol: Protocol, at: SocketAddrV4) -> End {
+        let address = u64::from(u32::from(*at.ip()));
+        End(u64::from(protocol.number()) << 48 | address << 16 | u64::from(at.port()))
+    }
+}
+
 /// A port that was a host's door and is not yet given to another.
 #[derive(Debug)]
 struct Bar {
@@ -120,8 +131,8 @@ struct Bar {
 #[derive(Debug)]
 pub struct Nat {
     mappings: Slab<Mapping>,
-    by_local: HashMap<(Protocol, SocketAddrV4), MappingId, FixedState>,
-    by_global: HashMap<(Protocol, SocketAddrV4), MappingId, FixedState>,
+    by_local: HashMap<End, MappingId, FixedState>,
+    by_global: HashMap<End, MappingId, FixedState>,
     barred: Table<At, Bar>,
     addresses: Addresses,
     loads: Loads,
@@ -159,17 +170,25 @@ impl Nat {
 
     /// The mapping of an inside local.
     pub fn find_local(&self, protocol: Protocol, local: SocketAddrV4) -> Option<MappingId> {
-        self.by_local.get(&(protocol, local)).copied()
+        self.by_local.get(&End::new(protocol, local)).copied()
     }
 
     /// The mapping of an inside global.
     pub fn find_global(&self, protocol: Protocol, global: SocketAddrV4) -> Option<MappingId> {
-        self.by_global.get(&(protocol, global)).copied()
+        self.by_global.get(&End::new(protocol, global)).copied()
     }
 
     /// The mapping of that name.
     pub fn get(&self, id: MappingId) -> Option<&Mapping> {
         self.mappings.get(id.0)
+    }
+
+    /// Whether `local` and `global` are each the other, by that mapping, whichever is looked for.
+    pub fn is_pair(&self, id: MappingId) -> bool {
+        self.get(id).is_some_and(|mapping| {
+            self.find_local(mapping.protocol, mapping.local) == Some(id)
+                && self.find_global(mapping.protocol, mapping.global) == Some(id)
+        })
     }
 
     /// All mappings, in the order of inside local addresses.
@@ -337,8 +356,8 @@ impl Nat {
         self.bar(cx, protocol, old, Ipv4Addr::UNSPECIFIED);
         let port = self.free_ports(cx.config, protocol, local, 1, *old.ip());
         let global = SocketAddrV4::new(*old.ip(), port.ok_or(MapError::NoPort)?);
-        self.by_global.remove(&(protocol, old));
-        self.by_global.insert((protocol, global), id);
+        self.by_global.remove(&End::new(protocol, old));
+        self.by_global.insert(End::new(protocol, global), id);
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.global = global;
         }
@@ -453,8 +472,8 @@ impl Nat {
             door: None,
             armed: None,
         }));
-        self.by_local.insert((protocol, local), id);
-        self.by_global.insert((protocol, global), id);
+        self.by_local.insert(End::new(protocol, local), id);
+        self.by_global.insert(End::new(protocol, global), id);
         if let Some(made) = &mut self.trial {
             made.push(id);
         }
@@ -473,8 +492,9 @@ impl Nat {
         let (protocol, local, global) = (mapping.protocol, mapping.local, mapping.global);
         let held = mapping.holders > 0;
         for (names, name) in [(&mut self.by_local, local), (&mut self.by_global, global)] {
-            if names.get(&(protocol, name)) == Some(&id) {
-                names.remove(&(protocol, name));
+            let name = End::new(protocol, name);
+            if names.get(&name) == Some(&id) {
+                names.remove(&name);
             }
         }
         if before == Standing::Dynamic {
@@ -494,7 +514,7 @@ impl Nat {
         global: SocketAddrV4,
         host: Ipv4Addr,
     ) -> bool {
-        !self.by_global.contains_key(&(protocol, global))
+        self.find_global(protocol, global).is_none()
             && config.fixed_local(protocol, global).is_none()
             && self
                 .reserved

@@ -25,6 +25,8 @@ pub struct Field {
 pub struct Index {
     /// The start line, without its line end.
     pub start_line: Range<usize>,
+    /// What it says, if it is of either form.
+    pub start: Option<Start>,
     /// The recognised fields, in order.
     pub fields: Vec<Field>,
     /// Of each name, the place of its first field behind 1; 0 if it has none.
@@ -37,6 +39,7 @@ impl Default for Index {
     fn default() -> Self {
         Index {
             start_line: 0..0,
+            start: None,
             fields: Vec::new(),
             firsts: [0; Name::COUNT],
             open: false,
@@ -48,6 +51,7 @@ impl Index {
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
         self.start_line = 0..0;
+        self.start = None;
         self.fields.clear();
         self.firsts = [0; Name::COUNT];
         self.open = false;
@@ -118,33 +122,60 @@ pub enum StartLine<'a> {
     },
 }
 
+/// The same by its places.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// RFC 3261 section 7.1.
+    Request {
+        /// The place of the method.
+        method: Range<usize>,
+        /// The place of the Request-URI.
+        uri: Range<usize>,
+    },
+    /// RFC 3261 section 7.2.
+    Response {
+        /// The status code.
+        status: u16,
+    },
+}
+
+impl Start {
+    /// Reads the start line at `line` of `message`; `None` if it is neither form.
+    pub fn parse(message: &[u8], line: Range<usize>) -> Option<Self> {
+        let line = line.start..uri::trim_end(message, line);
+        let space = bytes::find(message, line.clone(), [b' ', b'\t'])?;
+        let method = line.start..space;
+        if is_version(message.get(method.clone())?) {
+            let digits = uri::skip_blanks(message, space..line.end);
+            let digits = message.get(digits)?;
+            let end = digits.iter().position(|byte| !byte.is_ascii_digit());
+            let status = parse_decimal(digits.get(..end.unwrap_or(digits.len()))?)?;
+            let status = u16::try_from(status).ok()?;
+            return Some(Start::Response { status });
+        }
+        let rest = message.get(space..line.end)?;
+        let last = rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?;
+        is_version(rest.get(last + 1..)?).then(|| Start::Request {
+            method,
+            uri: uri::trim(message, space..space + last),
+        })
+    }
+}
+
 impl<'a> StartLine<'a> {
     /// Reads the start line at `line` of `message`; `None` if it is neither form.
     pub fn parse(message: &'a [u8], line: Range<usize>) -> Option<Self> {
-        let text = message.get(line.clone())?.trim_ascii_end();
-        let space = bytes::find(text, 0..text.len(), [b' ', b'\t'])?;
-        let (word, rest) = text.split_at(space);
-        if is_version(word) {
-            let digits = rest.trim_ascii_start();
-            let end = digits
-                .iter()
-                .position(|byte| !byte.is_ascii_digit())
-                .unwrap_or(digits.len());
-            let status = parse_decimal(digits.get(..end)?)?;
-            return Some(StartLine::Response {
-                status: u16::try_from(status).ok()?,
-            });
-        }
-        let last = rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?;
-        if !is_version(rest.get(last + 1..)?) {
-            return None;
-        }
-        let uri = rest.get(..last)?;
-        let leading = uri.len() - uri.trim_ascii_start().len();
-        let start = line.start + space + leading;
-        Some(StartLine::Request {
-            method: word,
-            uri: start..start + uri.trim_ascii().len(),
+        StartLine::of(message, Start::parse(message, line)?)
+    }
+
+    /// The start line of `message` that was read already.
+    pub fn of(message: &'a [u8], start: Start) -> Option<Self> {
+        Some(match start {
+            Start::Request { method, uri } => StartLine::Request {
+                method: message.get(method)?,
+                uri,
+            },
+            Start::Response { status } => StartLine::Response { status },
         })
     }
 }

@@ -85,6 +85,12 @@ impl Spellings {
         }
     }
 
+    /// Whether any are kept for that conversation. Nearly always not: addresses are nearly always
+    /// spelled in the usual way.
+    pub fn has(&self, conversation: u64) -> bool {
+        !self.conversations.is_empty() && self.conversations.has(&conversation)
+    }
+
     /// What stood where `written` is seen now.
     pub fn original(
         &self,
@@ -93,10 +99,6 @@ impl Spellings {
         family: Family,
         written: &[u8],
     ) -> Option<Text> {
-        // Nearly always empty: addresses are nearly always spelled in the usual way.
-        if self.conversations.is_empty() {
-            return None;
-        }
         let found = self.conversations.get(&conversation)?;
         let spelling = found.spellings.iter().find(|spelling| {
             spelling.seen_by == seen_by

@@ -87,6 +87,45 @@ fn half_a_message_and_the_rest_of_a_body_that_is_too_long_go_on_where_they_were(
 }
 
 #[test]
+fn a_stream_cut_anywhere_with_a_crash_at_each_cut_gives_the_same_bytes() {
+    let mut config = config();
+    config.limits.body_bytes = 300;
+    let texts = [
+        ask("REGISTER", "reg", 1, CONTACT, ""),
+        "\r\n\r\n".into(),
+        ask("INVITE", "call", 1, CONTACT, &sdp(PHONE, 6000)),
+        ask("MESSAGE", "long", 1, "", &"x".repeat(400)),
+        ask("OPTIONS", "opt", 1, CONTACT, ""),
+        "GET / HTTP/1.1\r\n\r\n".into(),
+        ask("OPTIONS", "opt", 2, CONTACT, ""),
+    ];
+    let stream = texts.concat();
+    let mut whole = World::with(config.clone());
+    let flow = whole.connect("192.168.122.3:40001", SERVER);
+    let expected = whole.say(flow, Inside, &stream);
+    for step in [1, 7, 50] {
+        let mut world = World::with(config.clone());
+        let flow = world.connect("192.168.122.3:40001", SERVER);
+        let mut memory = Memory::of(&mut world.alg);
+        let (mut heard, mut at) = (String::new(), 0);
+        while at < stream.len() {
+            let end = (at + step).min(stream.len());
+            heard += &world.say(flow, Inside, &stream[at..end]);
+            memory.restart(&mut world.alg, world.now);
+            at = end;
+        }
+        assert_eq!(heard, expected, "cut every {step} bytes");
+        assert_eq!(world.alg.doors(), whole.alg.doors());
+    }
+    assert!(
+        expected.contains(
+            " sip:peer@10.1.1.2 SIP/2.0\r\nVia: SIP/2.0/TCP 192.168.122.3:5060;branch=z9hG4bKopt"
+        ),
+        "the last passes unchanged"
+    );
+}
+
+#[test]
 fn an_answer_to_a_register_that_comes_after_the_crash_opens_the_door() {
     let mut world = World::new();
     let flow = world.connect("192.168.122.3:40001", SERVER);
@@ -484,14 +523,21 @@ fn records_under_another_seed_name_nothing_and_are_said_to_be_gone() {
 }
 
 #[test]
-fn mappings_that_the_rules_have_ended_are_held_by_nobody_afterwards() {
-    let Rich { world, .. } = rich_under(config());
-    let mut world = world;
+fn a_call_whose_mappings_the_rules_have_ended_gets_none_of_those_that_come_after() {
+    let mut world = rich_under(config()).world;
     let mut memory = Memory::of(&mut world.alg);
-    let lost = world.reconfigure(under(vec![overload("192.168.122.0", "10.1.1.2")]));
-    for flow in lost {
-        world.close(flow);
+    // Nobody is translated but the other net, and then everybody is again.
+    for rules in [vec![overload("192.168.5.0", "10.1.1.2")], config().sources] {
+        let lost = world.reconfigure(under(rules));
+        lost.into_iter().for_each(|flow| world.close(flow));
+        memory.note(&mut world.alg);
+        let whole = Memory::of(&mut world.alg);
+        assert_eq!(memory.records, whole.records, "what was told bit by bit");
     }
-    memory.note(&mut world.alg);
-    memory.restart(&mut world.alg, world.now);
+    let flow = world.connect("192.168.122.3:5060", SERVER);
+    memory = Memory::of(&mut world.alg);
+    let (mut alg, restored, _) = restore(under(config().sources), world.now, &memory.records);
+    assert_eq!((alg.doors(), restored.calls), (vec![], 2));
+    alg.close(world.now, flow, &mut world.out);
+    assert_eq!(world.out.doors, [], "it was held by the flow alone");
 }

@@ -21,6 +21,8 @@ pub enum Exec {
     ShowSipResources,
     /// `show ip nat sip ports`
     ShowSipPorts,
+    /// `show ip nat sip kernel`
+    ShowSipKernel,
     /// `show ip nat sip store`
     ShowSipStore,
     /// `show tech-support`

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   translations, statistics, pools     show ip nat ...
-//!   sip, ports, resources, store        show ip nat sip ...
+//!   sip, ports, resources, store, kernel  show ip nat sip ...
 //!   calls, messages                     show ip nat sip ...: what became of them, and why
 //!   lists                               show access-lists
 //!   system                              show version, debugging, running-config
@@ -11,6 +11,7 @@
 //! ```
 
 mod calls;
+mod kernel;
 mod lists;
 mod messages;
 mod pools;
@@ -24,6 +25,7 @@ mod system;
 mod translations;
 
 pub use calls::{Call, Calls, Registrations, call, calls, registrations};
+pub use kernel::Kernel;
 pub use lists::{AccessLists, Hits, access_lists};
 pub use messages::{Message, Messages, message, messages};
 pub use pools::{Pools, pools};

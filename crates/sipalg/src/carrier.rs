@@ -11,6 +11,7 @@
 //!   change      another configuration while calls go on
 //!   keep        what must not be lost when this process is: into the region, before it counts
 //!   recover     what the process before has left there
+//!   refused     what becomes of doors that the kernel does not make
 //!   clear       translations that the operator clears; how full the tables are
 //! ```
 
@@ -29,7 +30,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
 use sipalg_core::config::{Config, FlowTimeouts};
-use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
+use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::show::Connection;
 use slab::Slab;
 use std::io::{self, ErrorKind};
@@ -43,6 +44,7 @@ mod datagrams;
 mod flows;
 mod keep;
 mod recover;
+mod refused;
 
 pub use change::Ended;
 pub use keep::{Configuration, Kept};
@@ -81,6 +83,8 @@ pub struct Carrier {
     alarms: Alarms,
     observers: Observers,
     kept: Kept,
+    /// Some doors that the machine wants are not open.
+    lacks_doors: bool,
 }
 
 #[derive(Debug)]
@@ -156,6 +160,7 @@ impl Carrier {
             alarms: Alarms::default(),
             observers: Observers::default(),
             kept,
+            lacks_doors: false,
         }
     }
 
@@ -420,7 +425,7 @@ impl Carrier {
         };
         match input {
             Input::Bytes(_) => {
-                keep::poison(bytes);
+                keep::poison(alg, flow, bytes);
                 alg.stream(now, flow, leg, bytes, out);
             }
             Input::End => alg.end_of_stream(now, flow, leg, out),
@@ -522,16 +527,7 @@ impl Carrier {
             return;
         }
         if let Err(error) = self.kernel.apply(addresses, doors) {
-            log::line(format_args!(
-                "cannot change {} doors and {} addresses: {error}",
-                doors.len(),
-                addresses.len()
-            ));
-            for op in doors {
-                if !matches!(op, DoorOp::Close(_)) {
-                    self.alg.door_failed(now, op.door());
-                }
-            }
+            self.refused(now, &error);
         }
         self.out.addresses.clear();
         self.out.doors.clear();

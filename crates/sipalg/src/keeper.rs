@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   supervise   the keeper: starts the worker, watches it, starts another
+//!   handover    the keeper gives everything to a new gateway
 //!   memory      the only module with `unsafe`: shared memory, a process that shares descriptors
 //!   layout      where everything is in the region
 //!   shared      its header: what keeper and worker tell each other
@@ -10,6 +11,7 @@
 //! ```
 
 pub mod chains;
+pub mod handover;
 pub mod layout;
 pub mod log;
 pub mod memory;

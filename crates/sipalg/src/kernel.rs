@@ -6,7 +6,9 @@
 //!              has changed it
 //!   doors      which door leads where, and what an operation on one means for the sets
 //!   addresses  which host has which address of a pool without overload
+//!   apart      what can be done of what was refused as a whole
 //!   sweep      connections that stand in a new door's way or came through a closed one
+//!   tracking   how full the connection table is
 //!   host       ip_forward, policy rules and routes; put back afterwards, also after a crash
 //!   ports      what the gateway itself listens on
 //!   firewall   what else on this host filters, helps or diverts, and would get in the way
@@ -28,6 +30,7 @@ use ranges::Range;
 use ruleset::{
     HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS, TABLE,
 };
+use sipalg_core::Door;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::config::{AccessEntry, AccessList, FlowTimeouts, MaxEntries, SourceRule};
 use sipalg_core::door::{AddressOp, DoorOp, MediaCount};
@@ -39,6 +42,7 @@ use sweep::Sweep;
 
 mod addresses;
 mod adopt;
+mod apart;
 mod doors;
 mod error;
 pub mod firewall;
@@ -47,10 +51,12 @@ pub mod ports;
 mod ranges;
 pub mod ruleset;
 mod sweep;
+mod tracking;
 
-pub use adopt::Adopted;
+pub use adopt::{Adopted, Health};
 pub use doors::Elements;
 pub use error::KernelError;
+pub use tracking::Tracking;
 
 /// Packet mark bit: the policy rule sends the packet to this host instead of forwarding it.
 pub const MARK_DIVERT: u32 = 0x0100_0000;
@@ -134,6 +140,7 @@ pub struct Kernel {
     seen: Seen,
     /// Something was refused since: the kernel may not have what it should.
     unsure: bool,
+    health: Health,
 }
 
 impl Kernel {
@@ -158,6 +165,7 @@ impl Kernel {
         Kernel {
             seen: Seen::default(),
             unsure: true,
+            health: Health::default(),
             nft: parts.nft,
             plan: plan.clone(),
             ruleset: parts.ruleset,
@@ -220,7 +228,8 @@ impl Kernel {
     /// closed. What goes through a closed door stops at once.
     ///
     /// # Errors
-    /// The kernel's; none of the operations has taken effect if the transaction failed.
+    /// The kernel's. What has taken effect then, if the kernel's word was lost, is undone by
+    /// [`Kernel::restore`].
     pub fn apply(&mut self, addresses: &[AddressOp], doors: &[DoorOp]) -> Result<(), KernelError> {
         let mut moved = self.addresses.change(addresses);
         let mut change = self.doors.change(doors);
@@ -228,15 +237,22 @@ impl Kernel {
         messages.append(&mut change.messages);
         if let Err(error) = self.nft.commit(messages) {
             self.unsure = true;
+            self.health.refused += 1;
             self.doors.undo(change.undo);
             self.addresses.undo(&moved);
             return Err(KernelError::refused("the doors", error));
         }
-        let sweep = &mut self.sweep;
-        sweep
-            .follow(&mut self.nft, &self.doors, &change.opened, &change.closed)
-            .and_then(|()| sweep.release(&moved.released))
-            .map_err(|error| KernelError::refused("to list and delete connections", error))
+        let (sweep, nft) = (&mut self.sweep, &mut self.nft);
+        let swept = sweep
+            .follow(nft, &self.doors, &change.opened, &change.closed)
+            .and_then(|()| sweep.release(&moved.released));
+        if swept.is_err() {
+            // The doors are there; an older flow may be in their way until it is looked for again.
+            self.sweep.begin_anew();
+            self.unsure = true;
+            self.health.refused += 1;
+        }
+        Ok(())
     }
 
     /// Deletes the connections of doors that have closed: call it every few seconds. Until then
@@ -245,9 +261,12 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn tidy(&mut self) -> Result<(), KernelError> {
-        self.sweep
-            .tidy(&self.doors)
-            .map_err(|error| KernelError::refused("to list and delete connections", error))
+        let tidied = self.sweep.tidy(&self.doors);
+        if tidied.is_err() {
+            self.sweep.begin_anew();
+            self.health.refused += 1;
+        }
+        tidied.map_err(|error| KernelError::refused("to list and delete connections", error))
     }
 
     /// Readable when [`Kernel::newcomers`] has something.

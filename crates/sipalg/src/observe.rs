@@ -111,6 +111,8 @@ pub struct Alarms {
     pub unheard: Seldom,
     /// A datagram cannot be sent.
     pub unsent: Seldom,
+    /// The kernel does not make doors.
+    pub refused: Seldom,
     exhausted: Seldom,
     too_many: Seldom,
 }

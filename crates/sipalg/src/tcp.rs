@@ -191,14 +191,19 @@ const CLOSING: u8 = 11;
 /// happened yet.
 pub fn is_new(socket: BorrowedFd<'_>) -> bool {
     let options = SockRef::from(&socket);
-    let is_tcp = options.protocol().ok().flatten() == Some(Protocol::TCP);
     // Legs that we dial have one or the other.
     let dialled = options.mark().unwrap_or(0) != 0 || !matches!(options.device(), Ok(None));
     let connected = options.peer_addr().is_ok();
-    if !is_tcp || dialled || !connected {
+    if !is_tcp(socket) || dialled || !connected {
         return false;
     }
     progress(socket, false).is_ok_and(|is| !is.gone && (is.read, is.written) == (0, 0))
+}
+
+/// Whether a descriptor is a TCP socket.
+pub fn is_tcp(descriptor: BorrowedFd<'_>) -> bool {
+    let options = SockRef::from(&descriptor);
+    options.protocol().ok().flatten() == Some(Protocol::TCP)
 }
 
 impl Socket for TcpStream {

@@ -16,6 +16,7 @@ use crate::store::clock::Epoch;
 use crate::wake::Wake;
 use crate::{log, plan};
 use change::Surroundings;
+use kernel_watch::KernelWatch;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -34,6 +35,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod change;
+mod kernel_watch;
 
 /// How often the packet counts of media doors are read.
 const MEDIA_EVERY: Duration = Duration::from_secs(10);
@@ -86,6 +88,7 @@ pub struct Worker {
     ports: Ports,
     ports_at: Instant,
     tidy_at: Instant,
+    kernel_watch: KernelWatch,
 }
 
 /// The parts that a [`Worker`] is put together from.
@@ -150,6 +153,7 @@ impl Worker {
             ports: parts.ports,
             ports_at: now,
             tidy_at: now + TIDY_EVERY,
+            kernel_watch: KernelWatch::new(now),
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(now);
@@ -273,6 +277,7 @@ impl Worker {
             Some(self.media_at),
             Some(self.ports_at),
             Some(self.tidy_at),
+            Some(self.kernel_watch.due()),
             Some(self.around.due()),
             self.accept_at,
         ];
@@ -290,6 +295,7 @@ impl Worker {
         if self.tidy_at <= now {
             self.tidy(now);
         }
+        self.kernel_watch.look(now, &mut self.carrier);
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
@@ -298,9 +304,8 @@ impl Worker {
 
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
-        if let Err(error) = self.carrier.kernel().tidy() {
-            log::line(format_args!("{error}"));
-        }
+        let tidied = self.carrier.kernel().tidy();
+        self.kernel_watch.tell(now, tidied.err());
     }
 
     /// Tells the machine which ports the gateway itself uses.

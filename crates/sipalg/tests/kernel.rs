@@ -30,6 +30,8 @@ mod datagrams;
 mod disturbed;
 #[path = "kernel/doors.rs"]
 mod doors;
+#[path = "kernel/faults.rs"]
+mod faults;
 #[path = "kernel/firewall.rs"]
 mod firewall;
 #[path = "kernel/gateway.rs"]
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         replan::LAWS,
         adopt::LAWS,
         disturbed::LAWS,
+        faults::LAWS,
         firewall::LAWS,
         host::LAWS,
     ]

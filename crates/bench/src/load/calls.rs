@@ -100,7 +100,7 @@ impl Calls {
         let began = Instant::now();
         let length = Duration::from_secs_f64(self.seconds);
         let last = |line: &Line| match self.count {
-            Some(count) => line.calls.1 % count == 0,
+            Some(count) => line.calls.1.is_multiple_of(count),
             None => began.elapsed() >= length,
         };
         for line in lines.iter_mut() {
@@ -155,7 +155,7 @@ impl Line {
         let call = self.calls.0 + self.calls.1 % CALLS;
         let port = FIRST_PORT + 2 * (self.pairs.start + self.pair) as u16;
         self.pair = (self.pair + 1) % self.pairs.len();
-        let wish = if probe.is_some_and(|probe| self.calls.1 % probe == 0) {
+        let wish = if probe.is_some_and(|probe| self.calls.1.is_multiple_of(probe)) {
             done.probes += 2;
             self.watch = Some(Watch::open(call, self.own, port)?);
             Wish::Probe

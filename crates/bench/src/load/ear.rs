@@ -2,10 +2,12 @@
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde::{Deserialize, Serialize};
-use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// When a port is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,25 @@ pub struct Ears {
 }
 
 impl Ears {
+    /// Listens at all ports of the calls by a socket that is given a copy of every datagram: for
+    /// more ports than a process may have files.
+    ///
+    /// # Errors
+    /// It takes root.
+    pub fn open_many(own: Ipv4Addr, calls: &[(u32, u16)]) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
+        socket.bind(&SocketAddrV4::new(own, 0).into())?;
+        socket.set_recv_buffer_size(4 << 20)?;
+        let ports: BTreeMap<u16, u32> = calls
+            .iter()
+            .flat_map(|&(call, first)| [(first, call), (first + 1, call)])
+            .collect();
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let shared = Arc::clone(&heard);
+        std::thread::spawn(move || listen_to_all(socket, ports, &shared));
+        Ok(Ears { heard })
+    }
+
     /// Listens at the two ports of each call, from `(call, first port)`.
     ///
     /// # Errors
@@ -91,9 +112,7 @@ impl Ears {
                 socket.set_nonblocking(true)?;
                 let event = EpollEvent::new(EpollFlags::EPOLLIN, ports.len() as u64);
                 epoll.add(&socket, event)?;
-                if calls.len() <= 100 {
-                    socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
-                }
+                socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
                 ports.push(Port {
                     socket,
                     call,
@@ -108,20 +127,27 @@ impl Ears {
         Ok(Ears { heard })
     }
 
-    /// What was heard, once nothing has come for a while.
-    pub fn heard(&self) -> Heard {
-        let mut before = (0, 0);
+    /// What was heard, once that is so many packets and ports, or nothing comes any more.
+    pub fn heard(&self, expected: u64) -> Heard {
+        let (mut before, mut since) = (0, Instant::now());
         loop {
-            std::thread::sleep(Duration::from_millis(60));
-            let mut heard = lock(&self.heard);
-            let now = (heard.packets, heard.reached);
-            if now == before {
-                return std::mem::take(&mut heard);
+            {
+                let mut heard = lock(&self.heard);
+                let now = heard.packets + heard.reached;
+                if now >= expected || (now == before && since.elapsed() > QUIET) {
+                    return std::mem::take(&mut heard);
+                }
+                if now != before {
+                    (before, since) = (now, Instant::now());
+                }
             }
-            before = now;
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
+
+/// How long nothing must have come for nothing more to be expected.
+const QUIET: Duration = Duration::from_millis(500);
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,6 +163,28 @@ fn listen(epoll: &Epoll, ports: &mut [Port], shared: &Mutex<Heard>) {
             let port = &mut ports[event.data() as usize];
             while let Ok(length) = port.socket.recv(&mut bytes) {
                 port.hear(&bytes[..length], &mut lock(shared));
+            }
+        }
+    }
+}
+
+/// Listens to copies of all datagrams as long as the process lives.
+fn listen_to_all(mut socket: Socket, mut ports: BTreeMap<u16, u32>, shared: &Mutex<Heard>) {
+    let mut bytes = [0; 2048];
+    while let Ok(length) = socket.read(&mut bytes) {
+        // After the header of IPv4, whose length is in its first byte, that of UDP.
+        let datagram = bytes[..length]
+            .get(usize::from(bytes[0] & 15) * 4..)
+            .unwrap_or(&[]);
+        let port = datagram
+            .get(2..4)
+            .map_or(0, |port| u16::from_be_bytes([port[0], port[1]]));
+        if let Some((_, call)) = datagram.get(8..).and_then(probed) {
+            let mut heard = lock(shared);
+            // Each port counts once.
+            match ports.remove(&port) {
+                Some(own) if own == call => heard.reached += 1,
+                _ => heard.disorder += 1,
             }
         }
     }

@@ -25,6 +25,9 @@ pub struct Hold {
 /// The first media port of calls that stay.
 const FIRST_PORT: u16 = 10_000;
 
+/// Up to how many calls there is a socket for each port.
+const MOST: usize = 100;
+
 /// A connection of calls that stay.
 struct Line {
     stream: TcpStream,
@@ -34,17 +37,22 @@ struct Line {
 }
 
 impl Hold {
-    /// Makes the load, and tells at each line of standard input what the ports heard.
+    /// Makes the load, and tells at each line of standard input what the ports heard; a number
+    /// in the line is how much they will hear.
     ///
     /// # Errors
     /// A port cannot be had, or a connection.
     pub fn run(&self, common: &Common) -> io::Result<()> {
-        super::allow_files(2 * self.calls + self.connections)?;
+        super::allow_files();
         let port = |call: usize| FIRST_PORT + 2 * call as u16;
         let calls: Vec<_> = (0..self.calls)
             .map(|call| (call as u32, port(call)))
             .collect();
-        let ears = Ears::open(self.own, &calls)?;
+        let ears = if self.calls > MOST {
+            Ears::open_many(self.own, &calls)?
+        } else {
+            Ears::open(self.own, &calls)?
+        };
         let mut lines = Vec::new();
         for _ in 0..self.connections.max(1) {
             let (stream, ends) = common.connect()?;
@@ -64,9 +72,8 @@ impl Hold {
         for &(call, port) in &calls {
             let count = lines.len();
             let line = &mut lines[call as usize % count];
-            match line.call(common, call, port) {
-                Ok(true) => done.units += 1,
-                Ok(false) => done.failed += 1,
+            match line.call(common, (call, port), &mut done) {
+                Ok(right) => done.units += u64::from(right),
                 Err(error) => {
                     done.failed += 1;
                     done.trouble = Some(format!("call {call}: {error}"));
@@ -76,15 +83,20 @@ impl Hold {
         }
         done.seconds = began.elapsed().as_secs_f64();
         tell(&done)?;
-        while command()?.is_some() {
-            tell(&ears.heard())?;
+        while let Some(line) = command()? {
+            tell(&ears.heard(line.trim().parse().unwrap_or(u64::MAX)))?;
         }
         Ok(())
     }
 }
 
 impl Line {
-    fn call(&mut self, common: &Common, call: u32, port: u16) -> io::Result<bool> {
+    fn call(
+        &mut self,
+        common: &Common,
+        (call, port): (u32, u16),
+        done: &mut Done,
+    ) -> io::Result<bool> {
         let invite = self
             .invite
             .call(call)
@@ -92,7 +104,7 @@ impl Line {
             .media(port)
             .wish(Wish::Hold);
         self.stream.write_all(invite.bytes())?;
-        let right = self.answers.wait(&mut self.stream, common)?;
+        let right = self.answers.wait(&mut self.stream, common, done)?;
         self.stream
             .write_all(self.ack.call(call).request(1).bytes())?;
         Ok(right)

@@ -160,7 +160,8 @@ impl Template {
     }
 }
 
-/// The lines that every request has.
+/// The lines that every request has. The kernel's helper knows an address by its port only, so
+/// From has one, too.
 fn start(method: &str, Ends { own, server }: Ends) -> String {
     let tag = if matches!(method, "ACK" | "BYE") {
         TO_TAG
@@ -169,10 +170,9 @@ fn start(method: &str, Ends { own, server }: Ends) -> String {
     };
     format!(
         "{method} sip:{}@{server} SIP/2.0\r\nVia: SIP/2.0/TCP {own};branch=z9hG4bK{REQUEST}\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:alice@{}>;tag={CALL}\r\nTo: <sip:bob@{}>{tag}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:alice@{own}>;tag={CALL}\r\nTo: <sip:bob@{}>{tag}\r\n\
          Call-ID: {CALL}@alice\r\nCSeq: {REQUEST} {method}\r\n",
         Wish::Answer.user(),
-        own.ip(),
         server.ip()
     )
 }

@@ -25,7 +25,8 @@ impl Period {
         self.ends.push(self.bytes.len());
     }
 
-    /// How many bytes of `stream` are the same as a period before.
+    /// How many bytes of `stream` are the same as a period before: where one is not, none of those
+    /// since the period's last end count as compared.
     pub fn same(&mut self, stream: &[u8]) -> usize {
         let mut same = 0;
         while same < stream.len() {
@@ -77,9 +78,10 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_differs_ends_the_comparison_at_a_message() {
+    fn a_byte_that_differs_ends_the_comparison_before_the_bytes_it_came_with() {
         let mut period = period();
-        assert_eq!(period.same(b"onetwo2onetwo2"), 7);
-        assert_eq!(period.leave(), (2, &b""[..]));
+        assert_eq!(period.same(b"onetwo2th"), 9);
+        assert_eq!(period.same(b"reX"), 0);
+        assert_eq!(period.leave(), (2, &b"th"[..]));
     }
 }

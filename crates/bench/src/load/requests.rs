@@ -91,14 +91,15 @@ impl Requests {
     /// # Errors
     /// It cannot connect.
     pub fn run(&self, common: &Common) -> io::Result<()> {
-        super::allow_files(self.connections)?;
+        super::allow_files();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut lines = Vec::new();
         for call in 0..self.connections {
             let mut line = Line::open(common, call)?;
             // One request each before it counts.
             line.ask(Instant::now())?;
-            line.answers.wait(&mut line.stream, common)?;
+            line.answers
+                .wait(&mut line.stream, common, &mut Done::default())?;
             line.asked = None;
             epoll.add(
                 &line.stream,

@@ -56,6 +56,11 @@ fn row(results: &Results, load: &Load, peer: Peer) -> Row {
         Some(format!("{title} {}", short(value)))
     });
     let mine = |run: &&Run| run.load == load.name && run.peer == own;
+    let notes = results
+        .runs
+        .iter()
+        .filter(mine)
+        .find_map(|run| run.figures.note.clone());
     let voids: Vec<_> = results
         .runs
         .iter()
@@ -68,7 +73,7 @@ fn row(results: &Results, load: &Load, peer: Peer) -> Row {
         rate: of(|run| run.figures.rate),
         nat: beside(Peer::Nat),
         haproxy: beside(Peer::Haproxy),
-        more: more.collect::<Vec<_>>().join(", "),
+        more: more.chain(notes).collect::<Vec<_>>().join(", "),
         void: voids.first().map(|why| {
             format!(
                 "void in {} of {} rounds: {why}",

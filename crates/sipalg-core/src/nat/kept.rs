@@ -2,7 +2,7 @@
 
 use super::addresses::Assigned;
 use super::policy::LOWEST_PORT;
-use super::{Bar, Context, Mapping, MappingId, Nat, Standing, Wanted};
+use super::{Bar, Context, End, Mapping, MappingId, Nat, Standing, Wanted};
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::config::Config;
 use crate::door::{AddressOp, DoorKind, DoorOp};
@@ -97,7 +97,7 @@ impl Nat {
         self.barred.changes().done(globals);
         let locals = self.mappings.changes().take();
         for at in &locals {
-            let id = self.by_local.get(at);
+            let id = self.by_local.get(&End::new(at.0, at.1));
             match id.and_then(|id| self.mappings.noted(id.0)) {
                 Some((note, mapping)) => {
                     let record = mapping.record(recorder);
@@ -274,8 +274,7 @@ impl Nat {
     fn may_have(&self, config: &Config, at: At, global: SocketAddrV4) -> bool {
         let (protocol, local) = at;
         let own_port = global.port() == local.port();
-        local.port() != 0
-            && config.permits(*local.ip())
+        config.permits(*local.ip())
             && match config.fixed_global(protocol, local) {
                 Some((_, fixed)) if fixed == global => true,
                 _ if self.addresses.of(*local.ip()) == Some(*global.ip()) => own_port,

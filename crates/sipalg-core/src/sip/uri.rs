@@ -38,26 +38,33 @@ pub fn host_port(message: &[u8], span: Range<usize>) -> Option<HostPort> {
 /// An IPv4 literal at the start of `text`, and its length. A longer word (`1.2.3.4.example`) is a
 /// name, not a literal.
 pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
-    let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0, 0);
-    let mut length = 0;
-    for byte in text {
-        match byte {
-            b'0'..=b'9' if digits < 3 => {
-                octet = octet * 10 + u32::from(byte - b'0');
-                digits += 1;
+    // The longest literal and the byte behind it.
+    let block = bytes::block(text);
+    let byte = |at: usize| block[at % block.len()];
+    let digit = |at: usize| Some(u32::from(byte(at).wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let (mut address, mut at) = (0, 0);
+    for index in 0..4 {
+        if index > 0 {
+            if byte(at) != b'.' {
+                return None;
             }
-            b'.' if dots < 3 && digits > 0 && octet < 256 => {
-                address = address << 8 | octet;
-                (octet, digits) = (0, 0);
-                dots += 1;
-            }
-            _ if is_of_a_word(*byte) => return None,
-            _ => break,
+            at += 1;
         }
-        length += 1;
+        let mut octet = digit(at)?;
+        at += 1;
+        for _ in 0..2 {
+            let Some(next) = digit(at) else {
+                break;
+            };
+            octet = octet * 10 + next;
+            at += 1;
+        }
+        if octet > 255 {
+            return None;
+        }
+        address = address << 8 | octet;
     }
-    let whole = dots == 3 && digits > 0 && octet < 256;
-    whole.then(|| (Ipv4Addr::from(address << 8 | octet), length))
+    (!is_of_a_word(byte(at))).then_some((Ipv4Addr::from(address), at))
 }
 
 /// Whether a number that this byte follows is part of a longer word.
@@ -276,7 +283,7 @@ pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
     // The protocol is name "/" version "/" transport, with white space allowed at the slashes.
     let first = bytes::find(message, head.clone(), [b'/'])? + 1;
     let second = bytes::find(message, first..head.end, [b'/'])? + 1;
-    let transport = trim_start(message, second..head.end);
+    let transport = skip_blanks(message, second..head.end);
     let end = find_blank(message, transport.clone())?;
     let sent_by = trim(message, end..head.end);
     let transport = Transport::parse(message.get(transport.start..end)?);
@@ -289,14 +296,19 @@ pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
 
 /// The range without white space (that of SIP: blanks, tabs and line ends) at both ends.
 pub fn trim(message: &[u8], span: Range<usize>) -> Range<usize> {
-    let span = trim_start(message, span);
+    let span = skip_blanks(message, span);
+    span.start..trim_end(message, span)
+}
+
+/// The end of the range without white space behind it.
+pub fn trim_end(message: &[u8], span: Range<usize>) -> usize {
     let mut text = message.get(span.clone()).unwrap_or_default();
     while let [rest @ .., last] = text
         && is_blank(*last)
     {
         text = rest;
     }
-    span.start..span.start + text.len()
+    span.start + text.len()
 }
 
 /// The first white space.
@@ -304,7 +316,8 @@ pub fn find_blank(message: &[u8], span: Range<usize>) -> Option<usize> {
     bytes::find(message, span, [b' ', b'\t', b'\r', b'\n'])
 }
 
-fn trim_start(message: &[u8], span: Range<usize>) -> Range<usize> {
+/// The range without white space before it.
+pub fn skip_blanks(message: &[u8], span: Range<usize>) -> Range<usize> {
     let text = message.get(span.clone()).unwrap_or_default();
     span.start + blanks(text)..span.end
 }

@@ -12,6 +12,7 @@ pub static EXEC: &[Command<Question>] = &[
     show::RESOURCES,
     show::PORTS,
     show::STORE,
+    show::KERNEL,
     explain::CALLS,
     explain::CALL,
     explain::REGISTRATIONS,

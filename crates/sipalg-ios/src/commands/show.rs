@@ -95,6 +95,20 @@ pub(super) const STORE: Command<Question> = Command {
     meaning: |_| Exec::ShowSipStore,
 };
 
+pub(super) const KERNEL: Command<Question> = Command {
+    pattern: &[
+        SHOW,
+        SHOW_IP,
+        SHOW_NAT,
+        SHOW_SIP,
+        keyword("kernel", "Whether the kernel does what it should"),
+        JSON,
+    ],
+    no: false,
+    example: "show ip nat sip kernel",
+    meaning: |_| Exec::ShowSipKernel,
+};
+
 pub(super) const TECH_SUPPORT: Command<Question> = Command {
     pattern: &[
         SHOW,

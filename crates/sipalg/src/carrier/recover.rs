@@ -17,6 +17,7 @@ use sipalg_core::alg::{FlowView, Opened};
 use sipalg_core::{Instant, Leg, Outbox, Protocol};
 use socket2::SockRef;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// After so many deaths in a row with the same flow, nothing in it is looked into any more.
@@ -29,6 +30,25 @@ pub struct Recovered {
     pub connections: usize,
     /// Connections that had to be reset.
     pub lost: usize,
+}
+
+/// Why a connection does not go on.
+#[derive(Debug)]
+enum Lost {
+    /// Nothing has happened on it yet: it begins anew.
+    New,
+    /// It is reset.
+    Gone(String),
+}
+
+fn gone<T>(why: &str) -> Result<T, Lost> {
+    Err(Lost::Gone(why.into()))
+}
+
+impl From<io::Error> for Lost {
+    fn from(error: io::Error) -> Self {
+        Lost::Gone(error.to_string())
+    }
 }
 
 /// A connection that goes on.
@@ -63,8 +83,12 @@ impl Carrier {
         let slots = self.kept.region.as_ref().map(|region| region.live());
         for slot in slots.unwrap_or_default() {
             match self.go_on(registry, now, slot, &views, &mut newcomers) {
-                Some(connection) => drop(going.insert(slot, connection)),
-                None => recovered.lost += 1,
+                Ok(connection) => drop(going.insert(slot, connection)),
+                Err(Lost::New) => {}
+                Err(Lost::Gone(why)) => {
+                    recovered.lost += 1;
+                    log::line(format_args!("a connection cannot go on: {why}"));
+                }
             }
         }
         recovered.connections = going.len();
@@ -78,6 +102,10 @@ impl Carrier {
         self.feed_again(now, &mut going);
         self.check(&going);
         self.settle(now, console);
+        if let Some(region) = &self.kept.region {
+            // Who is demoted now is so in the records.
+            region.shared().clear_suspect();
+        }
         for stranger in newcomers {
             if let Some(accepted) = adopt(stranger) {
                 self.open(registry, now, accepted);
@@ -112,8 +140,10 @@ impl Carrier {
         slot: u32,
         views: &BTreeMap<u32, FlowView>,
         newcomers: &mut Vec<OwnedFd>,
-    ) -> Option<Going> {
-        let region = self.kept.region.as_mut()?;
+    ) -> Result<Going, Lost> {
+        let Some(region) = self.kept.region.as_mut() else {
+            return gone("there is no region");
+        };
         let (connection, reset) = region.connection(slot);
         let mut sockets = connection.descriptors.map(|fd| inherit(fd?));
         let view = views.get(&connection.flow);
@@ -121,8 +151,15 @@ impl Carrier {
         let accepted = index(connection.accepted);
         let Some(view) = view else {
             region.remove(slot);
-            newcomers.extend(sockets[accepted].take().filter(|fd| is_new(fd.as_fd())));
-            return None;
+            let new = sockets[accepted].take().filter(|fd| is_new(fd.as_fd()));
+            if let Some(new) = new {
+                newcomers.push(new);
+                return Err(Lost::New);
+            }
+            return match reset {
+                true => gone("it was to be reset"),
+                false => gone("the machine does not know its flow"),
+            };
         };
         // It had no socket yet, or one that has not begun to connect.
         if sockets[1 - accepted].as_ref().is_none_or(is_idle)
@@ -134,7 +171,7 @@ impl Carrier {
             sockets[1 - accepted] = self.redial(slot, view, tos);
         }
         let going = self.link_again(registry, now, slot, &connection, sockets);
-        if going.is_none()
+        if going.is_err()
             && let Some(region) = &mut self.kept.region
         {
             region.remove(slot);
@@ -160,24 +197,31 @@ impl Carrier {
         slot: u32,
         connection: &Connection,
         sockets: [Option<OwnedFd>; 2],
-    ) -> Option<Going> {
-        let region = self.kept.region.as_mut()?;
-        let [Some(inside), Some(outside)] = sockets else {
-            return None;
+    ) -> Result<Going, Lost> {
+        let (Some(region), [Some(inside), Some(outside)]) = (self.kept.region.as_mut(), sockets)
+        else {
+            return gone("it has not both its sockets");
         };
         let dialled = |leg: Leg| leg != connection.accepted;
         let is = [
-            progress(inside.as_fd(), dialled(Leg::Inside)).ok()?,
-            progress(outside.as_fd(), dialled(Leg::Outside)).ok()?,
+            progress(inside.as_fd(), dialled(Leg::Inside))?,
+            progress(outside.as_fd(), dialled(Leg::Outside))?,
         ];
         region.redo(slot, is.map(|is| is.written));
-        let side = |leg: Leg| -> Option<Resumed> {
+        let side = |leg: Leg| -> Result<Resumed, Lost> {
             let is = is[index(leg)];
             let kept = region.side(slot, leg);
             let waiting = region.unsent(slot, leg, is.written);
             // What was reset has lost what was to be sent, and tells the other leg so itself.
             let whole = is.gone || is.written + waiting.len() as u64 == kept.made;
-            whole.then_some(Resumed {
+            if !whole {
+                let (waits, made) = (waiting.len(), kept.made);
+                return Err(Lost::Gone(format!(
+                    "{} bytes were written and {waits} wait, but there are {made}",
+                    is.written
+                )));
+            }
+            Ok(Resumed {
                 waiting,
                 ended: kept.ended,
                 finish: kept.finish,
@@ -201,8 +245,8 @@ impl Carrier {
             opened: connection.opened.min(now),
             queued: false,
         };
-        let key = self.insert(registry, link).ok()?;
-        Some(Going {
+        let key = self.insert(registry, link)?;
+        Ok(Going {
             key,
             read: is.map(|is| is.read),
             fed: is.map(|is| is.gone),
@@ -253,7 +297,11 @@ impl Carrier {
             for leg in [Leg::Inside, Leg::Outside] {
                 let held = region.held(*slot, leg);
                 if held.len() as u64 != u64::from(region.side(*slot, leg).held) {
+                    log::line(format_args!(
+                        "a connection cannot go on: what was held back of it is lost"
+                    ));
                     link.conn.give_up();
+                    self.queue.push(of.key);
                 }
                 self.alg.hold(link.flow, leg, &held);
             }
@@ -315,6 +363,11 @@ impl Carrier {
             if !(agrees(Leg::Inside) && agrees(Leg::Outside))
                 && let Some(link) = self.links.get_mut(of.key)
             {
+                log::line(format_args!(
+                    "a connection cannot go on: {:?} bytes of it were read, but {:?} are known",
+                    of.read,
+                    [Leg::Inside, Leg::Outside].map(|leg| region.side(*slot, leg).read),
+                ));
                 link.conn.give_up();
                 self.queue.push(of.key);
             }

@@ -54,6 +54,7 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowSipResources => to(format)(self.resources()),
             Exec::ShowSipPorts => to(format)(self.ports()),
             Exec::ShowSipStore => to(format)(self.store()),
+            Exec::ShowSipKernel => to(format)(self.kernel()),
             Exec::ShowRunningConfig => to(format)(self.running_config()),
             Exec::ShowStartupConfig => configuration::show_saved(self.gateway, format),
             Exec::ShowVersion => to(format)(self.version()),
@@ -190,6 +191,28 @@ impl<G: Gateway> Shown<'_, G> {
         }
     }
 
+    fn kernel(&mut self) -> show::Kernel {
+        let carrier = self.gateway.carrier();
+        let doors_failed = carrier.alg().counters().doors_failed;
+        let kernel = carrier.kernel();
+        // What it does not tell is shown as unknown.
+        let tracking = kernel.tracking().ok();
+        let health = kernel.health();
+        let last = health.last.as_ref();
+        show::Kernel {
+            restored: health.restored,
+            restored_seconds_ago: last.map(|(at, _)| at.elapsed().as_secs()),
+            restored_what: last.map(|(_, what)| what.clone()),
+            doors_made: health.made,
+            doors_closed: health.closed,
+            refused: health.refused,
+            doors_failed,
+            connections: tracking.map(|of| of.used.into()),
+            connections_limit: tracking.map(|of| of.most.into()),
+            connections_without_room: tracking.map(|of| of.without_room),
+        }
+    }
+
     /// Without knowing what else runs here, what the configuration says is shown.
     fn ports(&mut self) -> Ports {
         let conflicts = self.gateway.conflicts();
@@ -256,6 +279,7 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
             .with("show ip nat sip store", &self.store())
+            .with("show ip nat sip kernel", &self.kernel())
             .with("show access-lists", &self.access_lists(None))
             .with("show debugging", &self.debugging())
     }

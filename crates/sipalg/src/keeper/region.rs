@@ -21,6 +21,7 @@ use super::layout::{Area, Areas, ENTRY, Header, INPUTS, OUTPUTS};
 use super::log::{End, Log};
 use super::shared::Shared;
 use super::slots::{Connection, Side, Slots, index};
+use nix::sys::signal::{Signal, raise};
 use sipalg_core::Leg;
 use std::ops::Range;
 use std::os::fd::RawFd;
@@ -58,6 +59,10 @@ pub enum Step {
     Slotted,
     /// Its other leg is being dialled.
     Dialled,
+    /// All was taken from another gateway, which has not let go yet.
+    Taken,
+    /// The same; here it does not die but hangs.
+    Stuck,
 }
 
 /// The region of one worker.
@@ -657,8 +662,12 @@ fn die_if_told(shared: &Shared, step: Step) {
     match told & 0xffff_ffff {
         0 | 1 => {
             shared.set(Header::Die, 0);
+            let signal = match step {
+                Step::Stuck => Signal::SIGSTOP,
+                _ => Signal::SIGKILL,
+            };
             // It does not come back from this.
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+            let _ = raise(signal);
         }
         _ => shared.set(Header::Die, told - 1),
     }

@@ -12,7 +12,8 @@ use super::ruleset::Found;
 use super::*;
 use crate::netlink::Error;
 use crate::netlink::nft::{Element, Set};
-use sipalg_core::Door;
+use std::fmt;
+use std::time::Instant;
 
 /// What was found when the kernel was compared with what should be there.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -41,6 +42,43 @@ impl Adopted {
         let doors = self.made + self.closed + self.assigned + self.released > 0;
         doors || self.rules || self.table || !self.settings.is_empty()
     }
+}
+
+impl fmt::Display for Adopted {
+    /// What was done, as the end of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = self.settings.clone();
+        if self.table {
+            parts.push(format!("the table `ip {TABLE}`"));
+        }
+        if self.rules {
+            parts.push(format!("rules of the table `ip {TABLE}`"));
+        }
+        let counts = [
+            (self.made, "doors that were missing"),
+            (self.closed, "doors that should not be there"),
+            (self.assigned, "addresses of hosts that were missing"),
+            (self.released, "addresses of hosts that should not be there"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// How the kernel and we get on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// Transactions that the kernel refused.
+    pub refused: u64,
+    /// How often something had to be put right.
+    pub restored: u64,
+    /// Doors that were missing then.
+    pub made: u64,
+    /// Doors that should not have been there.
+    pub closed: u64,
+    /// When it was last, and what.
+    pub last: Option<(Instant, String)>,
 }
 
 /// nftables as we saw it last: its generation, and how many transactions of ours had been then.
@@ -143,7 +181,23 @@ impl Kernel {
         self.adopt_doors(doors, addresses, &mut found)?;
         self.seen = seen;
         self.unsure = false;
+        if found.is_change() {
+            self.health.restored += 1;
+            self.health.made += found.made as u64;
+            self.health.closed += found.closed as u64;
+            self.health.last = Some((Instant::now(), found.to_string()));
+        }
         Ok(found)
+    }
+
+    /// How the kernel and we get on.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What goes wrong with the next transactions, each with one; for tests.
+    pub fn set_faults(&mut self, faults: impl IntoIterator<Item = nft::Fault>) {
+        self.nft.set_faults(faults);
     }
 
     /// Makes doors and addresses what they should be.

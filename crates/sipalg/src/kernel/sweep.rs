@@ -12,6 +12,7 @@
 use super::addresses::Held;
 use super::doors::{Doors, Elements, Pair, without};
 use super::ruleset::{LOOSE_ENDS, TABLE};
+use super::tracking::Tracking;
 use super::{CT_DOOR, CT_TAKEN, KernelError};
 use crate::netlink::Error;
 use crate::netlink::conntrack::{Conntrack, Entry, Which};
@@ -145,6 +146,17 @@ impl Sweep {
             .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
                 went_through(entry, &ended)
             })
+    }
+
+    /// How full the connection table is.
+    pub(super) fn tracking(&mut self) -> Result<Tracking, Error> {
+        let (used, most) = self.conntrack.fill()?;
+        let without_room = self.conntrack.without_room()?;
+        Ok(Tracking {
+            used,
+            most,
+            without_room,
+        })
     }
 
     /// Ends the flows of hosts that have lost their address.

@@ -4,7 +4,9 @@
 //! expressions that it stands for.
 
 use super::{Error, Message, Socket, attribute, attributes, text_of};
+use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -25,7 +27,18 @@ pub use set::{
 
 /// A conversation about nftables.
 #[derive(Debug)]
-pub struct Nft(Socket);
+pub struct Nft(Socket, VecDeque<Fault>);
+
+/// What goes wrong with a transaction, for tests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The kernel refuses it.
+    Refused(Errno),
+    /// It takes effect, but the kernel's word on it is lost (`ENOBUFS`).
+    Unheard,
+}
 
 /// A chain that packets enter by themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +72,8 @@ impl Nft {
     /// # Errors
     /// `EPROTONOSUPPORT` where the kernel has no nfnetlink.
     pub fn open() -> Result<Self, Error> {
-        Socket::open(SockProtocol::NetlinkNetFilter).map(Nft)
+        let socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
+        Ok(Nft(socket, VecDeque::new()))
     }
 
     /// Carries out `messages` as one transaction.
@@ -67,7 +81,19 @@ impl Nft {
     /// # Errors
     /// The kernel's on the first message that it refuses; nothing has changed then.
     pub fn commit(&mut self, messages: Vec<Message>) -> Result<(), Error> {
-        self.0.batch(messages)
+        match self.1.pop_front().unwrap_or(Fault::None) {
+            Fault::None => self.0.batch(messages),
+            Fault::Refused(errno) => Err(errno.into()),
+            Fault::Unheard => {
+                self.0.batch(messages)?;
+                Err(Errno::ENOBUFS.into())
+            }
+        }
+    }
+
+    /// What goes wrong with the next transactions, each with one; for tests.
+    pub fn set_faults(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.1 = faults.into_iter().collect();
     }
 
     /// The names of all tables of the family `ip`.

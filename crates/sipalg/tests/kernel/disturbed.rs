@@ -116,7 +116,8 @@ fn without_rules_a_door_that_is_opened_fails_and_the_next_restoring_makes_it() {
     let (phone, outside) = (gateway.phone.udp(4000), gateway.outside.udp(7000));
     let door = media(gateway.phone.at(4000), 30000);
     run("nft delete table ip sipalg");
-    kernel.apply(&[], &[DoorOp::Open(door)]).unwrap_err();
+    let error = kernel.apply(&[], &[DoorOp::Open(door)]).unwrap_err();
+    assert!(error.is_gone(), "{error}");
     let found = restore(&mut kernel, &[door]);
     assert_eq!((found.table, found.made), (true, 1), "{found:?}");
     heard(&outside, global(30000), &phone, gateway.outside.at(7000));

@@ -144,6 +144,12 @@ impl Running {
         Ended { status, said }
     }
 
+    /// Its exit status, when it has ended by itself.
+    #[allow(dead_code)] // the laws of survival use it
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }

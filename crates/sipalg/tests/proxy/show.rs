@@ -33,6 +33,7 @@ fn every_view_is_json_as_well() {
         "show ip nat sip resources",
         "show ip nat sip ports",
         "show ip nat sip store",
+        "show ip nat sip kernel",
         "show access-lists",
         "show version",
         "show debugging",

@@ -41,7 +41,7 @@ fn when_all_hangs_the_watchdog_ends_it_and_sip_is_ordinary_traffic() {
     let patience = Duration::from_secs(2);
     command.env("NOTIFY_SOCKET", &path);
     command.env("WATCHDOG_USEC", patience.as_micros().to_string());
-    let running = Running::start_as(folder, &mut command);
+    let running = Running::start_by(&gateway, command);
     let hears_systemd = |wanted: &str| {
         let mut buffer = [0; 200];
         loop {

@@ -128,10 +128,8 @@ impl Connection {
         };
         if leaks {
             seen.leaks += 1;
-            seen.example.get_or_insert_with(|| {
-                let whole = [message.head, message.body].concat();
-                String::from_utf8_lossy(&whole).into_owned()
-            });
+            seen.example
+                .get_or_insert_with(|| leaking(message, &shared.hidden));
         }
     }
 
@@ -186,6 +184,17 @@ impl Connection {
     }
 }
 
+/// The lines with an inside address.
+fn leaking(message: Message<'_>, hidden: &[u8]) -> String {
+    let whole = [message.head, message.body].concat();
+    let lines = whole.split(|&byte| byte == b'\n');
+    let leaking = lines.filter(|line| memmem::find(line, hidden).is_some());
+    let told: Vec<_> = leaking
+        .map(|line| String::from_utf8_lossy(line.trim_ascii()))
+        .collect();
+    told.join(" / ")
+}
+
 /// What an INVITE wishes: the user part of its URI says it.
 fn wish(head: &[u8]) -> Wish {
     let user = head.get(b"INVITE sip:".len()..).unwrap_or(head);
@@ -193,4 +202,93 @@ fn wish(head: &[u8]) -> Wish {
         .iter()
         .find(|(_, word)| user.starts_with(word.as_bytes()));
     known.map_or(Wish::Answer, |(wish, _)| *wish)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Media;
+    use super::*;
+    use crate::load::message::{Ends, Template};
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// The stream of so many messages, each with its number.
+    fn stream(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+        let at = |host, port| SocketAddrV4::new(Ipv4Addr::new(10, 1, 1, host), port);
+        let mut invite = Template::invite(Ends {
+            own: at(1, 40_000),
+            server: at(2, 5060),
+        });
+        invite.wish(Wish::Sink);
+        let mut bytes = Vec::new();
+        for number in numbers {
+            bytes.extend_from_slice(invite.call(number).request(number).bytes());
+        }
+        bytes
+    }
+
+    /// What the server sees of a stream that comes in pieces of this length.
+    fn seen(bytes: &[u8], piece: usize) -> Seen {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let own = listener.local_addr().expect("its address");
+        let stream = TcpStream::connect(own).expect("a connection");
+        let mut connection = Connection::new(stream).expect("its end");
+        let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let mut shared = Shared {
+            hidden: b"10.9.9.".to_vec(),
+            clean: Clean::All,
+            seen: Seen::default(),
+            media: Media::open(any, None).expect("a port"),
+        };
+        for piece in bytes.chunks(piece) {
+            connection.feed(piece, &mut shared).expect("a stream");
+        }
+        connection.count(&mut shared.seen);
+        shared.seen
+    }
+
+    /// The numbers of three periods.
+    fn periods() -> impl Iterator<Item = u32> {
+        (0..3 * DISTINCT).map(|number| number % DISTINCT)
+    }
+
+    #[test]
+    fn a_whole_stream_is_counted_however_it_is_cut() {
+        let bytes = stream(periods());
+        for piece in [100, 700, 64 * 1024, bytes.len()] {
+            let seen = seen(&bytes, piece);
+            assert_eq!(
+                (seen.messages, seen.disorder, seen.leaks),
+                (3 * u64::from(DISTINCT), 0, 0),
+                "{piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_lost_doubled_or_in_another_place_is_seen() {
+        let whole: Vec<_> = periods().collect();
+        for place in [10, 1500, 2500] {
+            let (mut lost, mut doubled, mut swapped) =
+                (whole.clone(), whole.clone(), whole.clone());
+            lost.remove(place);
+            doubled.insert(place, whole[place]);
+            swapped.swap(place, place + 1);
+            for numbers in [lost, doubled, swapped] {
+                let seen = seen(&stream(numbers.into_iter()), 10_000);
+                assert!(seen.disorder > 0, "at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_inside_address_is_seen_wherever_in_the_stream_it_is() {
+        let bytes = stream(periods());
+        for place in [300, bytes.len() / 2 + 300, bytes.len() - 600] {
+            let mut bytes = bytes.clone();
+            let from = place + memmem::find(&bytes[place..], b"10.1.1.1").unwrap_or(0);
+            bytes.splice(from..from + 8, *b"10.9.9.9");
+            let seen = seen(&bytes, 64 * 1024);
+            assert_eq!(seen.leaks, 1, "at {place}");
+        }
+    }
 }

@@ -96,6 +96,11 @@ impl Alg {
         }
     }
 
+    /// Whether nothing in a flow is looked into any more.
+    pub fn is_demoted(&self, flow: FlowId) -> bool {
+        self.flows.get(flow.0).is_some_and(|flow| flow.demoted)
+    }
+
     /// From now on everything on that flow passes unchanged, both ways: what it carries has made the
     /// machine fail.
     pub fn demote(&mut self, flow: FlowId) {
