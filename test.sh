@@ -11,6 +11,7 @@ cc        gcc libc6-dev
 conntrack conntrack
 debootstrap debootstrap
 dpkg-shlibdeps dpkg-dev
+faketime  faketime
 ip        iproute2
 iperf3    iperf3
 iptables  iptables

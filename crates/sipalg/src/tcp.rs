@@ -141,7 +141,9 @@ pub struct Progress {
     pub begun: bool,
     /// FIN was sent on it.
     pub finished: bool,
-    /// It was reset; the numbers mean nothing.
+    /// Both directions have ended, by FIN or RST.
+    pub closed: bool,
+    /// It was reset, and nobody was told yet; the numbers mean nothing.
     pub gone: bool,
 }
 
@@ -175,6 +177,7 @@ pub fn progress(socket: BorrowedFd<'_>, dialled: bool) -> io::Result<Progress> {
         dialling,
         begun: state != CLOSE || broken,
         finished,
+        closed,
         gone: broken && !dialling,
     })
 }
