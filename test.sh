@@ -22,6 +22,7 @@ tmux      tmux
 tshark    tshark
 turnserver coturn
 unshare   util-linux
+valgrind  valgrind
 "
 
 main() {
@@ -40,6 +41,8 @@ main() {
     step cargo clippy --workspace --all-targets --quiet -- -D warnings
     RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --quiet
     step cargo test --workspace
+    # What the translator costs, against crates/microbench/baseline.txt.
+    step cargo run --quiet --release -p sipalg-microbench instructions
     # The first command of README.md, as it stands there but for the optimiser.
     step cargo run --quiet -- lab
 }
