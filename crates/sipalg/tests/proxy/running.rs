@@ -201,6 +201,11 @@ impl Drop for Running {
         // No harm if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let mut said = String::new();
+            let _ = self.stderr.read_to_string(&mut said);
+            eprintln!("--- the gateway's last words:\n{said}---");
+        }
     }
 }
 
