@@ -304,7 +304,14 @@ impl Fixup<'_> {
         let protocol = self.protocol_of(target.transport);
         match usual.and_then(|end| Some((end, self.twin(protocol, end)?))) {
             Some((_, Twin::Nobody)) if self.quoted || reach != Reach::Door => None,
-            Some((end, Twin::Mapped { mapping, other, text })) => {
+            Some((
+                end,
+                Twin::Mapped {
+                    mapping,
+                    other,
+                    text,
+                },
+            )) => {
                 let by = By::mapping(self.from, protocol, end, other);
                 let span = target.host.span.clone();
                 if self.work.edits.replace(self.message, span, text, by) {
@@ -330,8 +337,7 @@ impl Fixup<'_> {
         let old = message.get(host.span.clone()).unwrap_or_default();
         let endpoint = SocketAddrV4::new(host.address, host.port.unwrap_or(default));
         let kept = self.spelled.then_some(&*self.spellings);
-        let known =
-            kept.and_then(|kept| kept.original(self.conversation, self.from, family, old));
+        let known = kept.and_then(|kept| kept.original(self.conversation, self.from, family, old));
         let found = match self.from {
             Leg::Inside => self.outward(protocol, endpoint, host.port.is_some(), reach),
             Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),

@@ -245,7 +245,8 @@ impl Alg {
             let growth = edits.growth(counted.clone());
             let old = counted.len() as u64;
             // One that was not true stays.
-            if growth != 0 && message.bytes.get(place.clone()).and_then(parse_decimal) == Some(old) {
+            if growth != 0 && message.bytes.get(place.clone()).and_then(parse_decimal) == Some(old)
+            {
                 let text = Text::number(old.saturating_add_signed(growth));
                 edits.replace(message.bytes, place, text, By::Length);
             }
@@ -392,7 +393,9 @@ impl Alg {
         if at.from == Leg::Inside && target && named {
             let contact = self.work.contacts.first();
             self.work.targets.clear();
-            self.work.targets.extend(contact.into_iter().chain(&self.work.routes));
+            self.work
+                .targets
+                .extend(contact.into_iter().chain(&self.work.routes));
             calls.set_contacts(&mut cx, nat, call, &self.work.targets, out);
         }
         match (what.method, what.status()) {

@@ -204,7 +204,11 @@ impl Edits {
             return false;
         }
         // Fields are walked in order, so that nearly every edit is the last.
-        if self.list.last().is_none_or(|last| last.range.end <= range.start && last.range.start < range.start) {
+        if self
+            .list
+            .last()
+            .is_none_or(|last| last.range.end <= range.start && last.range.start < range.start)
+        {
             self.list.push(Edit { range, text, by });
             return true;
         }

@@ -32,7 +32,9 @@ impl Fixup<'_> {
             let edits = &self.work.edits;
             self.out.event(|| Event::SdpLength {
                 old: span.len(),
-                new: span.len().saturating_add_signed(edits.growth(span.clone()) as isize),
+                new: span
+                    .len()
+                    .saturating_add_signed(edits.growth(span.clone()) as isize),
             });
         }
         self.work.session = session;
@@ -155,11 +157,18 @@ impl Fixup<'_> {
     }
 
     /// The mappings of so many adjacent ports, as far as there are any.
-    fn run(&self, protocol: Protocol, from: SocketAddrV4, ports: u16) -> [Option<MappingId>; MOST_PORTS] {
+    fn run(
+        &self,
+        protocol: Protocol,
+        from: SocketAddrV4,
+        ports: u16,
+    ) -> [Option<MappingId>; MOST_PORTS] {
         let mut run = [None; MOST_PORTS];
         for (offset, mapping) in (0..ports).zip(&mut run) {
             let port = from.port().saturating_add(offset);
-            *mapping = self.nat.find_local(protocol, SocketAddrV4::new(*from.ip(), port));
+            *mapping = self
+                .nat
+                .find_local(protocol, SocketAddrV4::new(*from.ip(), port));
         }
         run
     }

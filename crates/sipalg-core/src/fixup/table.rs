@@ -116,7 +116,11 @@ mod tests {
     fn the_rows_by_name_are_those_of_the_table() {
         let rows: Vec<_> = ROWS.into_iter().flatten().collect();
         assert_eq!(rows.len(), TABLE.len());
-        assert!(TABLE.iter().all(|row| ROWS[row.name as usize] == Some(*row)));
+        assert!(
+            TABLE
+                .iter()
+                .all(|row| ROWS[row.name as usize] == Some(*row))
+        );
     }
 
     /// The golden cases that fail with another table.

@@ -41,7 +41,8 @@ pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     // The longest literal and the byte behind it.
     let block = bytes::block(text);
     let byte = |at: usize| block[at % block.len()];
-    let digit = |at: usize| Some(u32::from(byte(at).wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let digit =
+        |at: usize| Some(u32::from(byte(at).wrapping_sub(b'0'))).filter(|digit| *digit < 10);
     let (mut address, mut at) = (0, 0);
     for index in 0..4 {
         if index > 0 {

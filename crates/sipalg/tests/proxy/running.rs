@@ -159,7 +159,9 @@ impl Running {
         let keeper = self.pid();
         let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
         let children = children.unwrap();
-        if std::env::var_os("NOKEEP").is_some() { return keeper; }
+        if std::env::var_os("NOKEEP").is_some() {
+            return keeper;
+        }
         Pid::from_raw(children.trim().parse().unwrap())
     }
 
@@ -215,7 +217,9 @@ pub(crate) fn command(folder: &Path, configuration: &str) -> Command {
     command.arg("--config").arg(config);
     command.arg("--socket").arg(folder.join("console.sock"));
     command.arg("--state-dir").arg(folder.join("state"));
-    if std::env::var_os("NOKEEP").is_some() { command.arg("--no-keeper"); }
+    if std::env::var_os("NOKEEP").is_some() {
+        command.arg("--no-keeper");
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -71,15 +71,24 @@ fn media_never_notices() {
         )
     };
     let offer = described(PHONE, 7000);
-    let invite = format!("INVITE sip:b@10.1.1.2 SIP/2.0\r\n{}{rest}{offer}", via(PHONE));
+    let invite = format!(
+        "INVITE sip:b@10.1.1.2 SIP/2.0\r\n{}{rest}{offer}",
+        via(PHONE)
+    );
     says(&mut line.phone, invite.as_bytes());
     let mut heard = vec![0; 4000];
     let length = std::io::Read::read(&mut line.outside, &mut heard).unwrap();
     let heard = String::from_utf8_lossy(&heard[..length]).into_owned();
-    let port = heard.split("m=audio ").nth(1).and_then(|rest| rest.split(' ').next());
+    let port = heard
+        .split("m=audio ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
     let port: u16 = port.unwrap().parse().unwrap();
     let answer = described("10.1.1.2", 9000);
-    let ok = format!("SIP/2.0 200 OK\r\n{}{rest}{answer}", via(crate::scene::GLOBAL));
+    let ok = format!(
+        "SIP/2.0 200 OK\r\n{}{rest}{answer}",
+        via(crate::scene::GLOBAL)
+    );
     says(&mut line.outside, ok.as_bytes());
     hears(&mut line.phone, b"SIP/2.0 200 OK\r\n");
     // A packet a millisecond, each way, and deaths meanwhile.
@@ -90,11 +99,10 @@ fn media_never_notices() {
             while !over.load(std::sync::atomic::Ordering::Relaxed) {
                 sent += 1;
                 outside.send_to(&sent.to_be_bytes(), global(port)).unwrap();
-                phone.send_to(&sent.to_be_bytes(), gateway.outside.at(9000)).unwrap();
-                for (ear, from) in [
-                    (&phone, gateway.outside.at(9000)),
-                    (&outside, global(port)),
-                ] {
+                phone
+                    .send_to(&sent.to_be_bytes(), gateway.outside.at(9000))
+                    .unwrap();
+                for (ear, from) in [(&phone, gateway.outside.at(9000)), (&outside, global(port))] {
                     let mut packet = [0; 4];
                     let (_, heard_from) = ear.recv_from(&mut packet).unwrap();
                     assert_eq!(u32::from_be_bytes(packet), sent);

@@ -183,7 +183,11 @@ impl Worker {
         assert!(self.region.commit(b"", Vec::new));
         for (n, leg, bytes, output) in outputs {
             let waiting = &mut self.waiting[n][index(leg)];
-            let taken = if waiting.is_empty() { world.random(bytes.len() + 1) } else { 0 };
+            let taken = if waiting.is_empty() {
+                world.random(bytes.len() + 1)
+            } else {
+                0
+            };
             world.sockets[n][index(leg)].heard.extend(&bytes[..taken]);
             waiting.extend(&bytes[taken..]);
             let waiting = waiting.len();
