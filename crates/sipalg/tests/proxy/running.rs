@@ -95,6 +95,11 @@ impl Running {
 
     /// Reads what the program says up to a line that starts so.
     pub(crate) fn wait_for(&mut self, start: &str) -> String {
+        self.wait_through(start).1
+    }
+
+    /// The same. Gives what it said before, too.
+    pub(crate) fn wait_through(&mut self, start: &str) -> (String, String) {
         let mut said = String::new();
         loop {
             let mut line = String::new();
@@ -110,7 +115,7 @@ impl Running {
                 panic!("it ended without `{start}`: {said}");
             }
             if line.starts_with(start) {
-                return line;
+                return (said, line);
             }
             if std::env::var_os("SHOW").is_some() {
                 eprint!("{line}");
@@ -159,9 +164,6 @@ impl Running {
         let keeper = self.pid();
         let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
         let children = children.unwrap();
-        if std::env::var_os("NOKEEP").is_some() {
-            return keeper;
-        }
         Pid::from_raw(children.trim().parse().unwrap())
     }
 
@@ -190,6 +192,11 @@ impl Drop for Running {
         // No harm if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let mut said = String::new();
+            let _ = self.stderr.read_to_string(&mut said);
+            eprintln!("--- the gateway's last words:\n{said}---");
+        }
     }
 }
 
@@ -217,9 +224,6 @@ pub(crate) fn command(folder: &Path, configuration: &str) -> Command {
     command.arg("--config").arg(config);
     command.arg("--socket").arg(folder.join("console.sock"));
     command.arg("--state-dir").arg(folder.join("state"));
-    if std::env::var_os("NOKEEP").is_some() {
-        command.arg("--no-keeper");
-    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
