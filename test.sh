@@ -27,6 +27,7 @@ tmux      tmux
 tshark    tshark
 turnserver coturn
 unshare   util-linux
+valgrind  valgrind
 "
 
 main() {
@@ -47,6 +48,8 @@ main() {
     RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --quiet
     step cargo deny check bans licenses sources
     step cargo test --workspace
+    # What the translator costs, against crates/microbench/baseline.txt.
+    step cargo run --quiet --release -p sipalg-microbench instructions
     # The first command of README.md, as it stands there but for the optimiser.
     step cargo run --quiet -- lab
     try_packages

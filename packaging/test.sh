@@ -114,6 +114,12 @@ goes_on_over_an_upgrade() {
     before=$(main_process)
     quietly inside dpkg -i /new.deb
     eventually another_serves "$before"
+    # It took over, as a child of systemd, which waits for the end of its own children only.
+    inside journalctl --unit sipalg >"$work/journal"
+    grep -q "has taken over" "$work/journal"
+    if grep -q "not our child" "$work/journal"; then
+        fail "$(grep "not our child" "$work/journal")"
+    fi
     inside grep -q "hostname loaded" /etc/sipalg/sipalg.conf
 }
 

@@ -323,9 +323,6 @@ impl Keeper {
                     }
                 }
             }
-            if child {
-                self.handover.reap();
-            }
             if child && let Some(end) = worker.end() {
                 // It may have said that it is ready just before.
                 self.hear(&mut worker, ever_ready, unserved_since);

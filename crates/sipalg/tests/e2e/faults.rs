@@ -129,9 +129,12 @@ fn when_descriptors_are_there_again_so_is_the_service() {
     let mut gateway = Gateway::start(&net);
     let mut call = Call::make((&phone, 3), &far, 4000);
     call.take();
-    let pid = gateway.process().pid().to_string();
+    let keeper = gateway.process().pid().as_raw();
+    let worker = processes(keeper)[1].to_string();
     let limit = |most: &str| {
-        let status = Command::new("prlimit").args(["--pid", &pid, most]).status();
+        let status = Command::new("prlimit")
+            .args(["--pid", &worker, most])
+            .status();
         assert!(status.expect("prlimit").success());
     };
     limit("--nofile=48:");

