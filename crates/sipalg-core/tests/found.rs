@@ -165,6 +165,34 @@ fn a_door_that_failed_opens_for_the_next_who_asks_and_stays_as_long_as_anybody_d
 }
 
 #[test]
+fn doors_that_failed_are_opened_when_it_is_tried_again_as_far_as_there_is_room() {
+    let limits = Limits {
+        doors_per_host: 2,
+        ..Limits::default()
+    };
+    let mut world = limited(limits);
+    let flow = world.connect(PHONE, SERVER);
+    let call = |name, port| request("INVITE", name, 1, "", &sdp("192.168.122.3", port));
+    world.say(flow, Inside, &call("c1", 6000));
+    let failed = world.alg.doors();
+    for door in &failed {
+        world.alg.door_failed(world.now, door);
+    }
+    let mut out = Outbox::default();
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), failed.len());
+    let opened: Vec<_> = failed.iter().copied().map(DoorOp::Open).collect();
+    assert_eq!(out.doors, opened);
+    assert_eq!(world.alg.doors(), failed);
+    // There is nothing more to try.
+    out.clear();
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), 0);
+    // The host may have no more.
+    world.say(flow, Inside, &call("c2", 7000));
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), 0);
+    assert_eq!(world.alg.doors(), failed);
+}
+
+#[test]
 fn registrations_are_bounded_also_by_one_request_with_many_contacts() {
     let limits = Limits {
         registrations: 3,

@@ -297,6 +297,7 @@ fn serve(options: &Options, start: Option<Start>, other: Option<&Line>) -> Resul
         (None, None) => bind_console(options)?,
     };
     before.name(&listener, &udp, &console);
+    let is_warm = before.is_warm();
     let (kept, epoch, mut herald) = before.into_parts(options);
     let carrier = Carrier::new(alg, kernel, udp, &plan, kept);
     let parts = Parts {
@@ -313,6 +314,7 @@ fn serve(options: &Options, start: Option<Start>, other: Option<&Line>) -> Resul
         plan,
         poll,
         epoch,
+        is_warm,
     };
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {

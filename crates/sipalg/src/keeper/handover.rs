@@ -2,19 +2,22 @@
 //! and gives everything away.
 
 use super::layout::NAMES;
-use super::memory::inherit;
+use super::memory::{clone_process, inherit};
 use super::shared::Shared;
 use crate::takeover::{Asker, Estate};
 use crate::tcp::is_tcp;
+use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen};
+use nix::sys::wait::{WaitStatus, waitpid};
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command};
+use std::process::{Command, exit};
 
 /// What `sipalg run` is told in order to take over.
 const TAKEOVER: &str = "--takeover";
@@ -24,7 +27,6 @@ const TAKEOVER: &str = "--takeover";
 pub struct Handover {
     /// The lock of the network namespace, where one asks.
     pub lock: UnixListener,
-    successor: Option<Child>,
 }
 
 impl Handover {
@@ -32,10 +34,7 @@ impl Handover {
     pub fn new(lock: UnixListener) -> Self {
         // Who is gone again is no reason to wait.
         let _ = lock.set_nonblocking(true);
-        Handover {
-            lock,
-            successor: None,
-        }
+        Handover { lock }
     }
 
     /// Whoever comes to the lock is told this process's number from now on.
@@ -46,33 +45,32 @@ impl Handover {
 
     /// Starts the program that is now where this one was started from, which is to take over.
     ///
+    /// It is no child of this process: what becomes the main process must be systemd's own child, or
+    /// systemd does not wait for its end.
+    ///
     /// # Errors
     /// Why not, a sentence.
-    pub fn start_successor(&mut self) -> Result<(), String> {
-        self.reap();
-        if let Some(child) = &self.successor {
-            return Err(format!("process {} is about to take over", child.id()));
-        }
+    pub fn start_successor(&self) -> Result<(), String> {
         let mut arguments = env::args_os();
         let program = arguments.next().unwrap_or_else(|| "sipalg".into());
+        let cannot = |why: &dyn Display| format!("cannot start {}: {why}", program.display());
         let arguments = arguments.filter(|argument| argument != OsStr::new(TAKEOVER));
         let mut command = Command::new(&program);
         command.args(arguments).arg(TAKEOVER);
         // The watchdog is for whom systemd takes for the main process.
         command.env_remove("WATCHDOG_PID");
-        let child = command
-            .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-        self.successor = Some(child);
-        Ok(())
-    }
-
-    /// Takes note of the end of who was to take over.
-    pub fn reap(&mut self) {
-        if let Some(child) = &mut self.successor
-            && !matches!(child.try_wait(), Ok(None))
-        {
-            self.successor = None;
+        let Some(parent) = clone_process().map_err(|errno| cannot(&errno))? else {
+            let errno = command.spawn().err().map(|error| error.raw_os_error());
+            exit(errno.map_or(0, |errno| errno.unwrap_or(libc::EIO)));
+        };
+        loop {
+            return match waitpid(parent, None) {
+                Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+                Ok(WaitStatus::Exited(_, errno)) => Err(cannot(&Errno::from_raw(errno))),
+                Ok(_) => Err(cannot(&Errno::EINTR)),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(cannot(&errno)),
+            };
         }
     }
 

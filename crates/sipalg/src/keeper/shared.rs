@@ -84,6 +84,15 @@ impl Shared {
         }
     }
 
+    /// The region in a file of a test, as it is.
+    #[cfg(test)]
+    pub fn of_test(file: File) -> Self {
+        let memory = Memory::map(file, Areas::new().end()).unwrap();
+        memory.reserve(0..4096).unwrap();
+        let path = PathBuf::new();
+        Shared { memory, path }
+    }
+
     /// Forgets everything: a region without connections and records.
     pub fn forget(&self, seed: u64) {
         let others = (8..4096).step_by(8);

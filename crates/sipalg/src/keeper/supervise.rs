@@ -3,11 +3,11 @@
 //! It carries nothing itself, and waits for nothing but signals and the worker's word.
 
 use super::handover::Handover;
-use super::layout::NAMES;
+use super::layout::{NAMES, Name};
 use super::memory::clone_process;
 use super::shared::Shared;
-use crate::log;
 use crate::takeover::{Asker, Line};
+use crate::{log, privileges};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
@@ -71,6 +71,9 @@ const RELOADED: u8 = b'l';
 impl Herald {
     /// Connections are carried from now on.
     pub fn ready(&mut self) {
+        if let Herald::Alone = self {
+            log::line(format_args!("ready"));
+        }
         self.say(READY, &[NotifyState::Ready]);
     }
 
@@ -278,7 +281,7 @@ impl Keeper {
                     "{failures} workers in a row could not serve; the next begins without what they \
                      knew, and connections are reset"
                 ));
-                self.shared.forget(self.shared.seed());
+                self.forget();
             }
             if self.pause(pause(failures), died).is_break() {
                 return Ok(ended(&self.shared));
@@ -313,6 +316,15 @@ impl Keeper {
             after,
             line,
         })))
+    }
+
+    /// Forgets everything but the sockets that have names.
+    fn forget(&self) {
+        let named = NAMES.map(|name| (name, self.shared.named(name)));
+        self.shared.forget(self.shared.seed());
+        for (name, descriptor) in named {
+            self.shared.set_name(name, descriptor);
+        }
     }
 
     /// Watches a worker to its end.
@@ -359,9 +371,6 @@ impl Keeper {
                         worker.signal(signal);
                     }
                 }
-            }
-            if child {
-                self.handover.reap();
             }
             if child && let Some(end) = worker.end() {
                 // It may have said that it is ready just before.
@@ -413,13 +422,18 @@ impl Keeper {
             match self.bell.read(&mut word) {
                 Ok(1) if word[0] == READY => {
                     worker.ready = true;
+                    let is_first = !mem::replace(ever_ready, true);
+                    if is_first {
+                        // It must be able to start workers, and nothing else.
+                        let dropped = privileges::drop_all_but(&privileges::STARTING);
+                        dropped.unwrap_or_else(|error| say(format_args!("{error}")));
+                    }
                     if let Some(since) = unserved_since.take() {
                         let millis = since.elapsed().as_secs_f64() * 1000.0;
                         say(format_args!("service is back after {millis:.1} ms"));
-                    } else if !*ever_ready {
+                    } else if is_first {
                         say(format_args!("ready"));
                     }
-                    *ever_ready = true;
                     if self.line.take().is_some() {
                         self.handover.sign();
                     }
@@ -527,7 +541,7 @@ impl Keeper {
             return;
         }
         let mut closed = 0;
-        for name in NAMES {
+        for name in [Name::Listener, Name::Ear] {
             if let Some(descriptor) = self.shared.named(name) {
                 self.shared.set_name(name, None);
                 closed += usize::from(nix::unistd::close(descriptor).is_ok());

@@ -95,6 +95,11 @@ impl Running {
 
     /// Reads what the program says up to a line that starts so.
     pub(crate) fn wait_for(&mut self, start: &str) -> String {
+        self.wait_through(start).1
+    }
+
+    /// The same. Gives what it said before, too.
+    pub(crate) fn wait_through(&mut self, start: &str) -> (String, String) {
         let mut said = String::new();
         loop {
             let mut line = String::new();
@@ -110,7 +115,7 @@ impl Running {
                 panic!("it ended without `{start}`: {said}");
             }
             if line.starts_with(start) {
-                return line;
+                return (said, line);
             }
             if std::env::var_os("SHOW").is_some() {
                 eprint!("{line}");
@@ -187,6 +192,11 @@ impl Drop for Running {
         // No harm if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let mut said = String::new();
+            let _ = self.stderr.read_to_string(&mut said);
+            eprintln!("--- the gateway's last words:\n{said}---");
+        }
     }
 }
 

@@ -269,8 +269,8 @@ fn five_thousand_connections_are_carried_in_little_memory() {
     const MANY: usize = 5000;
     let (gateway, running) = Running::start();
     let server = gateway.outside.listen(5060);
-    // Before counting: what the first of them needs and the others share.
-    let warm = many(&gateway, &server, 100);
+    // Before counting: what the first of them need and the others share, such as the store's cache.
+    let warm = many(&gateway, &server, 3000);
     let before = running.memory();
     let mut pairs = many(&gateway, &server, MANY);
     let each = running.memory().saturating_sub(before) / MANY;
