@@ -3,6 +3,7 @@
 mod clear;
 mod dry_run;
 mod flow;
+mod limits;
 mod message;
 mod ping;
 mod tell;
@@ -15,6 +16,7 @@ pub use flow::{Opened, Refusal};
 pub use usage::Usage;
 
 use crate::addr::{Ends, Leg, Protocol, SocketAddrV4};
+use crate::admission::Admission;
 use crate::call::{CallId, Calls};
 use crate::config::{Config, Selection, Source};
 use crate::counters::Counters;
@@ -63,6 +65,7 @@ pub struct MappingView {
 pub struct Alg {
     config: Config,
     counters: Counters,
+    admission: Admission,
     timers: Timers,
     nat: Nat,
     calls: Calls,
@@ -71,6 +74,8 @@ pub struct Alg {
     flows: Slab<Flow>,
     /// How many flows there have been.
     serial: u64,
+    /// When room may be made for connections again.
+    room_at: Instant,
     scan: Scan,
     work: Work,
     journal: Journal,
@@ -86,6 +91,7 @@ macro_rules! context {
             now: $now,
             timers: &mut $alg.timers,
             counters: &mut $alg.counters,
+            admission: &mut $alg.admission,
             config: &$alg.config,
         }
     };
@@ -99,6 +105,7 @@ impl Alg {
         let mut alg = Alg {
             config,
             counters: Counters::default(),
+            admission: Admission::new(seed),
             timers: Timers::default(),
             nat: Nat::new(seed),
             calls: Calls::new(seed),
@@ -106,6 +113,7 @@ impl Alg {
             spellings: Spellings::new(seed),
             flows: Slab::default(),
             serial: 0,
+            room_at: Instant::ZERO,
             scan: Scan::default(),
             work: Work::default(),
             journal: Journal::default(),
@@ -127,8 +135,13 @@ impl Alg {
         out: &mut Outbox,
     ) {
         self.counters.bytes_in += bytes.len() as u64;
-        let before = out.bytes.len();
+        if self.is_condemned(flow) {
+            return;
+        }
+        let (before, messages) = (out.bytes.len(), self.counters.messages);
         self.feed(now, flow, from, bytes, out);
+        let messages = self.counters.messages - messages;
+        self.heard(now, flow, from, messages, out);
         self.sent(now, flow, from, before, out);
     }
 
@@ -174,6 +187,7 @@ impl Alg {
             _ => out.bytes.extend_from_slice(bytes),
         }
         self.scan = scan;
+        self.heard(now, flow, from, 1, out);
         self.sent(now, flow, from, before, out);
     }
 
@@ -312,6 +326,7 @@ impl Alg {
                 Key::Bar(protocol, global) => self.nat.bar_expired(protocol, global),
                 Key::Address(host) => self.nat.address_expired(&mut cx, host, out),
                 Key::Flow(flow) => self.refresh_flow(now, flow, out),
+                Key::Slow(flow) => self.look_for_slow(now, flow, out),
                 Key::Ping(flow) => self.ping(now, flow, out),
                 Key::Call(id) => self.calls.expired(&mut cx, &mut self.nat, CallId(id), out),
                 Key::Pending(key) => {

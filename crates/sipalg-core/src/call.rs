@@ -10,6 +10,7 @@ mod seen;
 pub use seen::Heard;
 
 use crate::addr::Ipv4Addr;
+use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::health::{CallView, Ending};
@@ -79,6 +80,8 @@ pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
     state: FixedState,
+    /// How many hosts have a call of a Call-ID, by its hash.
+    hosts: HashMap<u64, u32, FixedState>,
     /// How many there have been.
     number: u64,
     /// The last that have ended.
@@ -101,6 +104,7 @@ impl Calls {
         Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
+            hosts: HashMap::with_hasher(state.clone()),
             state,
             number: 0,
             ended: VecDeque::new(),
@@ -137,21 +141,30 @@ impl Calls {
         (*call.id == *id && call.host == host).then_some(found)
     }
 
+    /// Whether another inside host has a call of that Call-ID, and `host` has none.
+    pub fn is_anothers(&self, id: &[u8], host: Ipv4Addr) -> bool {
+        self.hosts.contains_key(&self.state.hash_one(id)) && self.find(id, host).is_none()
+    }
+
     /// The same, made if there is none. `None` if the table is full.
     pub fn find_or_make(
         &mut self,
         cx: &mut Context<'_>,
         id: &[u8],
         host: Ipv4Addr,
+        out: &mut Outbox,
     ) -> Option<CallId> {
         if let Some(found) = self.find(id, host) {
             return Some(found);
         }
         let key = self.conversation(id, host);
-        if self.calls.len() >= cx.config.limits.calls || self.by_key.contains_key(&key) {
+        let at = (cx.now, cx.config);
+        if self.by_key.contains_key(&key) || !cx.admission.admits(at, Resource::Call, host, 1, out)
+        {
             cx.counters.calls_full += 1;
             return None;
         }
+        cx.admission.take(cx.config, Resource::Call, host, 1);
         self.number += 1;
         let call = CallId(self.calls.insert(Call {
             id: id.into(),
@@ -169,6 +182,7 @@ impl Calls {
             seen: Seen::new(self.number, cx.now),
         }));
         self.by_key.insert(key, call);
+        *self.hosts.entry(self.state.hash_one(id)).or_insert(0) += 1;
         cx.counters.calls += 1;
         self.arm(cx, call, cx.config.timers.transaction);
         Some(call)
@@ -473,9 +487,17 @@ impl Calls {
             return;
         };
         cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
+        cx.admission.give(Resource::Call, entry.host, 1);
         self.remember(cx.now, &entry, nat);
         let key = self.conversation(&entry.id, entry.host);
         self.by_key.remove(&key);
+        let of_id = self.state.hash_one(&*entry.id);
+        if let Some(hosts) = self.hosts.get_mut(&of_id) {
+            *hosts -= 1;
+            if *hosts == 0 {
+                self.hosts.remove(&of_id);
+            }
+        }
         self.close_doors(cx, nat, entry.current, out);
         if let Some((_, doors)) = entry.offered {
             self.close_doors(cx, nat, doors, out);

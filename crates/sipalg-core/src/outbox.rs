@@ -17,6 +17,8 @@ pub struct Outbox {
     /// And flows whose outside leg must be sent CRLFCRLF, after what it was sent before. The answer
     /// is not for the inside host, and is left out of [`bytes`](Self::bytes).
     pub pings: Vec<FlowId>,
+    /// And flows that must be reset: who they belong to has taken too much, or too long.
+    pub resets: Vec<FlowId>,
     /// Last: what happened; but for what the operator must know, only if [`watch`](Self::watch) is
     /// set.
     pub events: Vec<Event>,
@@ -52,6 +54,7 @@ impl Outbox {
         self.doors.clear();
         self.bytes.clear();
         self.pings.clear();
+        self.resets.clear();
         self.events.clear();
     }
 }

@@ -6,6 +6,7 @@
 mod shown;
 
 use crate::addr::{Ipv4Addr, SocketAddrV4};
+use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::event::{Event, Timed};
 use crate::fixup::expires_of;
@@ -26,6 +27,7 @@ use shown::{Of, Shown, cut};
 /// A REGISTER that waits for its final response.
 #[derive(Debug)]
 struct Pending {
+    host: Ipv4Addr,
     cseq: u32,
     /// The hash of its address-of-record.
     aor: u64,
@@ -134,17 +136,26 @@ impl Registrations {
         nat: &mut Nat,
         host: Ipv4Addr,
         request: &Request<'_>,
+        out: &mut Outbox,
     ) {
         let key = self.hash(request.call_id, host);
-        let full = self.pending.len() + self.confirmed.len() >= cx.config.limits.registrations;
-        if full && !self.pending.contains_key(&key) {
+        let again = self.pending.contains_key(&key);
+        let at = (cx.now, cx.config);
+        if !again
+            && !cx
+                .admission
+                .admits(at, Resource::Registration, host, 1, out)
+        {
             cx.counters.registrations_full += 1;
             return;
         }
+        cx.admission
+            .take(cx.config, Resource::Registration, host, 1);
         for mapping in request.contacts.iter().chain(request.paths) {
             nat.hold(cx, *mapping);
         }
         let pending = Pending {
+            host,
             cseq: request.cseq,
             aor: self.hash(aor_of(request.to), host),
             contacts: request.contacts.to_vec(),
@@ -159,6 +170,7 @@ impl Registrations {
             self.shown.unreachable(cx.now, host, aor, leak);
         }
         if let Some(before) = self.pending.insert(key, pending) {
+            cx.admission.give(Resource::Registration, host, 1);
             self.forget(cx, nat, key, before);
         }
         if let Some(pending) = self.pending.get_mut(&key) {
@@ -188,6 +200,7 @@ impl Registrations {
         let Some(pending) = self.pending.remove(&key) else {
             return;
         };
+        cx.admission.give(Resource::Registration, host, 1);
         if (200..300).contains(&response.status) {
             if pending.all {
                 self.unregister_all(cx, nat, host, pending.aor, out);
@@ -222,6 +235,7 @@ impl Registrations {
     pub fn pending_expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, key: u64) {
         if let Some(mut pending) = self.pending.remove(&key) {
             pending.armed = None;
+            cx.admission.give(Resource::Registration, pending.host, 1);
             self.forget(cx, nat, key, pending);
         }
     }
@@ -237,6 +251,7 @@ impl Registrations {
     ) {
         if let Some(gone) = self.confirmed.remove(&(mapping, aor)) {
             self.leaves(gone.flow);
+            cx.admission.give(Resource::Registration, gone.host, 1);
             self.shown.expired(cx.now, (mapping, aor));
             nat.close_door(cx, mapping, out);
         }
@@ -258,6 +273,7 @@ impl Registrations {
                 cx.timers
                     .disarm(&mut gone.armed, Key::Registration(mapping.0, aor));
                 self.leaves(gone.flow);
+                cx.admission.give(Resource::Registration, gone.host, 1);
                 self.shown.removed(name);
                 nat.close_door(cx, mapping, out);
             }
@@ -271,10 +287,15 @@ impl Registrations {
         let refreshed = self.confirmed.contains_key(&name);
         if refreshed {
             nat.refresh_door(mapping, kept, out);
-        } else if self.confirmed.len() >= cx.config.limits.registrations {
+        } else if !cx
+            .admission
+            .admits((cx.now, cx.config), Resource::Registration, host, 1, out)
+        {
             cx.counters.registrations_full += 1;
             return;
         } else {
+            cx.admission
+                .take(cx.config, Resource::Registration, host, 1);
             nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
             cx.counters.registrations += 1;
         }

@@ -6,6 +6,7 @@
 //! answer that echoes what we wrote comes back to the byte.
 
 use crate::addr::Leg;
+use crate::config::Resource;
 use crate::fixup::edit::Text;
 use crate::nat::Context;
 use crate::sip::Name;
@@ -105,7 +106,7 @@ impl Spellings {
 
     /// Keeps one, for as long as a mapping would be kept.
     pub fn keep(&mut self, cx: &mut Context<'_>, conversation: u64, spelling: Spelling) {
-        if self.conversations.len() >= cx.config.limits.calls
+        if self.conversations.len() >= cx.config.limits.bound(Resource::Call).all as usize
             && !self.conversations.contains_key(&conversation)
         {
             return;

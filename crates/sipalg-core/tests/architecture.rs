@@ -11,11 +11,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("addr", ""),
     ("slab", ""),
     ("counters", ""),
-    ("config", "addr"),
+    ("config", "addr door"),
+    ("admission", "addr config event outbox slab time"),
     ("health", "addr door time"),
     ("journal", "addr door event fixup time"),
     ("door", "addr"),
-    ("event", "addr door"),
+    ("event", "addr config door"),
     ("outbox", "addr door event"),
     ("timer", "addr time"),
     ("sip", "addr"),
@@ -24,18 +25,21 @@ const MAY_USE: &[(&str, &str)] = &[
     ("frame", "config event sip"),
     (
         "nat",
-        "addr config counters door event outbox slab time timer",
+        "addr admission config counters door event outbox slab time timer",
     ),
     ("model", "addr config door nat time"),
-    ("spelling", "addr fixup nat sip timer"),
+    ("spelling", "addr config fixup nat sip timer"),
     (
         "fixup",
-        "addr body config event health nat outbox sdp sip spelling",
+        "addr body config door event health nat outbox sdp sip spelling",
     ),
-    ("call", "addr door fixup health nat outbox slab time timer"),
+    (
+        "call",
+        "addr config door fixup health nat outbox slab time timer",
+    ),
     (
         "registration",
-        "addr door event fixup health nat outbox sip time timer",
+        "addr config door event fixup health nat outbox sip time timer",
     ),
 ];
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   translations, statistics, pools     show ip nat ...
-//!   sip, ports, resources               show ip nat sip ...
+//!   sip, ports, resources, limits       show ip nat sip ...
 //!   calls, messages                     show ip nat sip ...: what became of them, and why
 //!   lists                               show access-lists
 //!   system                              show version, debugging, running-config
@@ -11,6 +11,7 @@
 //! ```
 
 mod calls;
+mod limits;
 mod lists;
 mod messages;
 mod pools;
@@ -23,6 +24,7 @@ mod system;
 mod translations;
 
 pub use calls::{Call, Calls, Registrations, call, calls, registrations};
+pub use limits::{Limits, limits};
 pub use lists::{AccessLists, Hits, access_lists};
 pub use messages::{Message, Messages, message, messages};
 pub use pools::{Pools, pools};

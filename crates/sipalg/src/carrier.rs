@@ -10,6 +10,7 @@
 //!   flows       which datagrams belong together, and for how long
 //!   change      another configuration while calls go on
 //!   clear       translations that the operator clears; how full the tables are
+//!   limits      who is not read for a while, and who is reset
 //! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
@@ -22,6 +23,7 @@ use crate::tcp::{Way, dial};
 use crate::udp::Udp;
 use crate::wake::Wake;
 use flows::Flows;
+use limits::Held;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
@@ -38,6 +40,7 @@ mod change;
 mod clear;
 mod datagrams;
 mod flows;
+mod limits;
 
 pub use change::Ended;
 
@@ -72,6 +75,7 @@ pub struct Carrier {
     /// There are datagrams that were not heard yet.
     hearing: bool,
     out: Outbox,
+    held: Held,
     sends: Vec<Send>,
     buffer: Box<[u8]>,
     alarms: Alarms,
@@ -87,9 +91,20 @@ struct Link {
     outside: SocketAddrV4,
     opened: Instant,
     queued: bool,
+    /// Legs that are not read until the next second.
+    held: [bool; 2],
+    /// As the machine knows it.
+    dialling: bool,
+    /// How many bytes the machine knows to wait for its legs.
+    waiting: usize,
 }
 
 impl Link {
+    /// Whether there is something to read from a leg, and it may be.
+    fn reads(&self, leg: Leg) -> bool {
+        !self.held[leg as usize] && self.conn.wants_read(leg)
+    }
+
     fn view(&self, now: Instant) -> Connection {
         Connection {
             opened_from: self.conn.accepted(),
@@ -128,7 +143,7 @@ enum Carried {
 impl Carrier {
     /// Without connections, under `plan`, which the kernel obeys already.
     pub fn new(alg: Alg, kernel: Kernel, udp: Udp, plan: &Plan) -> Self {
-        Carrier {
+        let mut carrier = Carrier {
             alg,
             kernel,
             udp,
@@ -140,11 +155,14 @@ impl Carrier {
             flows: Flows::default(),
             hearing: false,
             out: Outbox::default(),
+            held: Held::default(),
             sends: Vec::new(),
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
             observers: Observers::default(),
-        }
+        };
+        carrier.know_descriptors();
+        carrier
     }
 
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
@@ -197,18 +215,23 @@ impl Carrier {
         self.observers.prepare(None, &mut self.out);
         turn.retain(|key| self.judge(now, *key));
         self.queue = turn;
+        self.reset_condemned(now);
         // What has ended closes doors.
         self.settle(now, console);
     }
 
     /// Whether the next turn has work without anything new from the poll.
     pub fn has_work(&self) -> bool {
-        self.hearing || !self.queue.is_empty()
+        self.hearing || !self.queue.is_empty() || !self.held.condemned.is_empty()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is next due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let due = [self.alg.next_timeout(), self.flows.next_timeout()];
+        let due = [
+            self.alg.next_timeout(),
+            self.flows.next_timeout(),
+            self.held.until,
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -217,6 +240,7 @@ impl Carrier {
         self.observers.prepare(None, &mut self.out);
         self.alg.handle_timeout(now, &mut self.out);
         self.let_flows_expire(now);
+        self.read_again(now);
     }
 
     /// The machine.
@@ -326,6 +350,9 @@ impl Carrier {
             outside,
             opened: now,
             queued: false,
+            held: [false; 2],
+            dialling: true,
+            waiting: 0,
         });
         self.most_links = self.most_links.max(self.links.len());
         Ok(())
@@ -337,10 +364,15 @@ impl Carrier {
             return;
         };
         for leg in [Leg::Inside, Leg::Outside] {
-            if !link.conn.wants_read(leg) {
+            if !link.reads(leg) {
                 continue;
             }
             let flow = link.flow;
+            if let Some(until) = self.alg.held_back(now, flow, leg, &mut self.out) {
+                link.held[leg as usize] = true;
+                self.held.add(until, key);
+                continue;
+            }
             let start = self.out.bytes.len();
             let events = self.out.events.len();
             self.observers
@@ -394,6 +426,7 @@ impl Carrier {
         }
         self.observers.show(console, None, &self.out.events[seen..]);
         self.ping();
+        self.held.condemned.append(&mut self.out.resets);
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);
     }
@@ -456,9 +489,16 @@ impl Carrier {
         };
         match link.conn.fate() {
             Fate::Alive => {
-                let conn = &link.conn;
-                link.queued = conn.wants_read(Leg::Inside) || conn.wants_read(Leg::Outside);
-                return link.queued;
+                link.queued = link.reads(Leg::Inside) || link.reads(Leg::Outside);
+                let (again, waiting) = (link.queued, link.conn.all_waiting());
+                let dialling = link.conn.dialling();
+                if !dialling && mem::take(&mut link.dialling) {
+                    self.alg.connected(link.flow);
+                }
+                if mem::replace(&mut link.waiting, waiting) != waiting {
+                    self.alg.waiting(now, link.flow, waiting, &mut self.out);
+                }
+                return again;
             }
             Fate::Closed => {}
             Fate::Reset => link.conn.abort(),

@@ -50,6 +50,7 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowSipCounters => to(format)(self.counters()),
             Exec::ShowSipConnections => to(format)(self.connections()),
             Exec::ShowSipResources => to(format)(self.resources()),
+            Exec::ShowSipLimits => to(format)(self.limits()),
             Exec::ShowSipPorts => to(format)(self.ports()),
             Exec::ShowRunningConfig => to(format)(self.running_config()),
             Exec::ShowStartupConfig => configuration::show_saved(self.gateway, format),
@@ -172,6 +173,11 @@ impl<G: Gateway> Shown<'_, G> {
         show::resources(&self.gateway.carrier().usage())
     }
 
+    fn limits(&mut self) -> show::Limits {
+        let now = self.now;
+        show::limits(&self.gateway.carrier().alg().limits(now))
+    }
+
     /// Without knowing what else runs here, what the configuration says is shown.
     fn ports(&mut self) -> Ports {
         let conflicts = self.gateway.conflicts();
@@ -237,6 +243,7 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show ip nat sip connections", &self.connections())
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
+            .with("show ip nat sip limits", &self.limits())
             .with("show access-lists", &self.access_lists(None))
             .with("show debugging", &self.debugging())
     }
