@@ -166,7 +166,8 @@ impl Alg {
         let since = &mut entry.cost.since[from as usize];
         match partial {
             false => *since = None,
-            true if since.is_none() => {
+            // After a whole message, what is not whole is another one.
+            true if since.is_none() || messages > 0 => {
                 *since = Some(now);
                 // What is armed already comes sooner.
                 if entry.cost.look.is_none() {
