@@ -45,7 +45,8 @@ fn forged() -> Vec<(String, bool)> {
         (within("UPDATE", &sdp("192.168.122.3", 7000)), true),
         // By now it has a call of its own of that name.
         (within("INVITE", &sdp("192.168.122.3", 7000)), false),
-        (within("INVITE", &sdp("192.168.122.3", 0)), false),
+        // Whose end was agreed to.
+        (within("INVITE", &sdp("192.168.122.3", 0)), true),
         (within("ACK", &sdp("192.168.122.3", 7000)), false),
         (
             request("REGISTER", "r", &format!("{theirs};expires=0"), ""),
