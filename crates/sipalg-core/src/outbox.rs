@@ -1,6 +1,6 @@
 //! What comes out of the machine, in the order in which it must be carried out.
 
-use crate::addr::FlowId;
+use crate::addr::{FlowId, SocketAddrV4};
 use crate::door::{AddressOp, DoorOp};
 use crate::event::Event;
 use alloc::vec::Vec;
@@ -12,6 +12,9 @@ pub struct Outbox {
     pub addresses: Vec<AddressOp>,
     /// Then: doors that the kernel must open and close.
     pub doors: Vec<DoorOp>,
+    /// And inside globals that may become signalling doors for TCP within a transaction's time: who
+    /// knocks before is not answered, and comes again, instead of being refused.
+    pub awaited: Vec<SocketAddrV4>,
     /// Then: bytes for the leg opposite to the one that the call named.
     pub bytes: Vec<u8>,
     /// And flows whose outside leg must be sent CRLFCRLF, after what it was sent before. The answer
@@ -52,6 +55,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.addresses.clear();
         self.doors.clear();
+        self.awaited.clear();
         self.bytes.clear();
         self.pings.clear();
         self.resets.clear();

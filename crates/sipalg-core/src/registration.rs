@@ -5,7 +5,7 @@
 
 mod shown;
 
-use crate::addr::{Ipv4Addr, SocketAddrV4};
+use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::event::{Event, Timed};
@@ -153,6 +153,9 @@ impl Registrations {
             .take(cx.config, Resource::Registration, host, 1);
         for mapping in request.contacts.iter().chain(request.paths) {
             nat.hold(cx, *mapping);
+            let closed = nat.door(*mapping).is_none();
+            let tcp = nat.get(*mapping).filter(|m| m.protocol == Protocol::Tcp);
+            out.awaited.extend(tcp.filter(|_| closed).map(|m| m.global));
         }
         let pending = Pending {
             host,

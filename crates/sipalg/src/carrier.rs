@@ -401,6 +401,7 @@ impl Carrier {
     /// of them.
     fn settle(&mut self, now: Instant, console: &mut Console) {
         self.make_doors(now);
+        self.expect_doors();
         self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
         for send in mem::take(&mut self.sends) {
@@ -457,6 +458,15 @@ impl Carrier {
             }
         }
         self.ping_datagrams();
+    }
+
+    fn expect_doors(&mut self) {
+        let time = self.alg.config().timers.transaction;
+        if !self.out.awaited.is_empty()
+            && let Err(error) = self.kernel.expect(&self.out.awaited, time)
+        {
+            log::line(format_args!("{error}; who comes too early is refused"));
+        }
     }
 
     fn make_doors(&mut self, now: Instant) {

@@ -226,6 +226,31 @@ fn a_phone_that_names_a_port_of_a_service_is_not_reached_there() {
     assert_eq!(gateway.counter("doors refused"), 5);
 }
 
+#[test]
+fn a_datagram_from_the_port_of_a_service_is_ordinary_traffic() {
+    let net = Net::new();
+    let (phone, far) = (net.inside(3), net.outside(2));
+    let gateway = Gateway::start(&net);
+    let socket = |host: &Host, at: SocketAddrV4| {
+        let socket = host.run(|| UdpSocket::bind(at)).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("patience");
+        socket
+    };
+    let own = SocketAddrV4::new(inside_address(3), 53);
+    let (near, there) = (socket(&phone, own), socket(&far, office()));
+    let text = Dialogue::new("dns", own, office())
+        .over_udp()
+        .register(1, 60);
+    near.send_to(text.as_bytes(), office()).expect("to send");
+    let mut buffer = [0; 4096];
+    let (length, from) = there.recv_from(&mut buffer).expect("the datagram");
+    assert_eq!(String::from_utf8_lossy(&buffer[..length]), text);
+    assert_eq!(from.ip(), GOUT);
+    there.send_to(b"answer", from).expect("to send");
+    assert_eq!(near.recv(&mut buffer).expect("the answer"), 6);
+    assert_eq!(gateway.counter("doors opened"), 0);
+}
+
 fn knocks(host: &Host, to: SocketAddrV4) -> bool {
     let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
     Peer::connect_within(host, any, to, std::time::Duration::from_secs(1)).is_ok()

@@ -150,6 +150,7 @@ ip nat service sip limit calls all-host 40
 ip nat service sip limit doors all-host 60
 ip nat service sip limit mappings all-host 100
 ip nat service sip limit registrations all-host 10
+ip nat service sip limit messages all-host 2000
 ";
     let mut gateway = Gateway::start_with(&net, &format!("{CONFIGURATION}{limits}"));
     let _sink = Sink::open(&near_bad);
@@ -189,6 +190,7 @@ ip nat service sip limit registrations all-host 10
     flood.stop();
     let refused = [
         ("flows refused", 100),
+        ("reads held back", 5),
         ("calls full", 100),
         ("registrations full", 100),
         // Calls come to their end before doors do.
