@@ -15,7 +15,7 @@ export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Ccodegen-u
 export CARGO_PROFILE_RELEASE_LTO=off
 cargo build --release --quiet -p sipalg-fuzz --features explore --bins --target "$host"
 
-for target in ${1:-frame headers sdp translate}; do
+for target in ${1:-frame headers kept sdp translate}; do
     mkdir -p "target/fuzz/$target"
     "target/fuzz/build/$host/release/$target" -max_total_time="$seconds" -max_len=8192 -timeout=10 \
         -rss_limit_mb=1024 -artifact_prefix="target/fuzz/$target-" "target/fuzz/$target" "fuzz/corpus/$target"

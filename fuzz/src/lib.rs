@@ -6,6 +6,7 @@
 
 pub mod frame;
 pub mod headers;
+pub mod kept;
 pub mod sdp;
 pub mod skeleton;
 pub mod translate;

@@ -5,18 +5,20 @@
 //! the bounds must agree; at the end, with all connections closed and all time passed, nothing is left.
 
 use crate::headers::unchanged_but_ours;
+use crate::kept::{List, Spoil};
 use crate::world::{Kernel, config, is_global, is_inside, rules};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use sipalg_core::addr::SocketAddrV4;
 use sipalg_core::config::{Limits, Resource};
-use sipalg_core::{Alg, Config, DoorKind, Event, FlowId, Instant, Leg, Outbox, Protocol};
-use std::collections::BTreeSet;
+use sipalg_core::kept::Restored;
+use sipalg_core::{Alg, Config, Door, DoorKind, Event, FlowId, Instant, Leg, Outbox, Protocol};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// See the module.
 pub fn check(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let mut world = World::new();
+    let mut world = World::default();
     for _ in 0..200 {
         if input.is_empty() {
             break;
@@ -32,7 +34,7 @@ pub fn check(data: &[u8]) {
 
 /// One thing that happens.
 #[derive(Debug)]
-enum Step {
+pub enum Step {
     /// A connection is made, or datagrams begin between two addresses.
     Open(Protocol, SocketAddrV4, SocketAddrV4),
     /// A message arrives on the nth connection, in parts of that size.
@@ -58,7 +60,8 @@ enum Step {
 }
 
 impl Step {
-    fn read(input: &mut Unstructured<'_>) -> Result<Step> {
+    /// The next one of an input.
+    pub fn read(input: &mut Unstructured<'_>) -> Result<Step> {
         Ok(match u8::arbitrary(input)? % 32 {
             0 | 1 => Step::Open(Protocol::Tcp, endpoint(input)?, endpoint(input)?),
             2 => Step::Open(Protocol::Udp, endpoint(input)?, endpoint(input)?),
@@ -262,17 +265,23 @@ struct Side {
     spoilt: bool,
 }
 
-struct World {
-    alg: Alg,
+/// A machine, its kernel and its connections.
+pub struct World {
+    /// The machine.
+    pub alg: Alg,
     limits: Limits,
     kernel: Kernel,
     now: Instant,
     out: Outbox,
     connections: Vec<Connection>,
+    /// What the machine told, if it tells.
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+    reserved: Vec<(Protocol, u16)>,
 }
 
-impl World {
-    fn new() -> Self {
+impl Default for World {
+    /// Nothing has happened yet.
+    fn default() -> Self {
         let config = config();
         World {
             limits: config.limits,
@@ -284,10 +293,15 @@ impl World {
                 ..Outbox::default()
             },
             connections: Vec::new(),
+            records: BTreeMap::new(),
+            reserved: Vec::new(),
         }
     }
+}
 
-    fn step(&mut self, step: &Step) {
+impl World {
+    /// Something happens.
+    pub fn step(&mut self, step: &Step) {
         match step {
             Step::Open(protocol, peer, destination) => self.open(*protocol, *peer, *destination),
             Step::Message(nth, from, bytes, part) => {
@@ -316,7 +330,10 @@ impl World {
                 }
             }
             Step::Media(at) => self.alg.media_seen(self.now, *at),
-            Step::Reserve(ports) => self.alg.reserve(ports),
+            Step::Reserve(ports) => {
+                self.reserved.clone_from(ports);
+                self.alg.reserve(ports);
+            }
             Step::Rules(nth) => self.rules(*nth),
             Step::Reopen(nth) => {
                 if let Some(flow) = self.nth(*nth).map(|connection| connection.flow)
@@ -343,6 +360,93 @@ impl World {
             assert!(self.connections.len() < before, "a flow that is there");
             self.alg.close(self.now, flow, &mut self.out);
         }
+    }
+
+    /// The machine dies, and another one takes its place, from what it told.
+    pub fn die(&mut self) {
+        self.note();
+        let held = self.alg.flows().map(|view| view.flow);
+        let held = held.flat_map(|flow| [(flow, Leg::Inside), (flow, Leg::Outside)]);
+        let held: Vec<_> = held
+            .map(|(flow, leg)| (flow, leg, self.alg.held(flow, leg).to_vec()))
+            .collect();
+        let (doors, sizes) = (self.alg.doors(), self.alg.sizes());
+        let flows: Vec<_> = self.alg.flows().collect();
+        let records = self.records.clone().into_iter().collect();
+        let restored = self.restore(&records);
+        for (flow, leg, bytes) in held {
+            self.alg.hold(flow, leg, &bytes);
+        }
+        if restored.left_out == 0 {
+            assert_eq!((self.alg.doors(), self.alg.sizes()), (doors, sizes));
+            assert_eq!(self.alg.flows().collect::<Vec<_>>(), flows);
+        } else {
+            // Old rules gave it.
+            let opened = self.alg.doors();
+            let opened = opened.iter().all(|door: &Door| doors.contains(door));
+            assert!(opened, "no door opens by a crash");
+        }
+        let told = self.records.clone();
+        self.alg.keep();
+        self.note();
+        assert!(
+            restored.left_out > 0 || told == self.records,
+            "the same again"
+        );
+    }
+
+    /// The machine dies, and another one takes its place, from forged records.
+    pub fn live_on(&mut self, forged: &[Spoil]) {
+        self.note();
+        let mut records = self.records.clone().into_iter().collect();
+        for spoil in forged {
+            spoil.apply(&mut records);
+        }
+        self.records = records.iter().cloned().collect();
+        self.restore(&records);
+        // Nobody knows any more what has passed on these.
+        let options = b"OPTIONS sip:b@10.1.1.2 SIP/2.0\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        self.connections.clear();
+        let flows: Vec<_> = self.alg.flows().collect();
+        for view in flows {
+            let (now, flow, out) = (self.now, view.flow, &mut self.out);
+            for from in [Leg::Inside, Leg::Outside] {
+                match view.ends.protocol {
+                    Protocol::Tcp => self.alg.stream(now, flow, from, options, out),
+                    Protocol::Udp => self.alg.datagram(now, flow, from, options, out),
+                }
+            }
+            self.alg.close(now, flow, out);
+        }
+        self.kernel.obey(&self.out.doors);
+        self.out.clear();
+        self.alg.keep();
+        self.note();
+    }
+
+    fn restore(&mut self, records: &List) -> Restored {
+        let config = self.alg.config().clone();
+        let mut list = records
+            .iter()
+            .map(|(name, record)| (&name[..], &record[..]));
+        let (alg, restored) = Alg::restore(config, 1, self.now, &mut list, &mut self.out);
+        self.alg = alg;
+        self.alg.reserve(&self.reserved);
+        self.kernel = Kernel::default();
+        self.kernel.obey(&self.out.doors);
+        self.out.clear();
+        let live: BTreeSet<_> = self.alg.flows().map(|view| view.flow).collect();
+        self.connections
+            .retain(|connection| live.contains(&connection.flow));
+        restored
+    }
+
+    /// Writes down what the machine tells.
+    fn note(&mut self) {
+        self.alg.kept(&mut |name, record| match record {
+            Some(record) => drop(self.records.insert(name.to_vec(), record.to_vec())),
+            None => drop(self.records.remove(name)),
+        });
     }
 
     fn nth(&mut self, nth: usize) -> Option<&mut Connection> {
@@ -467,7 +571,7 @@ impl World {
     }
 
     /// What must hold at every moment.
-    fn agree(&self) {
+    pub fn agree(&self) {
         let doors = self.alg.doors();
         let told: BTreeSet<_> = self
             .kernel
@@ -533,7 +637,7 @@ impl World {
     }
 
     /// All connections close and all time passes.
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         for connection in std::mem::take(&mut self.connections) {
             self.alg.close(self.now, connection.flow, &mut self.out);
         }

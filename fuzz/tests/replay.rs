@@ -41,3 +41,8 @@ fn the_known_session_descriptions_keep_their_places_and_lengths() {
 fn the_known_conversations_end_with_nothing_left() {
     replay("translate", sipalg_fuzz::translate::check);
 }
+
+#[test]
+fn a_machine_comes_back_from_its_records_and_forged_ones_give_nothing_away() {
+    replay("kept", sipalg_fuzz::kept::check);
+}

@@ -4,9 +4,10 @@
 //! outside knows it (RFC 2663, and the column order of `show ip nat translations`).
 
 pub use core::net::{Ipv4Addr, SocketAddrV4};
+use serde::{Deserialize, Serialize};
 
 /// The transport protocol of a mapping, door or flow.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP: signalling.
     Tcp,
@@ -33,7 +34,7 @@ impl Protocol {
 }
 
 /// The side of the gateway that something came from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub enum Leg {
     /// The private side.
     Inside,
@@ -52,7 +53,7 @@ impl Leg {
 }
 
 /// Who speaks with whom on a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
 pub struct Ends {
     /// What carries it.
     pub protocol: Protocol,

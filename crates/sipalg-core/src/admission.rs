@@ -10,6 +10,7 @@
 use crate::addr::Ipv4Addr;
 use crate::config::{Config, Resource};
 use crate::event::Event;
+use crate::kept::Named;
 use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
@@ -442,14 +443,18 @@ impl Admission {
         config.limits.bound(of).all.min(self.ceilings[of as usize])
     }
 
-    /// A quarter of a ceiling is a quarter of what there really is.
+    /// A quarter of a ceiling is a quarter of what there really is, unless the operator says how much.
     fn share(&self, config: &Config, of: Resource, trusted: bool) -> u64 {
         let ceiling = self.ceilings[of as usize];
+        let bound = config.limits.bound(of);
         let most = match trusted {
-            true => ceiling - ceiling / 4,
-            false => ceiling / 4,
+            true => bound.trusted.unwrap_or(ceiling - ceiling / 4),
+            false => bound.host.unwrap_or(ceiling / 4),
         };
-        config.limits.share(of, trusted).min(most.max(1))
+        config
+            .limits
+            .share(of, trusted)
+            .min(most.clamp(1, ceiling.max(1)))
     }
 
     /// Counts a refusal, and tells of it now and then; `share` is the host's, if that is the reason.
@@ -476,6 +481,14 @@ impl Admission {
             host,
             share,
         });
+    }
+}
+
+impl Named<u32> for Account {
+    // Nothing of it is recorded: it is what others have.
+    type Name = u32;
+    fn name(&self, id: &u32) -> u32 {
+        *id
     }
 }
 

@@ -3,6 +3,7 @@
 mod clear;
 mod dry_run;
 mod flow;
+mod kept;
 mod limits;
 mod message;
 mod ping;
@@ -12,10 +13,10 @@ mod usage;
 pub use crate::addr::FlowId;
 pub use crate::nat::{Clear, Peak};
 pub use clear::Cleared;
-pub use flow::{Opened, Refusal};
+pub use flow::{FlowView, Opened, Refusal};
 pub use usage::Usage;
 
-use crate::addr::{Ends, Leg, Protocol, SocketAddrV4};
+use crate::addr::{Ends, Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::admission::Admission;
 use crate::call::{CallId, Calls};
 use crate::config::{Config, Selection, Source};
@@ -35,6 +36,7 @@ use crate::timer::{Key, Timers};
 use alloc::vec::Vec;
 use core::time::Duration;
 use flow::{Flow, Passage};
+use kept::Records;
 
 /// A mapping as `show ip nat translations` sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +83,7 @@ pub struct Alg {
     journal: Journal,
     /// Flows on which nothing is changed.
     dry: Vec<Selection>,
+    records: Records,
 }
 
 /// The tables' view of the machine. A macro, since the borrow checker must see that the other fields
@@ -102,7 +105,16 @@ use context;
 impl Alg {
     /// A machine without state. `seed` makes its choice of ports unpredictable to others.
     pub fn new(config: Config, seed: u64) -> Self {
-        let mut alg = Alg {
+        let mut alg = Alg::empty(config, seed);
+        // Without mappings, nothing comes of it but those of static ports.
+        let mut cx = context!(alg, Instant::ZERO);
+        alg.nat.renew(&mut cx, &mut Outbox::default());
+        alg
+    }
+
+    /// A machine in which not even the rules have made anything.
+    fn empty(config: Config, seed: u64) -> Self {
+        Alg {
             config,
             counters: Counters::default(),
             admission: Admission::new(seed),
@@ -118,11 +130,8 @@ impl Alg {
             work: Work::default(),
             journal: Journal::default(),
             dry: Vec::new(),
-        };
-        // Without mappings, nothing comes of it but those of static ports.
-        let mut cx = context!(alg, Instant::ZERO);
-        alg.nat.renew(&mut cx, &mut Outbox::default());
-        alg
+            records: Records::default(),
+        }
     }
 
     /// Bytes came in on leg `from`; appends what the other leg must carry to `out`.
@@ -140,8 +149,10 @@ impl Alg {
         }
         let (before, messages) = (out.bytes.len(), self.counters.messages);
         self.feed(now, flow, from, bytes, out);
-        let messages = self.counters.messages - messages;
-        self.heard(now, flow, from, messages, out);
+        let whole = self.counters.messages - messages;
+        // Half a message costs what a whole one does.
+        let messages = whole.max(u64::from(!bytes.is_empty()));
+        self.heard(now, flow, from, (whole > 0, messages), out);
         self.sent(now, flow, from, before, out);
     }
 
@@ -161,7 +172,7 @@ impl Alg {
             self.speaks(now, flow, out);
         }
         let found = self.flows.get(flow.0);
-        let found = found.filter(|flow| self.config.fixup && !flow.plain);
+        let found = found.filter(|flow| self.config.fixup && !flow.plain && !flow.demoted);
         let passage = found.map(|found| {
             let mut at = found.passage(now, flow, from);
             at.dry_run = self.is_dry(&at.ends);
@@ -187,24 +198,25 @@ impl Alg {
             _ => out.bytes.extend_from_slice(bytes),
         }
         self.scan = scan;
-        self.heard(now, flow, from, 1, out);
+        self.heard(now, flow, from, (true, 1), out);
         self.sent(now, flow, from, before, out);
     }
 
     /// Leg `from` will send no more; releases what was held back of an incomplete message.
-    pub fn end_of_stream(&mut self, _now: Instant, flow: FlowId, from: Leg, out: &mut Outbox) {
-        if let Some(flow) = self.flows.get_mut(flow.0) {
+    pub fn end_of_stream(&mut self, now: Instant, flow: FlowId, from: Leg, out: &mut Outbox) {
+        if let Some(flow) = self.flows.quiet_mut(flow.0) {
             let held = flow.framer(from).end();
             self.counters.bytes_out += held.len() as u64;
             out.bytes.extend_from_slice(&held);
         }
+        self.count_memory(now, flow, out);
     }
 
     /// Takes note of what the flow sent outside since `before`.
     fn sent(&mut self, now: Instant, flow: FlowId, from: Leg, before: usize, out: &Outbox) {
         let count = out.bytes.len() - before;
         self.counters.bytes_out += count as u64;
-        if let Some(flow) = self.flows.get_mut(flow.0)
+        if let Some(flow) = self.flows.quiet_mut(flow.0)
             && from == Leg::Inside
             && count > 0
         {
@@ -214,7 +226,7 @@ impl Alg {
 
     fn pass(&mut self, at: Passage, message: &crate::frame::Message<'_>, out: &mut Outbox) {
         if at.from == Leg::Inside
-            && let Some(flow) = self.flows.get_mut(at.flow.0)
+            && let Some(flow) = self.flows.quiet_mut(at.flow.0)
         {
             flow.pongs.inside_sent(false);
         }
@@ -228,16 +240,15 @@ impl Alg {
     /// A CRLF between messages: it passes, unless it answers a ping that was ours.
     fn keep_alive(&mut self, flow: FlowId, from: Leg, bytes: &[u8], out: &mut Outbox) {
         self.counters.keepalives += 1;
-        let Some(flow) = self.flows.get_mut(flow.0) else {
-            return;
-        };
-        let ours = match from {
-            Leg::Outside => flow.pongs.is_ours(),
-            Leg::Inside => {
-                flow.pongs.inside_sent(true);
-                false
+        let mut ours = false;
+        self.flows.update(flow.0, |flow| {
+            let before = flow.pongs.record();
+            match from {
+                Leg::Outside => ours = flow.pongs.is_ours(),
+                Leg::Inside => flow.pongs.inside_sent(true),
             }
-        };
+            flow.pongs.record() != before
+        });
         if !ours {
             out.bytes.extend_from_slice(bytes);
         }
@@ -245,7 +256,7 @@ impl Alg {
 
     fn feed(&mut self, now: Instant, id: FlowId, from: Leg, bytes: &[u8], out: &mut Outbox) {
         let fixup = self.config.fixup;
-        let flow = self.flows.get_mut(id.0);
+        let flow = self.flows.quiet_mut(id.0);
         let Some(flow) = flow.filter(|flow| fixup && !flow.plain) else {
             out.bytes.extend_from_slice(bytes);
             return;
@@ -255,6 +266,7 @@ impl Alg {
         if flow.demoted {
             framer.demote();
         }
+        let rest = framer.rest();
         at.dry_run = self.is_dry(&at.ends);
         let mut scan = core::mem::take(&mut self.scan);
         let limits = self.config.limits;
@@ -285,7 +297,10 @@ impl Alg {
             } => partial_events(out, received, header, total),
         });
         self.scan = scan;
-        if let Some(flow) = self.flows.get_mut(id.0) {
+        if framer.rest() != rest {
+            self.flows.mark(id.0);
+        }
+        if let Some(flow) = self.flows.quiet_mut(id.0) {
             *flow.framer(from) = framer;
         }
     }
@@ -305,10 +320,17 @@ impl Alg {
         self.nat.door_failed(&mut cx, door);
     }
 
+    /// Opens doors anew that the kernel could not make or that were refused, if they are still wanted;
+    /// how many that are.
+    pub fn retry_doors(&mut self, now: Instant, out: &mut Outbox) -> usize {
+        let mut cx = context!(self, now);
+        self.nat.retry_doors(&mut cx, out)
+    }
+
     /// The kernel saw packets on the media door of this inside local address since the last time.
     pub fn media_seen(&mut self, now: Instant, inside_local: SocketAddrV4) {
         if let Some(mapping) = self.nat.find_local(Protocol::Udp, inside_local) {
-            self.nat.touch(now, mapping);
+            self.nat.touch(&context!(self, now), mapping);
         }
     }
 
@@ -419,6 +441,12 @@ impl Alg {
                 door: None,
             }
         })
+    }
+
+    /// The inside hosts with an address of a pool without overload, in order, each with its own.
+    pub fn addresses(&self) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        let assigned = self.nat.assigned();
+        assigned.map(|(host, given)| (host, given.global)).collect()
     }
 
     /// Every door, in the order of inside local addresses.

@@ -55,6 +55,11 @@ impl Parts {
         let Some(whole_type) = first(Name::ContentType) else {
             return;
         };
+        let plain = index.field(Name::ContentEncoding).is_none()
+            && index.field(Name::ContentTransferEncoding).is_none();
+        if plain && whole_type == b"application/sdp" {
+            return self.list.push(Part::Session(body));
+        }
         let encoded = first(Name::ContentEncoding)
             .is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
             || first(Name::ContentTransferEncoding).is_some_and(|encoding| {

@@ -5,6 +5,7 @@
 //! description (offer and answer: RFC 3264), and the signalling door of its contact, at which
 //! requests of the dialog reach the inside host. A subscription (RFC 6665) is a call without media.
 
+mod kept;
 mod seen;
 
 pub use seen::Heard;
@@ -34,11 +35,11 @@ pub struct CallId(pub u32);
 
 /// A session description of the inside host, offer or answer.
 #[derive(Debug)]
-pub struct Described {
+pub struct Described<'a> {
     /// The CSeq number of the exchange that it is part of.
     pub cseq: u32,
     /// The media ports that it names.
-    pub doors: MediaDoors,
+    pub doors: &'a [(u16, MappingId)],
     /// Whether the exchange is complete with it.
     pub complete: bool,
 }
@@ -50,6 +51,8 @@ pub struct Call {
     pub id: Box<[u8]>,
     /// The inside host.
     pub host: Ipv4Addr,
+    /// The hash of both.
+    conversation: u64,
     /// The doors in use, by `m=` line.
     current: MediaDoors,
     /// The doors of an offer that is not answered yet, and its CSeq.
@@ -134,30 +137,35 @@ impl Calls {
         self.calls.peak()
     }
 
-    /// The call of that Call-ID on that inside host.
-    pub fn find(&self, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
-        let found = *self.by_key.get(&self.conversation(id, host))?;
+    /// The call of that Call-ID on that inside host, by the name of their conversation.
+    pub fn find(&self, conversation: u64, id: &[u8], host: Ipv4Addr) -> Option<CallId> {
+        let found = *self.by_key.get(&conversation)?;
         let call = self.calls.get(found.0)?;
         (*call.id == *id && call.host == host).then_some(found)
     }
 
     /// Whether another inside host has a call of that Call-ID, and `host` has none.
-    pub fn is_anothers(&self, id: &[u8], host: Ipv4Addr) -> bool {
-        self.hosts.contains_key(&self.state.hash_one(id)) && self.find(id, host).is_none()
+    pub fn is_anothers(&self, key: u64, id: &[u8], host: Ipv4Addr) -> bool {
+        self.hosts.contains_key(&self.state.hash_one(id)) && self.find(key, id, host).is_none()
+    }
+
+    /// One host more has a call of that Call-ID.
+    fn note_host(&mut self, id: &[u8]) {
+        *self.hosts.entry(self.state.hash_one(id)).or_insert(0) += 1;
     }
 
     /// The same, made if there is none. `None` if the table is full.
     pub fn find_or_make(
         &mut self,
         cx: &mut Context<'_>,
+        key: u64,
         id: &[u8],
         host: Ipv4Addr,
         out: &mut Outbox,
     ) -> Option<CallId> {
-        if let Some(found) = self.find(id, host) {
+        if let Some(found) = self.find(key, id, host) {
             return Some(found);
         }
-        let key = self.conversation(id, host);
         let at = (cx.now, cx.config);
         if self.by_key.contains_key(&key) || !cx.admission.admits(at, Resource::Call, host, 1, out)
         {
@@ -169,6 +177,7 @@ impl Calls {
         let call = CallId(self.calls.insert(Call {
             id: id.into(),
             host,
+            conversation: key,
             current: MediaDoors::new(),
             offered: None,
             contacts: Vec::new(),
@@ -182,7 +191,7 @@ impl Calls {
             seen: Seen::new(self.number, cx.now),
         }));
         self.by_key.insert(key, call);
-        *self.hosts.entry(self.state.hash_one(id)).or_insert(0) += 1;
+        self.note_host(id);
         cx.counters.calls += 1;
         self.arm(cx, call, cx.config.timers.transaction);
         Some(call)
@@ -205,7 +214,7 @@ impl Calls {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        described: Described,
+        described: Described<'_>,
         out: &mut Outbox,
     ) {
         let Described {
@@ -213,22 +222,20 @@ impl Calls {
             doors,
             complete,
         } = described;
-        for (_, mapping) in &doors {
-            nat.open_door(
-                cx,
-                *mapping,
-                DoorKind::Media,
-                cx.config.timers.door_lifetime(),
-                out,
-            );
-        }
+        let lifetime = cx.config.timers.door_lifetime();
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
         entry.last_media = cx.now;
-        let before = entry.offered.replace((cseq, doors));
-        if let Some((_, before)) = before {
-            self.close_doors(cx, nat, before, out);
+        let offered = entry.offered.as_ref();
+        let again = offered.is_some_and(|(of, before)| *of == cseq && before == doors);
+        if !again || !nat.keep_open(cx.now, doors, lifetime) {
+            for (_, mapping) in doors {
+                nat.open_door(cx, *mapping, DoorKind::Media, lifetime, out);
+            }
+            if let Some((_, before)) = entry.offered.replace((cseq, doors.to_vec())) {
+                self.close_doors(cx, nat, before, out);
+            }
         }
         if complete {
             self.commit(cx, nat, call, cseq, out);
@@ -314,7 +321,7 @@ impl Calls {
         cx: &mut Context<'_>,
         nat: &mut Nat,
         call: CallId,
-        contacts: Vec<MappingId>,
+        contacts: &[MappingId],
         out: &mut Outbox,
     ) {
         let Some(entry) = self.calls.get_mut(call.0) else {
@@ -323,7 +330,7 @@ impl Calls {
         if entry.contacts == contacts {
             return;
         }
-        for contact in &contacts {
+        for contact in contacts {
             nat.open_door(
                 cx,
                 *contact,
@@ -332,7 +339,7 @@ impl Calls {
                 out,
             );
         }
-        for old in core::mem::replace(&mut entry.contacts, contacts) {
+        for old in core::mem::replace(&mut entry.contacts, contacts.to_vec()) {
             nat.close_door(cx, old, out);
         }
     }
@@ -489,8 +496,7 @@ impl Calls {
         cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
         cx.admission.give(Resource::Call, entry.host, 1);
         self.remember(cx.now, &entry, nat);
-        let key = self.conversation(&entry.id, entry.host);
-        self.by_key.remove(&key);
+        self.by_key.remove(&entry.conversation);
         let of_id = self.state.hash_one(&*entry.id);
         if let Some(hosts) = self.hosts.get_mut(&of_id) {
             *hosts -= 1;

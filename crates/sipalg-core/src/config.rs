@@ -401,6 +401,9 @@ pub struct Timers {
     /// How long a message may take whose header is not whole; its connection is reset then. Its body
     /// may take four times as long.
     pub header: Duration,
+    /// Mere use is recorded to 2^n microseconds, so that it is recorded no more often. 26 is about a
+    /// minute, well below the times above.
+    pub use_tick: u8,
 }
 
 impl Timers {
@@ -429,6 +432,7 @@ impl Default for Timers {
             mapping_idle: Duration::from_secs(240),
             quarantine: Duration::from_secs(120),
             header: Duration::from_secs(32),
+            use_tick: 26,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// What a door is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub enum DoorKind {
     /// New TCP connections to a registered contact or to the contact of a dialog.
     Signalling,

@@ -6,6 +6,7 @@
 pub mod edit;
 mod session;
 pub mod table;
+mod twin;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
@@ -22,6 +23,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use edit::{Edits, Text};
 use table::{Place, Reach};
+use twin::{Twin, Twins};
 
 /// The inside host that a flow belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,10 +46,14 @@ pub struct Work {
     pub session: Session,
     /// The media ports that it asks for, by the number of their `m=` line.
     pub doors: MediaDoors,
+    /// Those that the call has already: a held stream keeps them.
+    pub current: MediaDoors,
     /// The host's own contacts.
     pub contacts: Vec<MappingId>,
     /// The host's own addresses on the way to others' contacts: Record-Route and Path.
     pub routes: Vec<MappingId>,
+    /// Of both, those that a dialog has.
+    pub targets: Vec<MappingId>,
     /// The host's own port in the topmost Via, if answers go there whatever they answer.
     pub answers: Option<MappingId>,
     /// The parts of the body that are looked into.
@@ -58,6 +64,8 @@ pub struct Work {
     pub mapped: usize,
     /// Mappings whose doors the message may open, for who watches.
     pub named: Vec<Named>,
+    /// What the ends that it has named so far are on the other side.
+    pub twins: Twins,
 }
 
 /// A place in a message that may open a door.
@@ -90,6 +98,8 @@ pub struct Fixup<'a> {
     pub spellings: &'a mut Spellings,
     /// The conversation (Call-ID) that the message belongs to.
     pub conversation: u64,
+    /// Whether any text of that conversation is kept.
+    pub spelled: bool,
     /// Whether only what is mapped already is used: a fragment, or a session description outside of
     /// offer and answer, asks for nothing.
     pub quoted: bool,
@@ -292,6 +302,31 @@ impl Fixup<'_> {
 
     /// Fixes up one literal by the rule; names the mapping that was used.
     fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
+        let usual = target.host.usual().filter(|_| !self.spelled);
+        let protocol = self.protocol_of(target.transport);
+        match usual.and_then(|end| Some((end, self.twin(protocol, end)?))) {
+            Some((_, Twin::Nobody)) if self.quoted || reach != Reach::Door => None,
+            Some((
+                end,
+                Twin::Mapped {
+                    mapping,
+                    other,
+                    text,
+                },
+            )) => {
+                let by = By::mapping(self.from, protocol, end, other);
+                let span = target.host.span.clone();
+                if self.work.edits.replace(self.message, span, text, by) {
+                    self.translated_events(end, other);
+                }
+                Some(mapping)
+            }
+            _ => self.unusual(target, reach, family),
+        }
+    }
+
+    /// The same, where what becomes of it depends on where it stands, or on how it is written.
+    fn unusual(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
         let reach = if self.quoted { Reach::Identity } else { reach };
         let host = &target.host;
         let default = match family {
@@ -303,9 +338,8 @@ impl Fixup<'_> {
         let message = self.message;
         let old = message.get(host.span.clone()).unwrap_or_default();
         let endpoint = SocketAddrV4::new(host.address, host.port.unwrap_or(default));
-        let known = self
-            .spellings
-            .original(self.conversation, self.from, family, old);
+        let kept = self.spelled.then_some(&*self.spellings);
+        let known = kept.and_then(|kept| kept.original(self.conversation, self.from, family, old));
         let found = match self.from {
             Leg::Inside => self.outward(protocol, endpoint, host.port.is_some(), reach),
             Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),

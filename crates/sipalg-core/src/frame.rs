@@ -5,9 +5,10 @@
 //! longer be framed beyond doubt, is passed unchanged for the rest of the connection's life
 //! (*demoted*), so that a stream cannot be steered into looking like SIP later.
 
+use crate::bytes;
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, parse_decimal, uri};
+use crate::sip::{Index, Name, Start, parse_decimal, uri};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -181,6 +182,33 @@ impl Framer {
         })
     }
 
+    /// The bytes of an incomplete message that are held back.
+    pub fn held(&self) -> &[u8] {
+        self.partial.as_ref().map_or(&[], |partial| &partial.bytes)
+    }
+
+    /// Holds back what [`held`](Self::held) gave of another framer of this stream, as if it had been
+    /// fed.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        // Read again from its start with what comes next: any cutting gives the same.
+        self.partial = (!bytes.is_empty()).then(|| {
+            Box::new(Partial {
+                bytes: bytes.to_vec(),
+                scan: Scan::default(),
+            })
+        });
+    }
+
+    /// What is still to pass of a message that is over the limit, and whether none of it has passed.
+    pub fn rest(&self) -> Option<(u64, bool)> {
+        (self.oversize > 0).then_some((self.oversize, self.oversize_begins))
+    }
+
+    /// So much is still to pass of a message that is over the limit.
+    pub fn set_rest(&mut self, bytes: u64, begins: bool) {
+        (self.oversize, self.oversize_begins) = (bytes, begins);
+    }
+
     /// Whether all that was handed on so far ends where a message ends.
     pub fn is_between(&self) -> bool {
         !self.demoted && self.oversize == 0
@@ -301,14 +329,10 @@ impl Scan {
             // No further than the limit: that it is passed is known at the same byte, however the
             // stream was cut.
             let judged = message.len().min(limits.header_bytes);
-            self.start
-                .check(message.get(..judged).unwrap_or_default())?;
+            let judged = message.get(..judged).unwrap_or_default();
+            self.index.start = self.start.check(judged)?;
         }
-        while let Some(found) = message
-            .get(self.scanned..)
-            .and_then(|rest| memchr::memchr(b'\n', rest))
-        {
-            let feed = self.scanned + found;
+        while let Some(feed) = bytes::find(message, self.scanned..message.len(), [b'\n']) {
             if feed >= limits.header_bytes {
                 return Err(Demotion::HeaderTooLong);
             }
@@ -382,18 +406,29 @@ enum StartState {
 const LONGEST_WORD: usize = 64;
 
 impl StartCheck {
-    fn check(&mut self, message: &[u8]) -> Result<(), Demotion> {
-        for byte in message.get(self.checked..).unwrap_or_default() {
+    /// The start line, once it is whole.
+    fn check(&mut self, message: &[u8]) -> Result<Option<Start>, Demotion> {
+        if self.checked == 0 {
+            (self.state, self.checked) = usual_beginning(message).unwrap_or_default();
+        }
+        while self.checked < message.len() {
+            // Behind the scheme only a line end and a NUL decide anything.
+            if self.state == StartState::Rest {
+                let rest = self.checked..message.len();
+                self.checked = bytes::find(message, rest, [b'\n', 0]).unwrap_or(message.len());
+            }
+            let Some(byte) = message.get(self.checked) else {
+                break;
+            };
             self.checked += 1;
             if *byte == b'\n' {
                 self.done = true;
-                let line = message.get(..self.checked).unwrap_or_default();
-                let whole = crate::sip::StartLine::parse(line, 0..line.len()).is_some();
-                return if whole { Ok(()) } else { Err(Demotion::NotSip) };
+                let start = Start::parse(message, 0..self.checked);
+                return start.map(Some).ok_or(Demotion::NotSip);
             }
             self.state = self.next(message, *byte).ok_or(Demotion::NotSip)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The state after `byte`, or `None` if no SIP start line goes on like this.
@@ -429,6 +464,19 @@ impl StartCheck {
             _ => None,
         }
     }
+}
+
+/// What nearly every message begins with is judged as a whole: a method in capital letters, and
+/// `sip:`; or `SIP/2.0`. Gives how far that is, and the state there.
+fn usual_beginning(message: &[u8]) -> Option<(StartState, usize)> {
+    if message.starts_with(b"SIP/2.0 ") {
+        return Some((StartState::Status, 8));
+    }
+    let space = bytes::find(message, 0..16, [b' '])?;
+    let method = message.get(..space)?;
+    let usual = space > 0 && method.iter().all(u8::is_ascii_uppercase);
+    let scheme = message.get(space + 1..space + 5)?;
+    (usual && scheme == b"sip:").then_some((StartState::Rest, space + 5))
 }
 
 /// RFC 3261 section 25.1 `token`.

@@ -6,6 +6,7 @@ use crate::door::{Door, MediaCount};
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// How long silence may last before it is an ailment: longer than comfort noise pauses and the
 /// clock of the packet counts.
@@ -34,7 +35,7 @@ pub enum CallState {
 }
 
 /// Why a call is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Ending {
     /// That side sent a BYE.
     Bye(Leg),

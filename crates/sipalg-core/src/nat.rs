@@ -7,6 +7,7 @@
 mod addresses;
 mod clear;
 mod doors;
+mod kept;
 mod loads;
 pub mod policy;
 mod renew;
@@ -19,6 +20,7 @@ use crate::config::{Config, Resource};
 use crate::counters::Counters;
 use crate::door::DoorKind;
 use crate::event::Event;
+use crate::kept::{At, Table, tick};
 use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
@@ -109,6 +111,17 @@ pub enum MapError {
     NoRule,
 }
 
+/// A protocol, address and port as one number, which is hashed at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+struct End(u64);
+
+impl End {
+    fn new(protocol: Protocol, at: SocketAddrV4) -> End {
+        let address = u64::from(u32::from(*at.ip()));
+        End(u64::from(protocol.number()) << 48 | address << 16 | u64::from(at.port()))
+    }
+}
+
 /// A port that was a host's door and is not yet given to another.
 #[derive(Debug)]
 struct Bar {
@@ -120,9 +133,9 @@ struct Bar {
 #[derive(Debug)]
 pub struct Nat {
     mappings: Slab<Mapping>,
-    by_local: HashMap<(Protocol, SocketAddrV4), MappingId, FixedState>,
-    by_global: HashMap<(Protocol, SocketAddrV4), MappingId, FixedState>,
-    barred: HashMap<(Protocol, SocketAddrV4), Bar, FixedState>,
+    by_local: HashMap<End, MappingId, FixedState>,
+    by_global: HashMap<End, MappingId, FixedState>,
+    barred: Table<At, Bar>,
     addresses: Addresses,
     loads: Loads,
     /// Ports of the gateway's own services, sorted.
@@ -141,7 +154,7 @@ impl Nat {
             mappings: Slab::default(),
             by_local: HashMap::with_hasher(state.clone()),
             by_global: HashMap::with_hasher(state.clone()),
-            barred: HashMap::with_hasher(state),
+            barred: Table::new(state),
             addresses: Addresses::default(),
             loads: Loads::default(),
             reserved: Vec::new(),
@@ -159,17 +172,25 @@ impl Nat {
 
     /// The mapping of an inside local.
     pub fn find_local(&self, protocol: Protocol, local: SocketAddrV4) -> Option<MappingId> {
-        self.by_local.get(&(protocol, local)).copied()
+        self.by_local.get(&End::new(protocol, local)).copied()
     }
 
     /// The mapping of an inside global.
     pub fn find_global(&self, protocol: Protocol, global: SocketAddrV4) -> Option<MappingId> {
-        self.by_global.get(&(protocol, global)).copied()
+        self.by_global.get(&End::new(protocol, global)).copied()
     }
 
     /// The mapping of that name.
     pub fn get(&self, id: MappingId) -> Option<&Mapping> {
         self.mappings.get(id.0)
+    }
+
+    /// Whether `local` and `global` are each the other, by that mapping, whichever is looked for.
+    pub fn is_pair(&self, id: MappingId) -> bool {
+        self.get(id).is_some_and(|mapping| {
+            self.find_local(mapping.protocol, mapping.local) == Some(id)
+                && self.find_global(mapping.protocol, mapping.global) == Some(id)
+        })
     }
 
     /// All mappings, in the order of inside local addresses.
@@ -201,9 +222,7 @@ impl Nat {
         out: &mut Outbox,
     ) -> Result<MappingId, MapError> {
         if let Some(id) = self.find_local(protocol, local) {
-            if let Some(mapping) = self.mappings.get_mut(id.0) {
-                mapping.used = cx.now;
-            }
+            self.touch(cx, id);
             return Ok(id);
         }
         self.map_run(cx, protocol, local, 1, at, out)
@@ -279,10 +298,12 @@ impl Nat {
     }
 
     /// The mapping was used.
-    pub fn touch(&mut self, now: Instant, id: MappingId) {
-        if let Some(mapping) = self.mappings.get_mut(id.0) {
-            mapping.used = now;
-        }
+    pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
+        let (now, bits) = (cx.now, cx.config.timers.use_tick);
+        self.mappings.update(id.0, |mapping| {
+            let before = core::mem::replace(&mut mapping.used, now);
+            tick(before, bits) != tick(now, bits)
+        });
     }
 
     /// Keeps a mapping for one more flow, call or registration.
@@ -337,8 +358,8 @@ impl Nat {
         self.bar(cx, protocol, old, Ipv4Addr::UNSPECIFIED);
         let port = self.free_ports(cx.config, protocol, local, 1, *old.ip());
         let global = SocketAddrV4::new(*old.ip(), port.ok_or(MapError::NoPort)?);
-        self.by_global.remove(&(protocol, old));
-        self.by_global.insert((protocol, global), id);
+        self.by_global.remove(&End::new(protocol, old));
+        self.by_global.insert(End::new(protocol, global), id);
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.global = global;
         }
@@ -457,8 +478,8 @@ impl Nat {
             door: None,
             armed: None,
         }));
-        self.by_local.insert((protocol, local), id);
-        self.by_global.insert((protocol, global), id);
+        self.by_local.insert(End::new(protocol, local), id);
+        self.by_global.insert(End::new(protocol, global), id);
         if let Some(made) = &mut self.trial {
             made.push(id);
         }
@@ -477,8 +498,9 @@ impl Nat {
         let (protocol, local, global) = (mapping.protocol, mapping.local, mapping.global);
         let held = mapping.holders > 0;
         for (names, name) in [(&mut self.by_local, local), (&mut self.by_global, global)] {
-            if names.get(&(protocol, name)) == Some(&id) {
-                names.remove(&(protocol, name));
+            let name = End::new(protocol, name);
+            if names.get(&name) == Some(&id) {
+                names.remove(&name);
             }
         }
         if before == Standing::Dynamic {
@@ -498,7 +520,7 @@ impl Nat {
         global: SocketAddrV4,
         host: Ipv4Addr,
     ) -> bool {
-        !self.by_global.contains_key(&(protocol, global))
+        self.find_global(protocol, global).is_none()
             && config.fixed_local(protocol, global).is_none()
             && self
                 .reserved
@@ -517,10 +539,9 @@ impl Nat {
         global: SocketAddrV4,
         host: Ipv4Addr,
     ) {
-        let bar = self
-            .barred
-            .entry((protocol, global))
-            .or_insert(Bar { host, armed: None });
+        let key = (protocol, global);
+        let new = || Bar { host, armed: None };
+        let bar = self.barred.get_or_insert(key, new);
         bar.host = host;
         let at = cx.now + cx.config.timers.quarantine;
         cx.timers

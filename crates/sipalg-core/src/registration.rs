@@ -3,6 +3,7 @@
 //! A REGISTER on its way out only maps its contacts. Their signalling doors open when the registrar
 //! says 2xx, for the lifetime that it grants (RFC 3261 section 10.3), and close when that ends.
 
+mod kept;
 mod shown;
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
@@ -11,6 +12,7 @@ use crate::door::DoorKind;
 use crate::event::{Event, Timed};
 use crate::fixup::expires_of;
 use crate::health::{Leak, RegistrationView, Unreachable};
+use crate::kept::{At, Table};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::sip::{Index, Name, parse_decimal, uri};
@@ -46,6 +48,8 @@ struct Pending {
 #[derive(Debug)]
 struct Registration {
     host: Ipv4Addr,
+    /// Its mapping.
+    at: At,
     until: Instant,
     /// The flow that it came by.
     flow: u64,
@@ -91,8 +95,8 @@ pub struct Response<'a> {
 /// The registrations and those under way.
 #[derive(Debug)]
 pub struct Registrations {
-    pending: HashMap<u64, Pending, FixedState>,
-    confirmed: HashMap<(MappingId, u64), Registration, FixedState>,
+    pending: Table<u64, Pending>,
+    confirmed: Table<(MappingId, u64), Registration>,
     /// How many live on each flow that one lives on.
     on_flow: HashMap<u64, u32, FixedState>,
     peak: usize,
@@ -105,8 +109,8 @@ impl Registrations {
     pub fn new(seed: u64) -> Self {
         let state = FixedState::with_seed(seed);
         Registrations {
-            pending: HashMap::with_hasher(state.clone()),
-            confirmed: HashMap::with_hasher(state.clone()),
+            pending: Table::new(state.clone()),
+            confirmed: Table::new(state.clone()),
             on_flow: HashMap::with_hasher(state.clone()),
             peak: 0,
             state,
@@ -139,7 +143,7 @@ impl Registrations {
         out: &mut Outbox,
     ) {
         let key = self.hash(request.call_id, host);
-        let again = self.pending.contains_key(&key);
+        let again = self.pending.has(&key);
         let at = (cx.now, cx.config);
         if !again
             && !cx
@@ -287,7 +291,7 @@ impl Registrations {
         let until = cx.now + lifetime;
         // The kernel's own timeout is the longer one, so that it never closes before we do.
         let kept = lifetime + cx.config.timers.registration_grace;
-        let refreshed = self.confirmed.contains_key(&name);
+        let refreshed = self.confirmed.has(&name);
         if refreshed {
             nat.refresh_door(mapping, kept, out);
         } else if !cx
@@ -302,8 +306,15 @@ impl Registrations {
             nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
             cx.counters.registrations += 1;
         }
-        let entry = self.confirmed.entry(name).or_insert(Registration {
+        let Some(at) = nat
+            .get(mapping)
+            .map(|mapping| (mapping.protocol, mapping.local))
+        else {
+            return;
+        };
+        let entry = self.confirmed.get_or_insert(name, || Registration {
             host,
+            at,
             until,
             flow,
             armed: None,
@@ -314,11 +325,9 @@ impl Registrations {
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
         *self.on_flow.entry(flow).or_insert(0) += 1;
         self.peak = self.peak.max(self.confirmed.len());
-        if let Some(local) = nat.get(mapping).map(|mapping| mapping.local) {
-            let granted = Duration::from_secs(seconds.min(LONGEST));
-            self.shown
-                .confirmed(cx.now, name, local, &of, (granted, until));
-        }
+        let granted = Duration::from_secs(seconds.min(LONGEST));
+        self.shown
+            .confirmed(cx.now, name, at.1, &of, (granted, until));
         if refreshed {
             self.leaves(before);
         }

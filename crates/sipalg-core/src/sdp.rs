@@ -3,6 +3,7 @@
 //! Knows nothing of NAT. All ranges are byte offsets into the bytes given to [`Session::parse`].
 
 use crate::addr::{Ipv4Addr, Protocol};
+use crate::bytes;
 use crate::sip::parse_decimal;
 use crate::sip::uri::{self, HostPort};
 use alloc::vec::Vec;
@@ -115,11 +116,11 @@ impl Session {
         }
         let mut start = 0;
         while start < body.len() {
-            let rest = body.get(start..).unwrap_or_default();
-            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
-            let line = rest.get(..length).unwrap_or_default().trim_ascii_end();
+            let feed = bytes::find(body, start..body.len(), [b'\n']);
+            let end = feed.map_or(body.len(), |feed| feed + 1);
+            let line = body.get(start..end).unwrap_or_default().trim_ascii_end();
             self.line(body, start..start + line.len());
-            start += length;
+            start = end;
         }
         true
     }
@@ -151,10 +152,10 @@ impl Session {
             [b'o', b'=', ..]
                 // username sess-id sess-version nettype addrtype unicast-address
                 if self.origin.is_none() && self.media.is_empty() => {
-                    self.origin = net_address(body, nth_word(body, value, 3));
+                    self.origin = net_address(&mut Words::behind(body, value, 3));
                 }
             [b'c', b'=', ..] => {
-                let literal = net_address(body, value);
+                let literal = net_address(&mut Words::of(body, value));
                 match self.media.last_mut() {
                     Some(media) => {
                         media.foreign_connection |= literal.is_none();
@@ -199,22 +200,20 @@ impl Session {
                     ..,
                 ] => {
                     // foundation component transport priority address port
-                    let rest = nth_word(body, value, 4);
-                    media.candidates.extend(candidate(body, rest));
+                    let mut rest = Words::behind(body, value, 4);
+                    media.candidates.extend(candidate(&mut rest));
                 }
                 [b'p', b'a', b't', b'h', b':', ..] => media.path = path(body, value),
                 _ if text.starts_with(b"altc:") => {
                     // RFC 6947 section 4: number, address type, address, port.
-                    media
-                        .candidates
-                        .extend(candidate(body, nth_word(body, value, 2)));
+                    let mut rest = Words::behind(body, value, 2);
+                    media.candidates.extend(candidate(&mut rest));
                 }
                 _ if text.starts_with(b"remote-candidates:") => {
                     // Triples of component, address and port.
-                    let mut rest = nth_word(body, value, 1);
-                    while !rest.is_empty() {
-                        media.candidates.extend(candidate(body, rest.clone()));
-                        rest = nth_word(body, rest, 3);
+                    let mut rest = Words::of(body, value);
+                    while !rest.next().is_empty() {
+                        media.candidates.extend(candidate(&mut rest));
                     }
                 }
                 _ => {}
@@ -226,8 +225,8 @@ impl Session {
 
 /// `<media> <port>[/<count>] <proto> ...` (RFC 8866 section 5.14).
 fn media_line(body: &[u8], value: Range<usize>) -> Option<Media> {
-    let port_word = word(body, nth_word(body, value.clone(), 1));
-    let proto_word = word(body, nth_word(body, value, 2));
+    let mut words = Words::behind(body, value, 1);
+    let (port_word, proto_word) = (words.next(), words.next());
     let text = body.get(port_word.clone())?;
     let slash = memchr::memchr(b'/', text).unwrap_or(text.len());
     let port = u16::try_from(parse_decimal(text.get(..slash)?)?).ok()?;
@@ -255,21 +254,22 @@ fn media_line(body: &[u8], value: Range<usize>) -> Option<Media> {
 
 /// `<port> [<nettype> <addrtype> <address>]` (RFC 3605 section 2.1).
 fn rtcp(body: &[u8], value: Range<usize>) -> Option<Rtcp> {
-    let port_span = word(body, value.clone());
+    let mut words = Words::of(body, value);
+    let port_span = words.next();
     let port = u16::try_from(parse_decimal(body.get(port_span.clone())?)?).ok()?;
     Some(Rtcp {
         port_span,
         port,
-        address: net_address(body, nth_word(body, value, 1)),
+        address: net_address(&mut words),
     })
 }
 
-/// `<address> <port>` at the start of `span`.
-fn candidate(body: &[u8], span: Range<usize>) -> Option<Candidate> {
-    let at = word(body, span.clone());
-    let (address, length) = uri::ipv4(body.get(at.clone())?)?;
-    let port_span = word(body, nth_word(body, span, 1));
-    let port = u16::try_from(parse_decimal(body.get(port_span.clone())?)?).ok()?;
+/// `<address> <port>`.
+fn candidate(words: &mut Words<'_>) -> Option<Candidate> {
+    let (at, port_span) = (words.next(), words.next());
+    let (address, length) = uri::ipv4(words.body.get(at.clone())?)?;
+    let port = parse_decimal(words.body.get(port_span.clone())?)?;
+    let port = u16::try_from(port).ok()?;
     (length == at.len()).then_some(Candidate {
         address: Literal { span: at, address },
         port_span,
@@ -285,12 +285,18 @@ fn path(body: &[u8], value: Range<usize>) -> Option<HostPort> {
     uri::host_port(body, host..value.end).filter(|host| host.port.is_some())
 }
 
-/// `IN IP4 <address>` at the start of `span`: the address, if it is an IPv4 literal. A multicast
-/// address with `/ttl` is one too; no NAT rule permits it.
-fn net_address(body: &[u8], span: Range<usize>) -> Option<Literal> {
-    let nettype = word(body, span.clone());
-    let addrtype = word(body, nth_word(body, span.clone(), 1));
-    let address = word(body, nth_word(body, span, 2));
+/// `IN IP4 <address>`: the address, if it is an IPv4 literal. A multicast address with `/ttl` is one
+/// too; no NAT rule permits it.
+fn net_address(words: &mut Words<'_>) -> Option<Literal> {
+    // As it is nearly always written.
+    let rest = words.body.get(words.rest.clone())?;
+    if let Some((address, length)) = rest.strip_prefix(b"IN IP4 ").and_then(uri::ipv4) {
+        let start = words.rest.end - rest.len() + 7;
+        let span = start..start + length;
+        return Some(Literal { span, address });
+    }
+    let (nettype, addrtype, address) = (words.next(), words.next(), words.next());
+    let body = words.body;
     if body.get(nettype)? != b"IN" || body.get(addrtype)? != b"IP4" {
         return None;
     }
@@ -301,25 +307,35 @@ fn net_address(body: &[u8], span: Range<usize>) -> Option<Literal> {
     })
 }
 
-/// What follows the first `n` words of `span`.
-fn nth_word(body: &[u8], span: Range<usize>, n: usize) -> Range<usize> {
-    let mut rest = uri::trim(body, span);
-    for _ in 0..n {
-        let first = word(body, rest.clone());
-        rest = uri::trim(body, first.end..rest.end);
-    }
-    rest
+/// The places of words with white space between them.
+struct Words<'a> {
+    body: &'a [u8],
+    /// From the next word on.
+    rest: Range<usize>,
 }
 
-/// The first word of `span`.
-fn word(body: &[u8], span: Range<usize>) -> Range<usize> {
-    let span = uri::trim(body, span);
-    let text = body.get(span.clone()).unwrap_or_default();
-    let length = text
-        .iter()
-        .position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
-        .unwrap_or(text.len());
-    span.start..span.start + length
+impl<'a> Words<'a> {
+    fn of(body: &'a [u8], rest: Range<usize>) -> Self {
+        let rest = uri::skip_blanks(body, rest);
+        Words { body, rest }
+    }
+
+    /// Those behind the first `n`.
+    fn behind(body: &'a [u8], rest: Range<usize>, n: usize) -> Self {
+        let mut words = Words::of(body, rest);
+        for _ in 0..n {
+            words.next();
+        }
+        words
+    }
+
+    /// The next one; an empty place at the end.
+    fn next(&mut self) -> Range<usize> {
+        let word = self.rest.start;
+        let end = uri::find_blank(self.body, self.rest.clone()).unwrap_or(self.rest.end);
+        self.rest = uri::skip_blanks(self.body, end..self.rest.end);
+        word..end
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod uri;
 
 pub use name::Name;
 
+use crate::bytes;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -20,21 +21,39 @@ pub struct Field {
 }
 
 /// Where the parts of a header section are; filled line by line as they arrive.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Index {
     /// The start line, without its line end.
     pub start_line: Range<usize>,
+    /// What it says, if it is of either form.
+    pub start: Option<Start>,
     /// The recognised fields, in order.
     pub fields: Vec<Field>,
+    /// Of each name, the place of its first field behind 1; 0 if it has none.
+    firsts: [u32; Name::COUNT],
     /// Whether the line before was a recognised field, so that a folded line continues it.
     open: bool,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index {
+            start_line: 0..0,
+            start: None,
+            fields: Vec::new(),
+            firsts: [0; Name::COUNT],
+            open: false,
+        }
+    }
 }
 
 impl Index {
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
         self.start_line = 0..0;
+        self.start = None;
         self.fields.clear();
+        self.firsts = [0; Name::COUNT];
         self.open = false;
     }
 
@@ -52,29 +71,42 @@ impl Index {
             }
             return;
         }
-        let Some(colon) = memchr::memchr(b':', text) else {
+        let Some(colon) = bytes::find(message, line.clone(), [b':']) else {
             self.open = false;
             return;
         };
-        let name = Name::parse(text.get(..colon).unwrap_or_default().trim_ascii_end());
+        let name = message.get(line.start..colon).unwrap_or_default();
+        let name = Name::parse(name.trim_ascii_end());
         self.open = name != Name::Other;
         if self.open {
-            self.fields.push(Field {
-                name,
-                value: line.start + colon + 1..line.end,
-            });
+            let value = colon + 1..line.end;
+            self.fields.push(Field { name, value });
+            if let Some(first @ 0) = self.firsts.get_mut(name as usize) {
+                *first = u32::try_from(self.fields.len()).unwrap_or(0);
+            }
         }
     }
 
     /// The fields of that name, in order.
     pub fn all(&self, name: Name) -> impl Iterator<Item = &Field> {
-        self.fields.iter().filter(move |field| field.name == name)
+        let fields = self.place_of(name).and_then(|at| self.fields.get(at..));
+        let fields = fields.unwrap_or_default().iter();
+        fields.filter(move |field| field.name == name)
+    }
+
+    /// The first field of that name.
+    pub fn field(&self, name: Name) -> Option<&Field> {
+        self.fields.get(self.place_of(name)?)
     }
 
     /// The value of the first field of that name, trimmed.
     pub fn first<'a>(&self, message: &'a [u8], name: Name) -> Option<&'a [u8]> {
-        let field = self.all(name).next()?;
-        Some(message.get(field.value.clone())?.trim_ascii())
+        Some(message.get(self.field(name)?.value.clone())?.trim_ascii())
+    }
+
+    fn place_of(&self, name: Name) -> Option<usize> {
+        let behind = self.firsts.get(name as usize)?;
+        (*behind as usize).checked_sub(1)
     }
 }
 
@@ -95,33 +127,60 @@ pub enum StartLine<'a> {
     },
 }
 
+/// The same by its places.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// RFC 3261 section 7.1.
+    Request {
+        /// The place of the method.
+        method: Range<usize>,
+        /// The place of the Request-URI.
+        uri: Range<usize>,
+    },
+    /// RFC 3261 section 7.2.
+    Response {
+        /// The status code.
+        status: u16,
+    },
+}
+
+impl Start {
+    /// Reads the start line at `line` of `message`; `None` if it is neither form.
+    pub fn parse(message: &[u8], line: Range<usize>) -> Option<Self> {
+        let line = line.start..uri::trim_end(message, line);
+        let space = bytes::find(message, line.clone(), [b' ', b'\t'])?;
+        let method = line.start..space;
+        if is_version(message.get(method.clone())?) {
+            let digits = uri::skip_blanks(message, space..line.end);
+            let digits = message.get(digits)?;
+            let end = digits.iter().position(|byte| !byte.is_ascii_digit());
+            let status = parse_decimal(digits.get(..end.unwrap_or(digits.len()))?)?;
+            let status = u16::try_from(status).ok()?;
+            return Some(Start::Response { status });
+        }
+        let rest = message.get(space..line.end)?;
+        let last = rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?;
+        is_version(rest.get(last + 1..)?).then(|| Start::Request {
+            method,
+            uri: uri::trim(message, space..space + last),
+        })
+    }
+}
+
 impl<'a> StartLine<'a> {
     /// Reads the start line at `line` of `message`; `None` if it is neither form.
     pub fn parse(message: &'a [u8], line: Range<usize>) -> Option<Self> {
-        let text = message.get(line.clone())?.trim_ascii_end();
-        let space = text.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
-        let (word, rest) = text.split_at(space);
-        if is_version(word) {
-            let digits = rest.trim_ascii_start();
-            let end = digits
-                .iter()
-                .position(|byte| !byte.is_ascii_digit())
-                .unwrap_or(digits.len());
-            let status = parse_decimal(digits.get(..end)?)?;
-            return Some(StartLine::Response {
-                status: u16::try_from(status).ok()?,
-            });
-        }
-        let last = rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?;
-        if !is_version(rest.get(last + 1..)?) {
-            return None;
-        }
-        let uri = rest.get(..last)?;
-        let leading = uri.len() - uri.trim_ascii_start().len();
-        let start = line.start + space + leading;
-        Some(StartLine::Request {
-            method: word,
-            uri: start..start + uri.trim_ascii().len(),
+        StartLine::of(message, Start::parse(message, line)?)
+    }
+
+    /// The start line of `message` that was read already.
+    pub fn of(message: &'a [u8], start: Start) -> Option<Self> {
+        Some(match start {
+            Start::Request { method, uri } => StartLine::Request {
+                method: message.get(method)?,
+                uri,
+            },
+            Start::Response { status } => StartLine::Response { status },
         })
     }
 }

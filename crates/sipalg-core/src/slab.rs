@@ -1,57 +1,79 @@
 //! A table whose entries are named by small numbers that are used again.
 
+use crate::kept::{Changes, Named, Note};
 use alloc::vec::Vec;
 
-/// See the module. A number names one entry until that entry is removed.
+/// See the module. A number names one entry until that entry is removed. Whoever gets at an entry to
+/// change it has it noted.
 #[derive(Debug)]
-pub struct Slab<T> {
-    entries: Vec<Option<T>>,
+pub struct Slab<T: Named<u32>> {
+    entries: Vec<Option<(Note, T)>>,
     free: Vec<u32>,
     peak: usize,
+    changes: Changes<T::Name>,
 }
 
-impl<T> Default for Slab<T> {
+impl<T: Named<u32>> Default for Slab<T> {
     fn default() -> Self {
         Slab {
             entries: Vec::new(),
             free: Vec::new(),
             peak: 0,
+            changes: Changes::default(),
         }
     }
 }
 
-impl<T> Slab<T> {
+impl<T: Named<u32>> Slab<T> {
     /// Puts an entry in and names it.
     pub fn insert(&mut self, entry: T) -> u32 {
         self.peak = self.peak.max(self.len() + 1);
-        if let Some(id) = self.free.pop() {
-            if let Some(place) = self.entries.get_mut(id as usize) {
-                *place = Some(entry);
-            }
-            return id;
-        }
-        self.entries.push(Some(entry));
         // Every table's limit is far below 2^32.
-        (self.entries.len() - 1) as u32
+        let id = self.free.pop().unwrap_or(self.entries.len() as u32);
+        let mut note = Note::default();
+        self.changes.mark(&mut note, entry.name(&id));
+        match self.entries.get_mut(id as usize) {
+            Some(place) => *place = Some((note, entry)),
+            None => self.entries.push(Some((note, entry))),
+        }
+        id
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, id: u32) -> Option<T> {
-        let entry = self.entries.get_mut(id as usize)?.take();
-        if entry.is_some() {
-            self.free.push(id);
-        }
-        entry
+        let (_, entry) = self.entries.get_mut(id as usize)?.take()?;
+        self.changes.gone(entry.name(&id));
+        self.free.push(id);
+        Some(entry)
     }
 
     /// The entry of that name.
     pub fn get(&self, id: u32) -> Option<&T> {
-        self.entries.get(id as usize)?.as_ref()
+        let (_, entry) = self.entries.get(id as usize)?.as_ref()?;
+        Some(entry)
     }
 
-    /// The entry of that name.
+    /// The entry of that name, to be changed.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
-        self.entries.get_mut(id as usize)?.as_mut()
+        let (note, entry) = self.entries.get_mut(id as usize)?.as_mut()?;
+        self.changes.mark(note, entry.name(&id));
+        Some(entry)
+    }
+
+    /// Changes an entry; `change` says whether anything has changed that is recorded.
+    pub fn update(&mut self, id: u32, change: impl FnOnce(&mut T) -> bool) {
+        let found = self.entries.get_mut(id as usize).and_then(Option::as_mut);
+        if let Some((note, entry)) = found
+            && change(entry)
+        {
+            self.changes.mark(note, entry.name(&id));
+        }
+    }
+
+    /// The entry of that name, to change what is not recorded of it.
+    pub fn quiet_mut(&mut self, id: u32) -> Option<&mut T> {
+        let (_, entry) = self.entries.get_mut(id as usize)?.as_mut()?;
+        Some(entry)
     }
 
     /// How many entries there are.
@@ -69,6 +91,68 @@ impl<T> Slab<T> {
         self.entries
             .iter()
             .zip(0u32..)
-            .filter_map(|(entry, id)| Some((id, entry.as_ref()?)))
+            .filter_map(|(entry, id)| Some((id, &entry.as_ref()?.1)))
+    }
+}
+
+/// What is told of it, and comes back.
+impl<T: Named<u32>> Slab<T> {
+    /// From now on changes are noted; everything counts as changed.
+    pub fn begin(&mut self) {
+        self.changes.begin();
+        for (note, _) in self.entries.iter_mut().flatten() {
+            *note = Note::default();
+        }
+        self.mark_all();
+    }
+
+    /// Everything may have changed.
+    pub fn mark_all(&mut self) {
+        for (entry, id) in self.entries.iter_mut().zip(0u32..) {
+            if let Some((note, entry)) = entry {
+                self.changes.mark(note, entry.name(&id));
+            }
+        }
+    }
+
+    /// The entry of that name may have changed.
+    pub fn mark(&mut self, id: u32) {
+        self.get_mut(id);
+    }
+
+    /// The list of changes.
+    pub fn changes(&mut self) -> &mut Changes<T::Name> {
+        &mut self.changes
+    }
+
+    /// An entry with its note.
+    pub fn noted(&mut self, id: u32) -> Option<(&mut Note, &T)> {
+        let (note, entry) = self.entries.get_mut(id as usize)?.as_mut()?;
+        Some((note, entry))
+    }
+
+    /// Puts an entry back in by the name that it had; false if another has that. Names that nobody has
+    /// are free after [`restored`](Self::restored).
+    pub fn put_back(&mut self, id: u32, entry: T) -> bool {
+        let place = id as usize;
+        if self.entries.len() <= place {
+            self.entries.resize_with(place + 1, || None);
+        }
+        match self.entries.get_mut(place) {
+            Some(vacant @ None) => {
+                *vacant = Some((Note::default(), entry));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// All entries are back: the lowest free name is the next to be given.
+    pub fn restored(&mut self) {
+        let entries = self.entries.iter().zip(0u32..);
+        let vacant = entries.filter(|(entry, _)| entry.is_none());
+        self.free = vacant.map(|(_, id)| id).collect();
+        self.free.reverse();
+        self.peak = self.peak.max(self.len());
     }
 }

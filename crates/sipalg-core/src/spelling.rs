@@ -5,18 +5,21 @@
 //! identity that named our public address itself), the original is kept for the Call-ID, so that an
 //! answer that echoes what we wrote comes back to the byte.
 
+mod kept;
+
 use crate::addr::Leg;
 use crate::config::Resource;
 use crate::fixup::edit::Text;
+use crate::kept::Table;
 use crate::nat::Context;
 use crate::sip::Name;
 use crate::timer::{Armed, Key};
 use alloc::vec::Vec;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// Fields that quote each other: what was written in one may be echoed in another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Family {
     /// Via.
     Via,
@@ -70,7 +73,7 @@ struct Conversation {
 /// The spellings by Call-ID and inside host (as a keyed hash).
 #[derive(Debug)]
 pub struct Spellings {
-    conversations: HashMap<u64, Conversation, FixedState>,
+    conversations: Table<u64, Conversation>,
     peak: usize,
 }
 
@@ -78,9 +81,15 @@ impl Spellings {
     /// None.
     pub fn new(seed: u64) -> Self {
         Spellings {
-            conversations: HashMap::with_hasher(FixedState::with_seed(seed)),
+            conversations: Table::new(FixedState::with_seed(seed)),
             peak: 0,
         }
+    }
+
+    /// Whether any are kept for that conversation. Nearly always not: addresses are nearly always
+    /// spelled in the usual way.
+    pub fn has(&self, conversation: u64) -> bool {
+        !self.conversations.is_empty() && self.conversations.has(&conversation)
     }
 
     /// What stood where `written` is seen now.
@@ -91,10 +100,6 @@ impl Spellings {
         family: Family,
         written: &[u8],
     ) -> Option<Text> {
-        // Nearly always empty: addresses are nearly always spelled in the usual way.
-        if self.conversations.is_empty() {
-            return None;
-        }
         let found = self.conversations.get(&conversation)?;
         let spelling = found.spellings.iter().find(|spelling| {
             spelling.seen_by == seen_by
@@ -107,11 +112,13 @@ impl Spellings {
     /// Keeps one, for as long as a mapping would be kept.
     pub fn keep(&mut self, cx: &mut Context<'_>, conversation: u64, spelling: Spelling) {
         if self.conversations.len() >= cx.config.limits.bound(Resource::Call).all as usize
-            && !self.conversations.contains_key(&conversation)
+            && !self.conversations.has(&conversation)
         {
             return;
         }
-        let found = self.conversations.entry(conversation).or_default();
+        let found = self
+            .conversations
+            .get_or_insert(conversation, Conversation::default);
         if found.spellings.len() < MOST && !found.spellings.contains(&spelling) {
             found.spellings.push(spelling);
         }

@@ -2,9 +2,12 @@
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A point on the caller's monotonic clock, in microseconds since an origin of the caller's choice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {

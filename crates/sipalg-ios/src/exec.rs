@@ -23,6 +23,10 @@ pub enum Exec {
     ShowSipLimits,
     /// `show ip nat sip ports`
     ShowSipPorts,
+    /// `show ip nat sip kernel`
+    ShowSipKernel,
+    /// `show ip nat sip store`
+    ShowSipStore,
     /// `show tech-support`
     ShowTechSupport,
     /// `clear ip nat translation ...`

@@ -1,4 +1,9 @@
-//! The command reference of the manual, made from the command tables.
+//! The command reference of the manual and the page of the configuration file, made from the command
+//! tables.
+
+mod page;
+
+pub use page::page;
 
 use crate::commands::{EXEC, EXTENDED_LIST, GLOBAL, INTERFACE, LIST, PRIVILEGED};
 use crate::grammar::{Command, Kind, Part, Token};
@@ -46,50 +51,86 @@ pub fn reference() -> String {
 }
 
 fn mode<M>(title: &str, when: &str, table: &[Command<M>]) -> String {
-    let mut entries: Vec<_> = table.iter().map(entry).collect();
-    entries.sort();
+    let entries: Vec<_> = entries(table).iter().map(markdown).collect();
     format!("\n## {title}\n\n{when}\n{}", entries.concat())
 }
 
-fn entry<M>(command: &Command<M>) -> String {
+fn markdown(entry: &Entry) -> String {
+    let mut text = format!("\n### {}\n\n{}.\n\n```\n", entry.title, entry.help);
+    for form in &entry.forms {
+        text += &format!("{form}\n");
+    }
+    text += "```\n";
+    if !entry.words.is_empty() {
+        text += "\n| word | type | meaning |\n|---|---|---|\n";
+    }
+    for word in &entry.words {
+        let kind = match &word.kind {
+            Some(kind) => format!("`{kind}`"),
+            None => String::new(),
+        };
+        text += &format!("| `{}` | {kind} | {} |\n", cell(word.name), cell(word.help));
+    }
+    text + &format!("\nExample: `{}`\n", entry.example)
+}
+
+/// What there is to say of a command.
+struct Entry {
+    title: String,
+    help: &'static str,
+    /// How it is typed, with `no` where that is another.
+    forms: Vec<String>,
+    words: Vec<Word>,
+    example: &'static str,
+}
+
+/// What follows the name of a command.
+struct Word {
+    name: &'static str,
+    /// What a value looks like.
+    kind: Option<String>,
+    help: &'static str,
+}
+
+/// What there is to say of a mode, in the order of the titles.
+fn entries<M>(table: &[Command<M>]) -> Vec<Entry> {
+    let mut entries: Vec<_> = table.iter().map(entry).collect();
+    entries.sort_by(|one, other| (&one.title, &one.forms).cmp(&(&other.title, &other.forms)));
+    entries
+}
+
+fn entry<M>(command: &Command<M>) -> Entry {
     let fixed = command.pattern.iter().map_while(keyword_of);
     let fixed: Vec<&Token> = fixed.collect();
     let (title, help) = title(command.pattern, &fixed);
-    let mut text = format!(
-        "\n### {title}\n\n{help}.\n\n```\n{}\n",
-        syntax(command.pattern)
-    );
+    let mut forms = vec![syntax(command.pattern)];
     if command.no {
         if let [Part::Optional([named @ .., Part::NoEnds]), ..] = command.pattern {
-            text += &format!("no {}\n", syntax(named));
+            forms.push(format!("no {}", syntax(named)));
         }
         let ends = command
             .pattern
             .iter()
             .position(|part| matches!(part, Part::NoEnds));
         let ends = ends.unwrap_or(command.pattern.len());
-        text += &format!("no {}\n", syntax(&command.pattern[..ends]));
+        forms.push(format!("no {}", syntax(&command.pattern[..ends])));
     }
-    text += "```\n";
     let mut tokens = Vec::new();
     for part in &command.pattern[fixed.len()..] {
         collect(part, &mut tokens);
     }
-    if !tokens.is_empty() {
-        text += "\n| word | type | meaning |\n|---|---|---|\n";
+    let word = |token: &&Token| Word {
+        name: token.name,
+        kind: (token.kind != Kind::Keyword).then(|| token.to_string()),
+        help: token.help,
+    };
+    Entry {
+        title,
+        help,
+        forms,
+        words: tokens.iter().map(word).collect(),
+        example: command.example,
     }
-    for token in tokens {
-        let kind = match token.kind {
-            Kind::Keyword => String::new(),
-            _ => format!("`{token}`"),
-        };
-        text += &format!(
-            "| `{}` | {kind} | {} |\n",
-            cell(token.name),
-            cell(token.help)
-        );
-    }
-    text + &format!("\nExample: `{}`\n", command.example)
 }
 
 /// What a command is called, and what its last word means: the keywords that it begins with; where that

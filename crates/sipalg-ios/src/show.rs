@@ -4,6 +4,7 @@
 //! ```text
 //!   translations, statistics, pools     show ip nat ...
 //!   sip, ports, resources, limits       show ip nat sip ...
+//!   store, kernel                       show ip nat sip ...: what they do besides calls
 //!   calls, messages                     show ip nat sip ...: what became of them, and why
 //!   lists                               show access-lists
 //!   system                              show version, debugging, running-config
@@ -11,6 +12,7 @@
 //! ```
 
 mod calls;
+mod kernel;
 mod limits;
 mod lists;
 mod messages;
@@ -19,11 +21,13 @@ mod ports;
 mod resources;
 mod sip;
 mod statistics;
+mod store;
 mod support;
 mod system;
 mod translations;
 
 pub use calls::{Call, Calls, Registrations, call, calls, registrations};
+pub use kernel::Kernel;
 pub use limits::{Limits, limits};
 pub use lists::{AccessLists, Hits, access_lists};
 pub use messages::{Message, Messages, message, messages};
@@ -32,6 +36,7 @@ pub use ports::{Ports, Service, ports};
 pub use resources::{Resources, resources};
 pub use sip::{Connection, Connections, Counts, Doors, counters, sip_connections, sip_doors};
 pub use statistics::{Gathered, Packets, Statistics, statistics};
+pub use store::Store;
 pub use support::TechSupport;
 pub use system::{
     Debugging, RunningConfig, StartupConfig, Version, debug_on, debugging, running_config,

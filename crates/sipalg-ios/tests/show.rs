@@ -503,6 +503,37 @@ connections              22         30      65536         20      49152         
     assert_eq!(limit["nearest"][0]["refused"], 7);
 }
 
+#[test]
+fn the_store_tells_where_it_is_and_what_ails_it() {
+    let mut store = show::Store {
+        file: Some("/var/lib/sipalg/store.redb".into()),
+        records: 120,
+        commits: 7,
+        written_seconds_ago: Some(62),
+        waiting_bytes: 0,
+        failures: 0,
+        trouble: None,
+    };
+    assert_eq!(
+        store.text(),
+        "\
+Store is /var/lib/sipalg/store.redb
+  120 records, 7 commits, last 00:01:02 ago, 0 bytes wait, 0 failures
+"
+    );
+    (store.file, store.written_seconds_ago) = (None, None);
+    (store.commits, store.failures) = (0, 2);
+    store.trouble = Some("cannot write /srv/store.redb: No space left; make room there".into());
+    assert_eq!(
+        store.text(),
+        "\
+Store is nowhere: a restart loses calls and registrations
+  120 records, 0 commits, never, 0 bytes wait, 2 failures
+  Trouble: cannot write /srv/store.redb: No space left; make room there
+"
+    );
+}
+
 const ROLES: &str = "interface lan\n ip nat inside\ninterface wan\n ip nat outside\n\
      access-list 1 permit any\naccess-list 2 permit any\n";
 const RULE: &str = "ip nat inside source list 1 interface wan overload";

@@ -9,12 +9,16 @@
 //!   datagrams   SIP over UDP
 //!   flows       which datagrams belong together, and for how long
 //!   change      another configuration while calls go on
+//!   keep        what must not be lost when this process is: into the region, before it counts
+//!   recover     what the process before has left there
+//!   refused     what becomes of doors that the kernel does not make
 //!   clear       translations that the operator clears; how full the tables are
 //!   limits      who is not read for a while, and who is reset
 //! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
 use crate::console::Console;
+use crate::keeper::region::{Input as Noted, Output, READ_SIZE, Step};
 use crate::kernel::{Kernel, Plan};
 use crate::listen::Accepted;
 use crate::log;
@@ -27,8 +31,8 @@ use limits::Held;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
-use sipalg_core::config::FlowTimeouts;
-use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox};
+use sipalg_core::config::{Config, FlowTimeouts};
+use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::show::Connection;
 use slab::Slab;
 use std::io::{self, ErrorKind};
@@ -40,12 +44,14 @@ mod change;
 mod clear;
 mod datagrams;
 mod flows;
+mod keep;
 mod limits;
+mod recover;
+mod refused;
 
 pub use change::Ended;
-
-/// How much is read from one leg before the next one has its turn.
-const READ_SIZE: usize = 64 * 1024;
+pub use keep::{Configuration, Kept};
+pub use recover::Recovered;
 
 /// How many bytes are gathered before doors are made and they are sent, when a wake-up brings more.
 const BATCH_SIZE: usize = 1024 * 1024;
@@ -80,11 +86,16 @@ pub struct Carrier {
     buffer: Box<[u8]>,
     alarms: Alarms,
     observers: Observers,
+    kept: Kept,
+    /// Some doors that the machine wants are not open.
+    lacks_doors: bool,
 }
 
 #[derive(Debug)]
 struct Link {
     flow: FlowId,
+    /// Where it is kept.
+    slot: Option<u32>,
     conn: Conn<TcpStream>,
     inside_local: SocketAddrV4,
     inside_global: SocketAddrV4,
@@ -127,6 +138,8 @@ struct Send {
     bytes: Range<usize>,
     /// Its events in the outbox.
     events: Range<usize>,
+    /// Where it is recorded.
+    output: Option<Output>,
 }
 
 /// What carries bytes.
@@ -134,6 +147,8 @@ struct Send {
 enum Carried {
     /// The link of this key, and whether FIN follows.
     Link { key: usize, finish: bool },
+    /// The link of this key: it is our ping.
+    Ping { key: usize },
     /// The datagram flow of this key, with this ToS byte.
     Flow { key: usize, tos: u8 },
     /// The machine keeps it for itself.
@@ -142,7 +157,7 @@ enum Carried {
 
 impl Carrier {
     /// Without connections, under `plan`, which the kernel obeys already.
-    pub fn new(alg: Alg, kernel: Kernel, udp: Udp, plan: &Plan) -> Self {
+    pub fn new(alg: Alg, kernel: Kernel, udp: Udp, plan: &Plan, kept: Kept) -> Self {
         let mut carrier = Carrier {
             alg,
             kernel,
@@ -160,6 +175,8 @@ impl Carrier {
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
             observers: Observers::default(),
+            kept,
+            lacks_doors: false,
         };
         carrier.know_descriptors();
         carrier
@@ -172,9 +189,11 @@ impl Carrier {
             accepted.stream.abort();
             return;
         };
-        let linked = match self.dial(now, &mut opened, accepted.tos) {
-            Ok(dialled) => self.link(registry, now, &opened, accepted, dialled),
+        let slot = self.keep_link(now, &opened, &accepted);
+        let linked = match self.dial(now, &mut opened, accepted.tos, slot) {
+            Ok(dialled) => self.link(registry, now, &opened, accepted, dialled, slot),
             Err(error) => {
+                self.forget_link(slot);
                 accepted.stream.abort();
                 Err(error)
             }
@@ -194,6 +213,9 @@ impl Carrier {
     pub fn ready(&mut self, key: usize, leg: Leg, readiness: Readiness) {
         if let Some(link) = self.links.get_mut(key) {
             link.conn.ready(leg, readiness);
+            if let (Some(slot), true) = (link.slot, readiness.writable) {
+                self.kept.sent_later(slot, leg, link.conn.waiting(leg));
+            }
             if !mem::replace(&mut link.queued, true) {
                 self.queue.push(key);
             }
@@ -205,10 +227,10 @@ impl Carrier {
         self.observers.follow(console, &mut self.alg);
         let mut turn = mem::take(&mut self.queue);
         for key in &turn {
-            self.pump(now, *key);
-            if self.out.bytes.len() >= BATCH_SIZE {
+            if self.out.bytes.len() >= BATCH_SIZE || !self.kept.has_room() {
                 self.settle(now, console);
             }
+            self.pump(now, *key);
         }
         self.hear(now, console);
         self.settle(now, console);
@@ -278,10 +300,19 @@ impl Carrier {
     }
 
     /// Dials from the source that the flow was given, or another if the gateway itself uses it.
-    fn dial(&mut self, now: Instant, opened: &mut Opened, tos: u8) -> io::Result<TcpStream> {
+    fn dial(
+        &mut self,
+        now: Instant,
+        opened: &mut Opened,
+        tos: u8,
+        slot: Option<u32>,
+    ) -> io::Result<TcpStream> {
         let mut tries = 1;
         loop {
-            let error = match dial(opened.source, opened.target, self.way(opened), tos) {
+            let way = way(&self.exits, self.alg.config(), opened);
+            let kept = &mut self.kept;
+            let bound = |fd| kept.dialling(slot, opened.accepted, fd);
+            let error = match dial(opened.source, opened.target, way, tos, bound) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
@@ -294,14 +325,7 @@ impl Carrier {
             }
             tries += 1;
             opened.source = self.alg.reopen(now, opened.flow).map_err(|_| error)?;
-        }
-    }
-
-    fn way(&self, opened: &Opened) -> Way<'_> {
-        match opened.accepted {
-            Leg::Inside => self.exit(opened.rule).map_or(Way::Global, Way::By),
-            Leg::Outside if self.alg.config().is_global(*opened.source.ip()) => Way::Global,
-            Leg::Outside => Way::Foreign,
+            self.commit();
         }
     }
 
@@ -317,6 +341,7 @@ impl Carrier {
         opened: &Opened,
         accepted: Accepted,
         dialled: TcpStream,
+        slot: Option<u32>,
     ) -> io::Result<()> {
         let Accepted {
             stream,
@@ -328,42 +353,50 @@ impl Carrier {
             Leg::Inside => (stream, dialled),
             Leg::Outside => (dialled, stream),
         };
-        let mut conn = Conn::new(opened.accepted, inside, outside);
-        let entry = self.links.vacant_entry();
-        for leg in [Leg::Inside, Leg::Outside] {
-            let token = Wake::Leg(entry.key(), leg).into();
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = registry.register(conn.socket_mut(leg), token, interest) {
-                conn.abort();
-                return Err(error);
-            }
-        }
-        let (inside_local, inside_global, outside) = match opened.accepted {
+        let (inside_local, inside_global, outside_end) = match opened.accepted {
             Leg::Inside => (peer, opened.source, destination),
             Leg::Outside => (opened.target, destination, peer),
         };
-        entry.insert(Link {
+        let link = Link {
             flow: opened.flow,
-            conn,
+            slot,
+            conn: Conn::new(opened.accepted, inside, outside),
             inside_local,
             inside_global,
-            outside,
+            outside: outside_end,
             opened: now,
             queued: false,
             held: [false; 2],
             dialling: true,
             waiting: 0,
-        });
+        };
+        self.insert(registry, link).map(drop)
+    }
+
+    /// Has the poll watch a link from now on.
+    fn insert(&mut self, registry: &Registry, mut link: Link) -> io::Result<usize> {
+        let entry = self.links.vacant_entry();
+        let key = entry.key();
+        for leg in [Leg::Inside, Leg::Outside] {
+            let token = Wake::Leg(key, leg).into();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = registry.register(link.conn.socket_mut(leg), token, interest) {
+                self.forget_link(link.slot);
+                link.conn.abort();
+                return Err(error);
+            }
+        }
+        entry.insert(link);
         self.most_links = self.most_links.max(self.links.len());
-        Ok(())
+        Ok(key)
     }
 
     /// Reads each leg of a link once, through the machine.
     fn pump(&mut self, now: Instant, key: usize) {
-        let Some(link) = self.links.get_mut(key) else {
-            return;
-        };
         for leg in [Leg::Inside, Leg::Outside] {
+            let Some(link) = self.links.get_mut(key) else {
+                return;
+            };
             if !link.reads(leg) {
                 continue;
             }
@@ -377,14 +410,20 @@ impl Carrier {
             let events = self.out.events.len();
             self.observers
                 .prepare(self.alg.ends(flow).as_ref(), &mut self.out);
-            let input = link.conn.read(leg, &mut self.buffer);
-            match input {
-                Input::Bytes(read) => {
-                    self.alg
-                        .stream(now, flow, leg, &self.buffer[..read], &mut self.out);
+            let noted = link.slot.and_then(|slot| self.kept.note(slot, leg));
+            let input = match (noted, &mut self.kept.region) {
+                (Some(noted), Some(region)) => {
+                    let input = link.conn.read(leg, region.buffer(noted));
+                    region.read(noted, input.length(), input == Input::End);
+                    input
                 }
-                Input::End => self.alg.end_of_stream(now, flow, leg, &mut self.out),
-                Input::Nothing => continue,
+                _ => link.conn.read(leg, &mut self.buffer),
+            };
+            if link.conn.fate() == Fate::Reset {
+                self.kept.must_reset(link.slot);
+            }
+            if !self.feed(now, flow, leg, input, noted) {
+                continue;
             }
             let finish = input == Input::End;
             self.sends.push(Send {
@@ -393,15 +432,52 @@ impl Carrier {
                 to: leg.other(),
                 bytes: start..self.out.bytes.len(),
                 events: events..self.out.events.len(),
+                output: None,
             });
         }
+    }
+
+    /// Gives the machine what was read of a leg. Says whether that was anything.
+    fn feed(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        leg: Leg,
+        input: Input,
+        noted: Option<Noted>,
+    ) -> bool {
+        let (alg, out) = (&mut self.alg, &mut self.out);
+        let read = input.length();
+        let bytes = match (noted, &self.kept.region) {
+            (Some(noted), Some(region)) => {
+                region.shared().set_busy(Some(flow));
+                region.bytes(noted, read)
+            }
+            _ => &self.buffer[..read],
+        };
+        match input {
+            Input::Bytes(_) => {
+                keep::poison(alg, flow, bytes);
+                alg.stream(now, flow, leg, bytes, out);
+            }
+            Input::End => alg.end_of_stream(now, flow, leg, out),
+            Input::Nothing => {}
+        }
+        if let (Some(noted), Some(region)) = (noted, &mut self.kept.region) {
+            region.shared().set_busy(None);
+            region.fed(noted, alg.held(flow, leg).len());
+        }
+        input != Input::Nothing
     }
 
     /// Carries out what the machine has put out: addresses and doors, then bytes, then what is seen
     /// of them.
     fn settle(&mut self, now: Instant, console: &mut Console) {
+        self.ping();
+        let committed = self.commit();
         self.make_doors(now);
         self.expect_doors();
+        self.kept.step(Step::Doors);
         self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
         for send in mem::take(&mut self.sends) {
@@ -418,6 +494,10 @@ impl Carrier {
             let sent = send.bytes.len();
             match send.by {
                 Carried::Link { key, finish } => self.write(key, &send, finish),
+                Carried::Ping { key } => {
+                    self.write(key, &send, false);
+                    continue;
+                }
                 Carried::Flow { key, tos } => self.say(now, key, &send, tos),
                 Carried::Nothing => {}
             }
@@ -426,7 +506,10 @@ impl Carrier {
             }
         }
         self.observers.show(console, None, &self.out.events[seen..]);
-        self.ping();
+        self.ping_datagrams();
+        if committed {
+            self.kept.applied();
+        }
         self.held.condemned.append(&mut self.out.resets);
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);
@@ -443,21 +526,31 @@ impl Carrier {
         if finish {
             link.conn.finish(send.to);
         }
+        if let Some(output) = send.output {
+            self.kept.carry(output, link.conn.waiting(send.to));
+        }
     }
 
-    /// Keeps the flows alive outside that the machine names.
+    /// Has the connections pinged that the machine names, after what they are sent besides.
     fn ping(&mut self) {
         if self.out.pings.is_empty() {
             return;
         }
         self.out.pings.sort_unstable();
-        let named = |flow: &FlowId| self.out.pings.binary_search(flow).is_ok();
-        for (_, link) in &mut self.links {
-            if named(&link.flow) {
-                link.conn.write(Leg::Outside, PING);
+        for (key, link) in &self.links {
+            if self.out.pings.binary_search(&link.flow).is_ok() {
+                let (start, events) = (self.out.bytes.len(), self.out.events.len());
+                self.out.bytes.extend_from_slice(PING);
+                self.sends.push(Send {
+                    by: Carried::Ping { key },
+                    flow: link.flow,
+                    to: Leg::Outside,
+                    bytes: start..start + PING.len(),
+                    events: events..events,
+                    output: None,
+                });
             }
         }
-        self.ping_datagrams();
     }
 
     fn expect_doors(&mut self) {
@@ -477,16 +570,7 @@ impl Carrier {
             return;
         }
         if let Err(error) = self.kernel.apply(addresses, doors) {
-            log::line(format_args!(
-                "cannot change {} doors and {} addresses: {error}",
-                doors.len(),
-                addresses.len()
-            ));
-            for op in doors {
-                if !matches!(op, DoorOp::Close(_)) {
-                    self.alg.door_failed(now, op.door());
-                }
-            }
+            self.refused(now, &error);
         }
         self.out.addresses.clear();
         self.out.doors.clear();
@@ -510,12 +594,25 @@ impl Carrier {
                 }
                 return again;
             }
-            Fate::Closed => {}
+            Fate::Closed => link.conn.part(),
             Fate::Reset => link.conn.abort(),
         }
         let link = self.links.remove(key);
+        self.forget_link(link.slot);
         self.alg.close(now, link.flow, &mut self.out);
         false
+    }
+}
+
+/// How the dialled leg of a flow leaves, by the interfaces of the rules.
+fn way<'a>(exits: &'a [Option<String>], config: &Config, opened: &Opened) -> Way<'a> {
+    match opened.accepted {
+        Leg::Inside => {
+            let exit = exits.get(opened.rule).and_then(Option::as_deref);
+            exit.map_or(Way::Global, Way::By)
+        }
+        Leg::Outside if config.is_global(*opened.source.ip()) => Way::Global,
+        Leg::Outside => Way::Foreign,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::offline::configuration::{self, Global, Prefix};
-use crate::{check, client, daemon, kernel, lab, log, offline};
+use crate::{check, client, daemon, kernel, lab, log, offline, pages};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::io::Write;
@@ -41,6 +41,12 @@ enum Command {
     Clean(Clean),
     /// Print a shell's completions of this program's command line
     Completions(Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        folder: PathBuf,
+    },
     /// What `check` does in a network namespace of its own
     #[command(hide = true)]
     Probe {
@@ -72,6 +78,9 @@ struct Run {
     /// Pass every byte unchanged
     #[arg(long, hide = true)]
     no_fixup: bool,
+    /// One process, whose crash loses all connections
+    #[arg(long, hide = true)]
+    no_keeper: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,6 +174,7 @@ pub fn main() -> ExitCode {
             tproxy_port: run.tproxy_port,
             fixup: !run.no_fixup,
             json: run.log == Log::Json,
+            keeper: !run.no_keeper,
         }),
         Command::Console(console) => client::run(&console.socket, &console.commands),
         Command::Lab(options) => lab::run(&lab::Options {
@@ -196,13 +206,18 @@ pub fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
-        Command::Clean(clean) => match kernel::clean(&clean.state_dir) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                log::line(format_args!("{error}"));
-                ExitCode::FAILURE
-            }
-        },
+        Command::Man { folder } => done(pages::write(Cli::command(), &folder)),
+        Command::Clean(clean) => done(kernel::clean(&clean.state_dir)),
+    }
+}
+
+fn done<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::line(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -213,5 +228,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_is_shown_has_a_page() {
+        let folder = std::env::temp_dir().join(format!("sipalg-pages-{}", std::process::id()));
+        pages::write(Cli::command(), &folder).unwrap();
+        let page = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(page("sipalg.8").contains("sipalg\\-console(8)"));
+        assert!(page("sipalg-run.8").contains("\\-\\-state\\-dir"));
+        assert!(page("sipalg.conf.5").contains("ip nat inside source"));
+        let pages = std::fs::read_dir(&folder).unwrap().count();
+        let shown = |command: &&clap::Command| !command.is_hide_set();
+        let commands = Cli::command().get_subcommands().filter(shown).count();
+        assert_eq!(pages, commands + 2);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -9,6 +9,7 @@ pub use clear::Baseline;
 pub use configuration::Typed;
 
 use crate::carrier::Carrier;
+use crate::store::Status;
 use sipalg_core::alg::{Clear, Cleared};
 use sipalg_core::config::Selection;
 use sipalg_core::health::MediaHeard;
@@ -44,6 +45,8 @@ pub trait Gateway {
     /// # Errors
     /// Why it cannot be; then all is as before.
     fn apply(&mut self, startup: Startup) -> Result<(), String>;
+    /// Where things stand with the store.
+    fn store(&mut self) -> Status;
     /// What was counted when the operator last cleared statistics.
     fn baseline(&mut self) -> &mut Baseline;
     /// Clears dynamic translations.

@@ -43,7 +43,10 @@ pub trait Socket {
     /// The connection is gone.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Lets the coming close send RST instead of FIN.
+    /// Lets the coming close end in order what has ended, instead of by RST.
+    fn part(&mut self);
+
+    /// Lets the coming close send RST.
     fn abort(&mut self);
 }
 
@@ -71,6 +74,16 @@ pub enum Input {
     Nothing,
 }
 
+impl Input {
+    /// How many bytes were read.
+    pub fn length(self) -> usize {
+        match self {
+            Input::Bytes(read) => read,
+            Input::End | Input::Nothing => 0,
+        }
+    }
+}
+
 /// What becomes of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
@@ -80,6 +93,19 @@ pub enum Fate {
     Closed,
     /// One leg is gone; the other must be told so by RST.
     Reset,
+}
+
+/// What another process has left of a leg.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Resumed {
+    /// What is to be sent on it.
+    pub waiting: Vec<u8>,
+    /// Its FIN was read.
+    pub ended: bool,
+    /// It is to be sent FIN.
+    pub finish: bool,
+    /// And was.
+    pub finished: bool,
 }
 
 /// One proxied connection.
@@ -125,6 +151,36 @@ impl<S: Socket> Conn<S> {
             dialling: true,
             reset: false,
         }
+    }
+
+    /// A connection that goes on as another process has left it.
+    pub fn resumed(accepted: Leg, dialling: bool, sides: [(S, Resumed); 2]) -> Self {
+        let sides = sides.map(|(socket, resumed)| {
+            let mut side = Side::new(socket);
+            if !resumed.waiting.is_empty() {
+                side.waiting = Some(Box::new(Waiting {
+                    bytes: resumed.waiting,
+                    sent: 0,
+                }));
+            }
+            side.ended = resumed.ended;
+            side.finish = resumed.finish;
+            if side.finish && !resumed.finished && side.waiting.is_none() {
+                side.send_finish();
+            }
+            side
+        });
+        Conn {
+            sides,
+            accepted,
+            dialling,
+            reset: false,
+        }
+    }
+
+    /// It cannot go on.
+    pub fn give_up(&mut self) {
+        self.reset = true;
     }
 
     /// Takes note of what the poll reported, and sends what waited for it.
@@ -200,6 +256,13 @@ impl<S: Socket> Conn<S> {
             Fate::Reset
         } else {
             Fate::Alive
+        }
+    }
+
+    /// Lets both legs end in order when this is dropped: both directions have ended.
+    pub fn part(&mut self) {
+        for side in &mut self.sides {
+            side.socket.part();
         }
     }
 

@@ -25,6 +25,7 @@ use slab::Slab;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,26 @@ impl Console {
             clients: Slab::new(),
             watch_changed: false,
         })
+    }
+
+    /// Goes on with the listener of a former process at `path`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn inherited(listener: OwnedFd, path: &Path) -> io::Result<Self> {
+        let listener = std::os::unix::net::UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
+        Ok(Console {
+            listener: UnixListener::from_std(listener),
+            path: path.into(),
+            clients: Slab::new(),
+            watch_changed: false,
+        })
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> RawFd {
+        self.listener.as_raw_fd()
     }
 
     /// Has the poll report new clients.

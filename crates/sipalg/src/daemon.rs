@@ -6,14 +6,18 @@
 use crate::carrier::Carrier;
 use crate::configuration::{self, Source, interfaces};
 use crate::console::Console;
+use crate::keeper::shared::Shared;
+use crate::keeper::supervise::{Keeper, Side, Start};
 use crate::kernel::ports::Ports;
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{self, KernelError};
 use crate::listen::Listener;
 use crate::log;
 use crate::netlink::watch::Watch;
 use crate::plan::{self, Lack};
+use crate::privileges;
 use crate::udp::Udp;
 use crate::worker::{Parts, Worker};
+use before::Before;
 use mio::Poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -21,15 +25,20 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::Group;
-use sd_notify::NotifyState;
-use sipalg_core::{Alg, Leg};
+use sipalg_core::Leg;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+mod before;
 
 /// What `sipalg run` is told.
 #[derive(Debug, Clone)]
@@ -48,16 +57,18 @@ pub struct Options {
     pub fixup: bool,
     /// Whether the log is JSON.
     pub json: bool,
+    /// Whether there is a keeper, so that a crash loses nothing.
+    pub keeper: bool,
 }
 
 /// Runs the gateway until SIGTERM or SIGINT. Exit status 2 for a wrong configuration, 1 for
-/// anything else that keeps it from running.
+/// anything else that keeps it from running. Returns in the keeper and in every worker.
 pub fn run(options: &Options) -> ExitCode {
     if options.json {
         log::use_json();
     }
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
+    match keep(options) {
+        Ok(status) => ExitCode::from(status),
         Err(problem) => {
             log::line(format_args!("{problem}"));
             ExitCode::from(problem.status())
@@ -93,6 +104,12 @@ enum Problem {
     ConsoleInUse { path: PathBuf },
     #[error("cannot make the console socket {}: {error}", path.display())]
     Console { path: PathBuf, error: io::Error },
+    #[error(
+        "cannot make {}, which keeps connections if this program crashes: {error}; choose another \
+         folder with --socket",
+        path.display()
+    )]
+    Region { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error("there is no group {0} on this host; make it, or choose another with --socket-group")]
@@ -113,37 +130,106 @@ impl Problem {
     }
 }
 
-fn serve(options: &Options) -> Result<(), Problem> {
+/// Becomes the keeper, or without one, the worker. Gives the exit status.
+fn keep(options: &Options) -> Result<u8, Problem> {
+    let lock = lock()?;
+    raise_descriptor_limit();
+    if !options.keeper {
+        serve(options, None)?;
+        return Ok(0);
+    }
+    // Blocked in the workers, too.
+    let mask = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+    ];
+    let signals = signals(&mask).map_err(|errno| host("watch for signals", errno.into()))?;
+    let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
+    let path = options.socket.with_extension("region");
+    let (shared, resumed) = Shared::open(&path, seed).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => Problem::ConsoleInUse {
+            path: options.socket.clone(),
+        },
+        _ => Problem::Region { path, error },
+    })?;
+    let process = |error| host("start a process", error);
+    let keeper = Keeper::new(shared, resumed, signals).map_err(process)?;
+    match keeper.run(&[lock.as_raw_fd()]).map_err(process)? {
+        Side::Worker(start) => {
+            // The table of descriptors is one: it is the keeper's to close.
+            mem::forget(lock);
+            serve(options, Some(*start))?;
+            Ok(0)
+        }
+        Side::Ended { status, clean } => {
+            if clean {
+                kernel::clean(&before::state_dir(options, false))?;
+            }
+            Ok(status)
+        }
+    }
+}
+
+/// Carries connections until a signal says that it is enough.
+fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
     let listener_at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.tproxy_port);
     let source = Source {
         path: options.config.clone(),
         listener: listener_at,
         fixup: options.fixup,
     };
-    let startup = source.read()?;
+    let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
+    let mut before = Before::of(options, start, seed)
+        .map_err(|error| host("list this process's open files", error))?;
+    let (typed, startup) = match before.configuration() {
+        Some(configuration) => configuration,
+        None => {
+            let startup = source.read()?;
+            (startup.clone(), startup)
+        }
+    };
     // From here on, whatever happens to an address is followed.
     let watch = Watch::open().map_err(|error| host("watch addresses", error.errno.into()))?;
     let interfaces = interfaces().map_err(|error| host("list this host's interfaces", error))?;
     let plan = source.plan(&startup, &interfaces)?;
     // An outside interface may come later, by DHCP or PPP.
-    if let Some(lack) = plan::lacks(&startup, &interfaces, Leg::Inside).pop() {
+    if let Some(lack) = plan::lacks(&startup, &interfaces, Leg::Inside).pop()
+        && !before.is_warm()
+    {
         let path = options.config.clone();
         return Err(Problem::Lack { path, lack });
     }
-    let _lock = lock()?;
-    let signals = signals().map_err(|errno| host("watch for signals", errno.into()))?;
-    raise_descriptor_limit();
-    let listener = listen(listener_at, Listener::bind)?;
-    let udp = listen(listener_at, Udp::bind)?;
-    let console = bind_console(options)?;
+    let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
+        .map_err(|errno| host("watch for signals", errno.into()))?;
+    let inherited = before.inherited();
+    let listener = match inherited.listener {
+        Some(listener) => listen(listener_at, |at| Listener::inherited(listener, at))?,
+        None => listen(listener_at, Listener::bind)?,
+    };
+    let udp = match inherited.ear {
+        Some(ear) => listen(listener_at, |at| Udp::inherited(ear, at))?,
+        None => listen(listener_at, Udp::bind)?,
+    };
+    let console = match inherited.console {
+        Some(console) => Console::inherited(console, &options.socket).map_err(|error| {
+            let path = options.socket.clone();
+            Problem::Console { path, error }
+        })?,
+        None => bind_console(options)?,
+    };
+    before.name(&listener, &udp, &console);
     let poll = Poll::new().map_err(|error| host("poll", error))?;
-    let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
 
     let ports = Ports::open()?;
 
-    let kernel = Kernel::install(&plan, &options.state_dir)?;
-    let alg = Alg::new(plan::machine(&plan, &startup, options.fixup), seed);
-    let carrier = Carrier::new(alg, kernel, udp, &plan);
+    let config = plan::machine(&plan, &startup, options.fixup);
+    let (alg, mut restored) = before.machine(config);
+    let state_dir = before::state_dir(options, !before.is_warm());
+    let kernel = before.kernel(&plan, &state_dir, &mut restored)?;
+    let (kept, epoch, mut herald) = before.into_parts(options);
+    let carrier = Carrier::new(alg, kernel, udp, &plan, kept);
     let parts = Parts {
         carrier,
         listener,
@@ -152,17 +238,23 @@ fn serve(options: &Options) -> Result<(), Problem> {
         watch,
         ports,
         source,
+        typed,
         startup,
         interfaces,
         plan,
         poll,
+        epoch,
     };
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {
-            say_ready();
+            worker.recover(restored, inherited.accepted);
+            if let Err(error) = privileges::drop_all_but(&privileges::RUNNING) {
+                log::line(format_args!("{error}"));
+            }
+            herald.ready();
+            worker.set_herald(herald);
             let ended = worker.run();
-            // It tells systemd only; without systemd there is nobody to tell.
-            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            worker.herald().stopping();
             (ended, worker.into_kernel())
         }
         Err((error, parts)) => (Err(error), parts.carrier.into_kernel()),
@@ -177,25 +269,36 @@ fn lock() -> Result<UnixListener, Problem> {
     let cannot = |error| host("make the lock that keeps a second gateway away", error);
     // Abstract names belong to a network namespace, as the kernel's rules do, and end with us.
     let name = SocketAddr::from_abstract_name("sipalg").map_err(cannot)?;
-    match UnixListener::bind_addr(&name) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let pid = UnixStream::connect_addr(&name)
-                .ok()
-                .and_then(|stream| getsockopt(&stream, PeerCredentials).ok())
-                .map(|owner| owner.pid())
-                .filter(|pid| *pid > 0);
-            Err(Problem::Running { pid })
+    let deadline = Instant::now() + LAST_BREATH;
+    loop {
+        match UnixListener::bind_addr(&name) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            other => return other.map_err(cannot),
         }
-        other => other.map_err(cannot),
+        let pid = UnixStream::connect_addr(&name)
+            .ok()
+            .and_then(|stream| getsockopt(&stream, PeerCredentials).ok())
+            .map(|owner| owner.pid())
+            .filter(|pid| *pid > 0);
+        // A keeper that was killed takes its worker with it, which may take a moment.
+        let is_gone = |pid| fs::read_link(format!("/proc/{pid}/exe")).is_err_and(gone);
+        if !pid.is_none_or(is_gone) || Instant::now() >= deadline {
+            return Err(Problem::Running { pid });
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP as something to poll, instead of what ends the process.
-fn signals() -> nix::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGTERM);
-    set.add(Signal::SIGINT);
-    set.add(Signal::SIGHUP);
+/// How long the last process of a gateway that was killed may take to go.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+fn gone(error: io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+}
+
+/// Signals as something to poll, instead of what ends the process.
+fn signals(which: &[Signal]) -> nix::Result<SignalFd> {
+    let set: SigSet = which.iter().copied().collect();
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
@@ -249,15 +352,6 @@ fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-fn say_ready() {
-    log::line(format_args!("ready"));
-    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
-        log::line(format_args!(
-            "cannot tell systemd that we are ready: {error}"
-        ));
-    }
 }
 
 fn host(doing: &'static str, error: io::Error) -> Problem {

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   ruleset    THE nftables rules, as data
+//!   adopt      what is there already, against what should be: after a crash, or when someone else
+//!              has changed it
 //!   doors      which door leads where, and what an operation on one means for the sets
 //!   addresses  which host has which address of a pool without overload
+//!   apart      what can be done of what was refused as a whole
 //!   sweep      connections that stand in a new door's way or came through a closed one
+//!   tracking   how full the connection table is
 //!   host       ip_forward, policy rules and routes; put back afterwards, also after a crash
 //!   ports      what the gateway itself listens on
 //!   firewall   what else on this host filters, helps or diverts, and would get in the way
@@ -19,12 +23,14 @@ use crate::netlink::log::Log;
 use crate::netlink::nft::{self, Lifetimes, Nft, add_element, address_port};
 use crate::netlink::route::Route;
 use addresses::Addresses;
+use adopt::Seen;
 use doors::Doors;
 use host::Host;
 use ranges::Range;
 use ruleset::{
     HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS, TABLE,
 };
+use sipalg_core::Door;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::config::{AccessEntry, AccessList, FlowTimeouts, MaxEntries, SourceRule};
 use sipalg_core::door::{AddressOp, DoorOp, MediaCount};
@@ -35,6 +41,8 @@ use std::time::Duration;
 use sweep::Sweep;
 
 mod addresses;
+mod adopt;
+mod apart;
 mod doors;
 mod error;
 pub mod firewall;
@@ -43,9 +51,12 @@ pub mod ports;
 mod ranges;
 pub mod ruleset;
 mod sweep;
+mod tracking;
 
+pub use adopt::{Adopted, Health};
 pub use doors::Elements;
 pub use error::KernelError;
+pub use tracking::Tracking;
 
 /// Packet mark bit: the policy rule sends the packet to this host instead of forwarding it.
 pub const MARK_DIVERT: u32 = 0x0100_0000;
@@ -112,6 +123,7 @@ pub struct SourcePlan {
 #[derive(Debug)]
 pub struct Kernel {
     nft: Nft,
+    plan: Plan,
     ruleset: Ruleset,
     /// Whether connections may have idle times of their own.
     lifetimes: bool,
@@ -124,6 +136,11 @@ pub struct Kernel {
     /// What was counted on them when the operator last cleared it.
     cleared: HashMap<(String, AccessEntry), u64>,
     host: Host,
+    /// What nftables was like when we looked at it last.
+    seen: Seen,
+    /// Something was refused since: the kernel may not have what it should.
+    unsure: bool,
+    health: Health,
 }
 
 impl Kernel {
@@ -135,23 +152,31 @@ impl Kernel {
     pub fn install(plan: &Plan, state_dir: &Path) -> Result<Kernel, KernelError> {
         let mut host = Host::lock(state_dir)?;
         match prepare(plan, &mut host) {
-            Ok(parts) => Ok(Kernel {
-                nft: parts.nft,
-                ruleset: parts.ruleset,
-                lifetimes: parts.lifetimes,
-                doors: Doors::new(parts.elements),
-                addresses: Addresses::default(),
-                sweep: parts.sweep,
-                newcomers: parts.newcomers,
-                hits: HashMap::new(),
-                cleared: HashMap::new(),
-                host,
-            }),
+            Ok(parts) => Ok(Kernel::new(plan, parts, host)),
             Err(error) => {
                 // The first error is the one to tell; undoing may well fail for the same reason.
                 let _ = take_away(&mut host);
                 Err(error)
             }
+        }
+    }
+
+    fn new(plan: &Plan, parts: Parts, host: Host) -> Self {
+        Kernel {
+            seen: Seen::default(),
+            unsure: true,
+            health: Health::default(),
+            nft: parts.nft,
+            plan: plan.clone(),
+            ruleset: parts.ruleset,
+            lifetimes: parts.lifetimes,
+            doors: Doors::new(parts.elements),
+            addresses: Addresses::default(),
+            sweep: parts.sweep,
+            newcomers: parts.newcomers,
+            hits: HashMap::new(),
+            cleared: HashMap::new(),
+            host,
         }
     }
 
@@ -178,6 +203,7 @@ impl Kernel {
             }
         }
         self.ruleset = ruleset;
+        self.plan = plan.clone();
         let icmp = ruleset::seconds(plan.timeouts.icmp);
         self.host.set_icmp_timeout(icmp);
         self.host.forget(plan, &borrowed)
@@ -202,22 +228,31 @@ impl Kernel {
     /// closed. What goes through a closed door stops at once.
     ///
     /// # Errors
-    /// The kernel's; none of the operations has taken effect if the transaction failed.
+    /// The kernel's. What has taken effect then, if the kernel's word was lost, is undone by
+    /// [`Kernel::restore`].
     pub fn apply(&mut self, addresses: &[AddressOp], doors: &[DoorOp]) -> Result<(), KernelError> {
         let mut moved = self.addresses.change(addresses);
         let mut change = self.doors.change(doors);
         let mut messages = std::mem::take(&mut moved.messages);
         messages.append(&mut change.messages);
         if let Err(error) = self.nft.commit(messages) {
+            self.unsure = true;
+            self.health.refused += 1;
             self.doors.undo(change.undo);
             self.addresses.undo(&moved);
             return Err(KernelError::refused("the doors", error));
         }
-        let sweep = &mut self.sweep;
-        sweep
-            .follow(&mut self.nft, &change.opened, &change.closed)
-            .and_then(|()| sweep.release(&moved.released))
-            .map_err(|error| KernelError::refused("to list and delete connections", error))
+        let (sweep, nft) = (&mut self.sweep, &mut self.nft);
+        let swept = sweep
+            .follow(nft, &self.doors, &change.opened, &change.closed)
+            .and_then(|()| sweep.release(&moved.released));
+        if swept.is_err() {
+            // The doors are there; an older flow may be in their way until it is looked for again.
+            self.sweep.begin_anew();
+            self.unsure = true;
+            self.health.refused += 1;
+        }
+        Ok(())
     }
 
     /// Does not answer who knocks at these inside globals for `time`: they may become signalling doors.
@@ -240,9 +275,12 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn tidy(&mut self) -> Result<(), KernelError> {
-        self.sweep
-            .tidy()
-            .map_err(|error| KernelError::refused("to list and delete connections", error))
+        let tidied = self.sweep.tidy(&self.doors);
+        if tidied.is_err() {
+            self.sweep.begin_anew();
+            self.health.refused += 1;
+        }
+        tidied.map_err(|error| KernelError::refused("to list and delete connections", error))
     }
 
     /// Readable when [`Kernel::newcomers`] has something.
@@ -418,19 +456,41 @@ fn prepare(plan: &Plan, host: &mut Host) -> Result<Parts, KernelError> {
     let lifetimes = try_lifetimes(&mut nft)?;
     let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
     nft.commit(ruleset.install()).map_err(refused)?;
-    host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
-    let elements = try_elements(&mut nft)?;
-    let sweep = Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?;
-    let newcomers = Log::listen(NEWCOMERS)
-        .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
-    Ok(Parts {
-        nft,
-        ruleset,
-        lifetimes,
-        elements,
-        sweep,
-        newcomers,
-    })
+    let mut parts = Parts::new(plan, nft, ruleset, lifetimes, host)?;
+    // Flows that are older than the rules were not noted by them.
+    let listed = parts.sweep.list(&Doors::default());
+    listed.map_err(|error| match error.errno {
+        nix::errno::Errno::EINVAL => KernelError::Missing {
+            what: "access to connection tracking".into(),
+            option: "CONFIG_NF_CT_NETLINK",
+        },
+        _ => KernelError::refused("to list connections", error),
+    })?;
+    Ok(parts)
+}
+
+impl Parts {
+    /// What else it takes once the rules are in force.
+    fn new(
+        plan: &Plan,
+        mut nft: Nft,
+        ruleset: Ruleset,
+        lifetimes: bool,
+        host: &Host,
+    ) -> Result<Self, KernelError> {
+        host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
+        let elements = try_elements(&mut nft)?;
+        let newcomers = Log::listen(NEWCOMERS)
+            .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
+        Ok(Parts {
+            nft,
+            ruleset,
+            lifetimes,
+            elements,
+            sweep: Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?,
+            newcomers,
+        })
+    }
 }
 
 /// The inside global addresses that are no addresses of this host itself.
@@ -449,11 +509,13 @@ fn try_lifetimes(nft: &mut Nft) -> Result<bool, KernelError> {
         protocol: libc::IPPROTO_UDP,
         seconds: Vec::new(),
     };
-    let add = || nft::add_table(TABLE);
-    let table = vec![add(), nft::delete_table(TABLE), add()];
-    nft.commit(table)
+    nft.commit(vec![nft::add_table(TABLE)])
         .map_err(|error| KernelError::refused("the rules", error))?;
-    match nft.commit(vec![nft::add_timeout(TABLE, "trial", &trial)]) {
+    let on_trial = vec![
+        nft::add_timeout(TABLE, "trial", &trial),
+        nft::delete_timeout(TABLE, "trial"),
+    ];
+    match nft.commit(on_trial) {
         Ok(()) => Ok(true),
         Err(error) => {
             log::line(format_args!(

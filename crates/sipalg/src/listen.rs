@@ -9,6 +9,7 @@ use nix::sys::socket::setsockopt;
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// A transparent listener: the local address of what it accepts is where the peer wanted to go.
 #[derive(Debug)]
@@ -55,38 +56,67 @@ impl Listener {
         })
     }
 
+    /// Goes on with the listener of a former process, which listens at `address`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn inherited(listener: OwnedFd, address: SocketAddrV4) -> io::Result<Self> {
+        let listener = std::net::TcpListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener);
+        Ok(Listener { listener, address })
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+
     /// Takes the next intercepted connection, if there is one.
     ///
     /// # Errors
     /// No connection can be taken now, for want of descriptors or memory.
     pub fn accept(&self) -> io::Result<Option<Accepted>> {
         loop {
-            let (mut stream, peer) = match self.listener.accept() {
+            let (stream, peer) = match self.listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if passes(&error) => continue,
                 Err(error) => return Err(error),
             };
-            let (SocketAddr::V4(peer), Ok(SocketAddr::V4(destination))) =
-                (peer, stream.local_addr())
-            else {
-                continue;
-            };
-            if destination == self.address {
-                // Nobody's destination: it was opened to the listener itself.
-                stream.abort();
-                continue;
+            if let Some(accepted) = self.admit(stream, peer) {
+                return Ok(Some(accepted));
             }
-            let tos = syn_tos(&stream);
-            // A leg without its mark is better than none.
-            let _ = set_tos(SockRef::from(&stream), tos);
-            return Ok(Some(Accepted {
-                stream,
-                peer,
-                destination,
-                tos,
-            }));
         }
+    }
+
+    /// What was accepted by a process that did not live to do anything with it, if it is still there.
+    pub fn adopt(&self, stream: OwnedFd) -> Option<Accepted> {
+        let stream = std::net::TcpStream::from(stream);
+        let peer = stream.peer_addr().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        self.admit(TcpStream::from_std(stream), peer)
+    }
+
+    fn admit(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+        let (SocketAddr::V4(peer), Ok(SocketAddr::V4(destination))) = (peer, stream.local_addr())
+        else {
+            return None;
+        };
+        if destination == self.address {
+            // Nobody's destination: it was opened to the listener itself.
+            stream.abort();
+            return None;
+        }
+        let tos = syn_tos(&stream);
+        // A leg without its mark is better than none.
+        let _ = set_tos(SockRef::from(&stream), tos);
+        Some(Accepted {
+            stream,
+            peer,
+            destination,
+            tos,
+        })
     }
 }
 

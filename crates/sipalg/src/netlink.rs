@@ -183,6 +183,8 @@ pub struct Socket {
     buffer: Vec<u8>,
     /// Bytes that one batch may have.
     batch_bytes: usize,
+    /// Transactions that have taken effect.
+    transactions: u32,
 }
 
 impl fmt::Debug for Socket {
@@ -218,6 +220,7 @@ impl Socket {
             buffer: vec![0; RECEIVE_BYTES],
             // netlink_sendmsg() wants 32 bytes more than the batch; its two bounds have 40.
             batch_bytes: granted - 1024,
+            transactions: 0,
         })
     }
 
@@ -226,10 +229,18 @@ impl Socket {
     /// # Errors
     /// The kernel's.
     pub fn request(&mut self, message: Message) -> Result<(), Error> {
+        self.ask(message, |_| {})
+    }
+
+    /// Sends the question `message` and gives the payload of the answer to `each`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ask(&mut self, message: Message, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
         let sequence = self.next_sequence();
         let bytes = message.finish(sequence, libc::NLM_F_ACK);
         self.send(&bytes)?;
-        self.replies(&bytes, sequence, &mut |_| {}).map(|_| ())
+        self.replies(&bytes, sequence, &mut each).map(|_| ())
     }
 
     /// Sends the question `message` and collects what `read` finds in the payload of each message
@@ -254,6 +265,16 @@ impl Socket {
             }
         }
         Err(Errno::EAGAIN.into())
+    }
+
+    /// Asks questions of which the kernel heeds every field, so that it lists no more than asked for
+    /// (NETLINK_GET_STRICT_CHK, Linux 4.20).
+    pub fn strictly<T>(&mut self, ask: impl FnOnce(&mut Self) -> T) -> T {
+        // Without it, it lists more, and whoever asks looks through that.
+        let _ = setsockopt(&self.fd, option::StrictCheck, &true);
+        let answer = ask(self);
+        let _ = setsockopt(&self.fd, option::StrictCheck, &false);
+        answer
     }
 
     /// Sends nftables `messages` as one transaction: all of them take effect at one instant or
@@ -309,7 +330,9 @@ impl Socket {
         let acknowledged = self.sequence;
         bytes.extend(bound(libc::NFNL_MSG_BATCH_END).finish(self.next_sequence(), 0));
         self.send(&bytes)?;
-        self.replies(&bytes, acknowledged, &mut |_| {}).map(|_| ())
+        self.replies(&bytes, acknowledged, &mut |_| {})?;
+        self.transactions = self.transactions.wrapping_add(1);
+        Ok(())
     }
 
     /// Reads until the answer to `request` is complete: a dump's end, or the word on the message
@@ -442,7 +465,7 @@ const NLM_F_ACK_TLVS: i32 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const NLMSGERR_ATTR_OFFS: u16 = 2;
 
-/// The two socket options that nix does not know.
+/// The socket options that nix does not know.
 mod option {
     use nix::{setsockopt_impl, sockopt_impl};
 
@@ -460,6 +483,14 @@ mod option {
         SetOnly,
         libc::SOL_NETLINK,
         libc::NETLINK_CAP_ACK,
+        bool
+    );
+    sockopt_impl!(
+        /// Questions are taken at their word.
+        StrictCheck,
+        SetOnly,
+        libc::SOL_NETLINK,
+        libc::NETLINK_GET_STRICT_CHK,
         bool
     );
 }

@@ -112,6 +112,8 @@ pub struct Alarms {
     pub unheard: Seldom,
     /// A datagram cannot be sent.
     pub unsent: Seldom,
+    /// The kernel does not make doors.
+    pub refused: Seldom,
     exhausted: Seldom,
     too_many: Seldom,
     /// In the order of [`Resource::ALL`].

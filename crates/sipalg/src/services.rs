@@ -1,5 +1,6 @@
 //! What other programs of this host wait at, and which programs those are.
 
+use crate::keeper::supervise::main_process;
 use crate::netlink::Error;
 use crate::netlink::diag::{Diag, Waiting};
 use sipalg_core::Protocol;
@@ -54,11 +55,11 @@ fn owned(sockets: &[(Protocol, Waiting)]) -> Vec<Service> {
         return Vec::new();
     }
     let owners = owners();
-    let own = process::id();
+    let own = [process::id(), main_process()];
     let mut services: Vec<_> = sockets
         .iter()
         .map(|(protocol, socket)| (protocol, socket, owners.get(&socket.inode)))
-        .filter(|(_, _, owner)| owner.is_none_or(|(process, _)| *process != own))
+        .filter(|(_, _, owner)| owner.is_none_or(|(process, _)| !own.contains(process)))
         .map(|(protocol, socket, owner)| Service {
             protocol: *protocol,
             port: socket.at.port(),

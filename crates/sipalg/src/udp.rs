@@ -14,7 +14,7 @@ use nix::{cmsg_space, setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// The longest payload of a UDP datagram over IPv4, bytes (RFC 768, RFC 791).
 pub const LONGEST: usize = 65_535 - 20 - HEADER;
@@ -65,6 +65,18 @@ impl Udp {
             let _ = setsockopt(&ear, sockopt::RcvBuf, &BACKLOG);
         }
         ear.bind(&address.into())?;
+        Self::with(ear, address)
+    }
+
+    /// Goes on with the ear of a former process, which hears at `address`.
+    ///
+    /// # Errors
+    /// `PermissionDenied`: not allowed to be transparent.
+    pub fn inherited(ear: OwnedFd, address: SocketAddrV4) -> io::Result<Self> {
+        Self::with(ear.into(), address)
+    }
+
+    fn with(ear: socket2::Socket, address: SocketAddrV4) -> io::Result<Self> {
         let mouth = socket(Type::RAW)?;
         if setsockopt(&mouth, sockopt::SndBufForce, &BACKLOG).is_err() {
             let _ = setsockopt(&mouth, sockopt::SndBuf, &BACKLOG);

@@ -1,18 +1,22 @@
 //! The event loop: one thread, one poll, everything that is ready handled in one wake-up.
 
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Configuration, Recovered};
 use crate::commands::{self, Baseline, Gateway, Typed};
 use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
+use crate::keeper::supervise::Herald;
 use crate::kernel::ports::Ports;
 use crate::kernel::{Kernel, Plan, firewall};
 use crate::listen::Listener;
 use crate::netlink::watch::Watch;
 use crate::plan::Interfaces;
+use crate::store::Status;
+use crate::store::clock::Epoch;
 use crate::wake::Wake;
 use crate::{log, plan};
 use change::Surroundings;
+use kernel_watch::KernelWatch;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -20,20 +24,24 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use sipalg_core::alg::{Clear, Cleared};
 use sipalg_core::health::MediaHeard;
-use sipalg_core::{Instant, Leg};
-use sipalg_ios::Startup;
+use sipalg_core::{Instant, Leg, Outbox};
+use sipalg_ios::{Startup, running};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
 use std::ops::ControlFlow;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 mod change;
+mod kernel_watch;
 
 /// How often the packet counts of media doors are read.
 const MEDIA_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the keeper hears that the worker turns, at least.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
 
 /// How often the gateway's own ports are looked up.
 const PORTS_EVERY: Duration = Duration::from_secs(5);
@@ -54,7 +62,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Worker {
     poll: Poll,
-    clock: Clock,
+    /// What instants count from.
+    epoch: Epoch,
+    /// Whom it tells how it goes.
+    herald: Herald,
     carrier: Carrier,
     listener: Listener,
     console: Console,
@@ -77,6 +88,7 @@ pub struct Worker {
     ports: Ports,
     ports_at: Instant,
     tidy_at: Instant,
+    kernel_watch: KernelWatch,
 }
 
 /// The parts that a [`Worker`] is put together from.
@@ -96,6 +108,8 @@ pub struct Parts {
     pub ports: Ports,
     /// Where the configuration comes from.
     pub source: Source,
+    /// The configuration as it was typed.
+    pub typed: Startup,
     /// The configuration in force.
     pub startup: Startup,
     /// The interfaces that the plan was made for.
@@ -104,6 +118,8 @@ pub struct Parts {
     pub plan: Plan,
     /// The poll that nothing is registered with yet.
     pub poll: Poll,
+    /// What instants count from.
+    pub epoch: Epoch,
 }
 
 impl Worker {
@@ -115,31 +131,77 @@ impl Worker {
         if let Err(error) = register(&mut parts) {
             return Err((error, Box::new(parts)));
         }
+        let now = parts.epoch.now();
         let mut worker = Worker {
             poll: parts.poll,
-            clock: Clock::start(),
+            epoch: parts.epoch,
+            herald: Herald::Alone,
             carrier: parts.carrier,
             listener: parts.listener,
             console: parts.console,
             signals: parts.signals,
             watch: parts.watch,
             source: parts.source,
-            typed: parts.startup.clone().into(),
+            typed: parts.typed.into(),
             startup: parts.startup,
             baseline: Baseline::default(),
-            around: Surroundings::new(parts.interfaces),
+            around: Surroundings::new(now, parts.interfaces),
             accepting: false,
             accept_at: None,
-            media_at: Instant::ZERO + MEDIA_EVERY,
+            media_at: now + MEDIA_EVERY,
             media_heard: HashMap::new(),
             ports: parts.ports,
-            ports_at: Instant::ZERO,
-            tidy_at: Instant::ZERO + TIDY_EVERY,
+            ports_at: now,
+            tidy_at: now + TIDY_EVERY,
+            kernel_watch: KernelWatch::new(now),
         };
         // Before anything is carried, so that no door is given a port of ours.
-        worker.look_up_ports(Instant::ZERO);
+        worker.look_up_ports(now);
         worker.tell(&parts.plan);
         Ok(worker)
+    }
+
+    /// Goes on with what the process before has left: what its machine has put out when it was
+    /// restored, and connections that were accepted and nothing more.
+    pub fn recover(&mut self, restored: Outbox, accepted: Vec<OwnedFd>) {
+        // Nothing is committed before what there was is taken over.
+        let configuration = self.configuration();
+        self.carrier.set_configuration(configuration);
+        let now = self.epoch.now();
+        let registry = self.poll.registry();
+        let adopt = |stream| self.listener.adopt(stream);
+        let recovered =
+            self.carrier
+                .recover(registry, now, &mut self.console, restored, accepted, adopt);
+        let Recovered { connections, lost } = recovered;
+        if connections + lost > 0 {
+            log::line(format_args!(
+                "{connections} connections go on, {lost} were reset"
+            ));
+        }
+    }
+
+    /// Whom it tells how it goes, from now on.
+    pub fn set_herald(&mut self, herald: Herald) {
+        self.herald = herald;
+    }
+
+    /// Whom it tells how it goes.
+    pub fn herald(&mut self) -> &mut Herald {
+        &mut self.herald
+    }
+
+    /// The configuration survives a crash as it was typed.
+    fn keep_configuration(&mut self) {
+        let configuration = self.configuration();
+        self.carrier.keep_configuration(configuration);
+    }
+
+    fn configuration(&self) -> Configuration {
+        Configuration {
+            typed: running::config(&self.typed.startup),
+            in_force: running::config(&self.startup),
+        }
     }
 
     /// Carries connections until a signal ends it.
@@ -154,7 +216,9 @@ impl Worker {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            let now = self.clock.now();
+            let now = self.epoch.now();
+            self.carrier.kept().beat();
+            self.carrier.tend_store();
             let mut signalled = false;
             for event in &events {
                 match Wake::from(event.token()) {
@@ -171,8 +235,9 @@ impl Worker {
             if signalled && self.handle_signals().is_break() {
                 return Ok(());
             }
-            self.handle_timeouts(now);
+            // Before anything is put out that waits to be carried out.
             self.accept(now);
+            self.handle_timeouts(now);
             self.carrier.turn(now, &mut self.console);
             self.answer(now);
             self.console.flush();
@@ -205,15 +270,17 @@ impl Worker {
         if self.carrier.has_work() || (self.accepting && self.accept_at.is_none()) {
             return Some(Duration::ZERO);
         }
+        let now = self.epoch.now();
         let due = [
             self.carrier.next_timeout(),
+            self.carrier.kept().is_watched().then(|| now + BEAT_EVERY),
             Some(self.media_at),
             Some(self.ports_at),
             Some(self.tidy_at),
+            Some(self.kernel_watch.due()),
             Some(self.around.due()),
             self.accept_at,
         ];
-        let now = self.clock.now();
         due.into_iter().flatten().min().map(|at| at.since(now))
     }
 
@@ -228,6 +295,7 @@ impl Worker {
         if self.tidy_at <= now {
             self.tidy(now);
         }
+        self.kernel_watch.look(now, &mut self.carrier);
         if self.media_at <= now {
             self.media_at = now + MEDIA_EVERY;
             self.look_for_media(now);
@@ -236,9 +304,8 @@ impl Worker {
 
     fn tidy(&mut self, now: Instant) {
         self.tidy_at = now + TIDY_EVERY;
-        if let Err(error) = self.carrier.kernel().tidy() {
-            log::line(format_args!("{error}"));
-        }
+        let tidied = self.carrier.kernel().tidy();
+        self.kernel_watch.tell(now, tidied.err());
     }
 
     /// Tells the machine which ports the gateway itself uses.
@@ -312,6 +379,7 @@ impl Worker {
                 }
                 None => self.console.dismiss(key),
             }
+            self.keep_configuration();
         }
     }
 }
@@ -357,12 +425,17 @@ impl Gateway for Worker {
         self.reconfigure(startup)
     }
 
+    fn store(&mut self) -> Status {
+        let store = self.carrier.kept().store();
+        store.map(|store| store.status()).unwrap_or_default()
+    }
+
     fn baseline(&mut self) -> &mut Baseline {
         &mut self.baseline
     }
 
     fn clear(&mut self, which: Clear, forced: bool) -> Result<Cleared, String> {
-        let now = self.clock.now();
+        let now = self.epoch.now();
         let cleared = self.carrier.clear(now, which, forced, &mut self.console);
         cleared.map_err(|error| error.to_string())
     }
@@ -404,19 +477,5 @@ fn readiness(event: &Event) -> Readiness {
         writable: event.is_writable(),
         hangup: event.is_read_closed(),
         broken: event.is_error(),
-    }
-}
-
-/// The monotonic clock, with the origin that the machine's instants count from.
-#[derive(Debug)]
-struct Clock(std::time::Instant);
-
-impl Clock {
-    fn start() -> Self {
-        Clock(std::time::Instant::now())
-    }
-
-    fn now(&self) -> Instant {
-        Instant::ZERO + self.0.elapsed()
     }
 }

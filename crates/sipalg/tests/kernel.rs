@@ -20,12 +20,18 @@ macro_rules! laws {
 
 #[path = "kernel/access.rs"]
 mod access;
+#[path = "kernel/adopt.rs"]
+mod adopt;
 #[path = "kernel/bounds.rs"]
 mod bounds;
 #[path = "kernel/datagrams.rs"]
 mod datagrams;
+#[path = "kernel/disturbed.rs"]
+mod disturbed;
 #[path = "kernel/doors.rs"]
 mod doors;
+#[path = "kernel/faults.rs"]
+mod faults;
 #[path = "kernel/firewall.rs"]
 mod firewall;
 #[path = "kernel/gateway.rs"]
@@ -69,6 +75,9 @@ fn main() -> ExitCode {
         access::LAWS,
         bounds::LAWS,
         replan::LAWS,
+        adopt::LAWS,
+        disturbed::LAWS,
+        faults::LAWS,
         firewall::LAWS,
         host::LAWS,
     ]

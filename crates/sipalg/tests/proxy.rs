@@ -35,6 +35,8 @@ mod gateway;
 mod net;
 #[path = "proxy/pool.rs"]
 mod pool;
+#[path = "proxy/privileges.rs"]
+mod privileges;
 #[path = "proxy/running.rs"]
 mod running;
 #[path = "proxy/screen.rs"]
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         start::LAWS,
         show::LAWS,
         check::LAWS,
+        privileges::LAWS,
     ];
     for &(name, law) in laws.concat().iter() {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {

@@ -25,6 +25,7 @@ impl Alg {
     /// it, until a message makes another.
     pub fn clear(&mut self, now: Instant, which: Clear, forced: bool, out: &mut Outbox) -> Cleared {
         let cleared = self.nat.clear(&mut context!(self, now), which, forced, out);
+        self.mark_all();
         Cleared {
             gone: cleared.mappings.len() + cleared.addresses,
             in_use: cleared.in_use,

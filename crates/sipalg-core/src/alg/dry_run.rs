@@ -35,11 +35,13 @@ impl Alg {
         let counters = self.counters;
         let mut unseen = Outbox::default();
         self.nat.begin_trial();
-        let call = self.calls.find(what.call_id, at.host.local);
+        let call = self
+            .calls
+            .find(what.conversation, what.call_id, at.host.local);
         let quoted = !what.negotiates() || (call.is_none() && !self.begins_call(at, what));
         self.headers(at, what, message, &mut unseen);
         if !quoted || at.from == Leg::Outside || !what.negotiates() {
-            self.body(at, call, quoted, message, &mut unseen);
+            self.body(at, what, (call, quoted), message, &mut unseen);
         }
         self.content_length(message);
         self.counters = counters;

@@ -1,5 +1,9 @@
 //! Flows: what is opened, how its other leg is dialled, and what new rules mean for it.
 
+mod kept;
+
+pub use kept::FlowView;
+
 use super::limits::Cost;
 use super::ping::Pongs;
 use super::{Alg, context};
@@ -70,6 +74,8 @@ pub(super) struct Flow {
     pub host: Host,
     /// Who speaks with whom.
     pub ends: Ends,
+    /// The leg that was accepted.
+    accepted: Leg,
     /// The inside host's own end, if its source is mapped; released with the flow.
     mapping: Option<MappingId>,
     /// Where the inside host wants its answers, if not there: the sent-by of a Via without `rport`.
@@ -244,6 +250,7 @@ impl Alg {
         self.admission.renew(&self.config);
         let mut cx = context!(self, now);
         let changed = self.nat.renew(&mut cx, out);
+        self.mark_all();
         let lost = self.without_address(&changed);
         let others: Vec<_> = self.flows.iter().map(|(id, _)| FlowId(id)).collect();
         let others = others.into_iter();
@@ -374,7 +381,7 @@ impl Alg {
             inside_global: source,
             outside,
         };
-        let mut flow = self.new_flow(now, ends, host, Some(mapping), payer);
+        let mut flow = self.new_flow(now, ends, host, Leg::Inside, Some(mapping), payer);
         flow.plain = !self.config.fixes_up(over, inside);
         let flow = self.add_flow(now, flow);
         Ok(Opened {
@@ -420,7 +427,8 @@ impl Alg {
             outside: peer,
         };
         let entered = entered.map(|entered| *entered.ip());
-        let mut flow = self.new_flow(now, ends, Host { local, global }, mapping, payer);
+        let inner = Host { local, global };
+        let mut flow = self.new_flow(now, ends, inner, Leg::Outside, mapping, payer);
         (flow.entered, flow.hairpin) = (entered, hairpin);
         // Who comes to the inside host's own address is perhaps one toward whom it is not translated.
         let exempt = entered.is_none() && self.rule_of_flow(over, inside, peer).is_none();
@@ -490,6 +498,7 @@ impl Alg {
         now: Instant,
         ends: Ends,
         host: Host,
+        accepted: Leg,
         mapping: Option<MappingId>,
         payer: (Ipv4Addr, bool),
     ) -> Flow {
@@ -500,6 +509,7 @@ impl Alg {
             serial: self.serial,
             host,
             ends,
+            accepted,
             mapping,
             answers: None,
             entered: None,

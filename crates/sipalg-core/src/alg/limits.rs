@@ -31,9 +31,9 @@ pub(super) struct Cost {
     from_outside: bool,
     half_open: bool,
     /// Bytes that are counted for it: of messages that are not whole, and what waits for a leg.
-    memory: u64,
+    memory: u32,
     /// Those of the latter.
-    waiting: u64,
+    waiting: u32,
     /// Since when a message of each leg is not whole.
     since: [Armed; 2],
     /// When that is looked at.
@@ -47,7 +47,7 @@ pub(super) struct Cost {
 impl Alg {
     /// The flow's other leg is connected.
     pub fn connected(&mut self, flow: FlowId) {
-        if let Some(flow) = self.flows.get_mut(flow.0)
+        if let Some(flow) = self.flows.quiet_mut(flow.0)
             && core::mem::take(&mut flow.cost.half_open)
         {
             (self.admission).give_by(flow.cost.account, Resource::HalfOpen, 1);
@@ -56,8 +56,8 @@ impl Alg {
 
     /// So many bytes wait for the legs of a flow, since they do not take them.
     pub fn waiting(&mut self, now: Instant, flow: FlowId, bytes: usize, out: &mut Outbox) {
-        if let Some(entry) = self.flows.get_mut(flow.0) {
-            entry.cost.waiting = bytes as u64;
+        if let Some(entry) = self.flows.quiet_mut(flow.0) {
+            entry.cost.waiting = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.count_memory(now, flow, out);
         }
     }
@@ -146,28 +146,54 @@ impl Alg {
         }
     }
 
-    /// Something came in on a leg and was looked into: counts it.
+    /// A flow goes on that was there before this machine was: takes it to its host's account, if there
+    /// is room for it.
+    pub(super) fn charge_again(
+        &mut self,
+        now: Instant,
+        over: Protocol,
+        (host, from_outside): (Ipv4Addr, bool),
+    ) -> Option<Cost> {
+        let at = (now, &self.config);
+        let mut untold = Outbox::default();
+        let room = (self.admission).admits(at, resource(over), host, 1, &mut untold);
+        room.then(|| self.charge_flow(now, over, (host, from_outside)))
+    }
+
+    /// A flow that goes on is connected, and may have half of a message.
+    pub(super) fn watch_again(&mut self, now: Instant, flow: FlowId) {
+        self.connected(flow);
+        if let Some(entry) = self.flows.quiet_mut(flow.0) {
+            let at = now + self.config.timers.header;
+            self.timers.arm(&mut entry.cost.look, Key::Slow(flow), at);
+        }
+    }
+
+    /// Something came in on a leg and was looked into: counts it. Whether one message at least was
+    /// whole, and how many messages it counts as.
     pub(super) fn heard(
         &mut self,
         now: Instant,
         flow: FlowId,
         from: Leg,
-        messages: u64,
+        (whole, messages): (bool, u64),
         out: &mut Outbox,
     ) {
         self.connected(flow);
-        let Some(entry) = self.flows.get_mut(flow.0) else {
+        let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
         entry.cost.heard = now;
         let (account, said) = (entry.cost.account, entry.cost.said(from));
         let partial = entry.framer(from).is_partial();
-        self.admission.spoke(now, account, said, messages.max(1));
+        if messages > 0 {
+            self.admission.spoke(now, account, said, messages);
+        }
         let since = &mut entry.cost.since[from as usize];
         match partial {
             false => *since = None,
             // After a whole message, what is not whole is another one.
-            true if since.is_none() || messages > 0 => {
+            true if since.is_none() || whole => {
                 *since = Some(now);
                 // What is armed already comes sooner.
                 if entry.cost.look.is_none() {
@@ -189,10 +215,16 @@ impl Alg {
     /// Time to look whether a message of the flow takes too long.
     pub(super) fn look_for_slow(&mut self, now: Instant, id: FlowId, out: &mut Outbox) {
         let time = self.config.timers.header;
-        let Some(flow) = self.flows.get_mut(id.0) else {
+        let Some(flow) = self.flows.quiet_mut(id.0) else {
             return;
         };
         flow.cost.look = None;
+        // Where a machine before was stopped, it is not known since when.
+        for leg in [Leg::Inside, Leg::Outside] {
+            if flow.framer(leg).is_partial() {
+                flow.cost.since[leg as usize].get_or_insert(now);
+            }
+        }
         let dues = [Leg::Inside, Leg::Outside].map(|leg| {
             let since = flow.cost.since[leg as usize]?;
             let more = if flow.framer(leg).has_header() {
@@ -216,11 +248,12 @@ impl Alg {
     }
 
     /// Counts the memory of a flow; if its host has too much now, or all have, who has most loses it.
-    fn count_memory(&mut self, now: Instant, id: FlowId, out: &mut Outbox) {
-        let Some(flow) = self.flows.get_mut(id.0) else {
+    pub(super) fn count_memory(&mut self, now: Instant, id: FlowId, out: &mut Outbox) {
+        let Some(flow) = self.flows.quiet_mut(id.0) else {
             return;
         };
-        let memory = flow.held() as u64 + flow.cost.waiting;
+        let held = u32::try_from(flow.held()).unwrap_or(u32::MAX);
+        let memory = held.saturating_add(flow.cost.waiting);
         let before = core::mem::replace(&mut flow.cost.memory, memory);
         if memory == before || flow.cost.condemned {
             return;
@@ -229,10 +262,10 @@ impl Alg {
         if memory < before {
             return self
                 .admission
-                .give_by(account, Resource::Memory, before - memory);
+                .give_by(account, Resource::Memory, (before - memory).into());
         }
         self.admission
-            .take_by(account, Resource::Memory, memory - before);
+            .take_by(account, Resource::Memory, (memory - before).into());
         while let Some(debtor) = self.admission.debtor(&self.config, account) {
             let flows = self.flows.iter();
             let own = flows.filter(|(_, flow)| flow.cost.account == debtor && flow.cost.memory > 0);
@@ -275,7 +308,7 @@ impl Alg {
 
     /// The flow must be reset: it costs nothing from now on, and nothing of it passes.
     fn condemn(&mut self, id: FlowId, out: &mut Outbox) {
-        if let Some(flow) = self.flows.get_mut(id.0) {
+        if let Some(flow) = self.flows.quiet_mut(id.0) {
             flow.cost.end(id, &mut self.admission, &mut self.timers);
             flow.forget_held();
             out.resets.push(id);
@@ -299,7 +332,7 @@ impl Cost {
         if core::mem::replace(&mut self.condemned, true) {
             return;
         }
-        admission.give_by(self.account, Resource::Memory, self.memory);
+        admission.give_by(self.account, Resource::Memory, self.memory.into());
         if self.half_open {
             admission.give_by(self.account, Resource::HalfOpen, 1);
         }

@@ -8,7 +8,7 @@ use crate::body::Part;
 use crate::call::{CallId, Calls, Described, Heard};
 use crate::event::{By, Event};
 use crate::fixup::edit::Text;
-use crate::fixup::{Fixup, expires_of};
+use crate::fixup::{Fixup, Work, expires_of};
 use crate::frame::Message;
 use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
@@ -23,15 +23,17 @@ pub(super) struct What<'a> {
     /// The request's method; of a response, its CSeq's.
     method: &'a [u8],
     pub call_id: &'a [u8],
+    /// The name of the conversation that it belongs to.
+    pub conversation: u64,
     cseq: u32,
-    /// The tag of the outside party, empty without one.
-    outside_tag: &'a [u8],
+    /// The value of To or From that names the outside party.
+    outside: &'a [u8],
 }
 
 impl<'a> What<'a> {
-    fn read(from: Leg, message: &Message<'a>) -> Option<Self> {
+    fn read(at: Passage, calls: &Calls, message: &Message<'a>) -> Option<Self> {
         let bytes = message.bytes;
-        let start = StartLine::parse(bytes, message.index.start_line.clone())?;
+        let start = StartLine::of(bytes, message.index.start.clone()?)?;
         let (cseq, cseq_method) = message
             .index
             .first(bytes, Name::CSeq)
@@ -42,16 +44,22 @@ impl<'a> What<'a> {
             StartLine::Response { .. } => cseq_method,
         };
         // The outside is To in requests that go out and their answers, else From.
-        let to = (from == Leg::Inside) == matches!(start, StartLine::Request { .. });
+        let to = (at.from == Leg::Inside) == matches!(start, StartLine::Request { .. });
         let outside = if to { Name::To } else { Name::From };
-        let outside_tag = message.index.first(bytes, outside).map_or(&b""[..], tag_of);
+        let call_id = message.index.first(bytes, Name::CallId).unwrap_or_default();
         Some(What {
-            outside_tag,
             start,
             method,
-            call_id: message.index.first(bytes, Name::CallId).unwrap_or_default(),
+            call_id,
+            conversation: calls.conversation(call_id, at.host.local),
             cseq,
+            outside: message.index.first(bytes, outside).unwrap_or_default(),
         })
+    }
+
+    /// The tag of the outside party, empty without one.
+    fn outside_tag(&self) -> &'a [u8] {
+        tag_of(self.outside)
     }
 
     fn status(&self) -> Option<u16> {
@@ -89,7 +97,7 @@ impl Alg {
         self.work.mapped = 0;
         self.work.leak = None;
         let mark = Mark::of(out);
-        let Some(what) = What::read(at.from, message) else {
+        let Some(what) = What::read(at, &self.calls, message) else {
             out.bytes.extend_from_slice(message.bytes);
             return self.passed(at, None, message, mark, out);
         };
@@ -112,7 +120,7 @@ impl Alg {
         self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
         if owner.is_some() || at.from == Leg::Outside || !what.negotiates() {
-            self.body(at, owner, owner.is_none(), message, out);
+            self.body(at, &what, (owner, owner.is_none()), message, out);
         }
         self.content_length(message);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
@@ -140,7 +148,7 @@ impl Alg {
         if let (false, Leg::Outside, Some(StartLine::Request { uri, .. })) =
             (at.dry_run, at.from, StartLine::parse(message.bytes, line))
         {
-            self.fixup(at, message.bytes, out).request_uri(uri);
+            self.fixup(at, 0, message.bytes, out).request_uri(uri);
         }
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
@@ -155,9 +163,7 @@ impl Alg {
         out: &mut Outbox,
     ) {
         let register = what.method == b"REGISTER";
-        let conversation = self.calls.conversation(what.call_id, at.host.local);
-        let mut fixup = self.fixup(at, message.bytes, out);
-        fixup.conversation = conversation;
+        let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.topmost =
             at.from == Leg::Inside && at.protocol == Protocol::Udp && what.status().is_none();
         let visited = || Event::FieldVisited {
@@ -188,25 +194,34 @@ impl Alg {
     pub(super) fn body(
         &mut self,
         at: Passage,
-        call: Option<CallId>,
-        quoted: bool,
+        what: &What<'_>,
+        (call, quoted): (Option<CallId>, bool),
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        let current = call.map_or_else(Default::default, |call| self.calls.current(call).to_vec());
+        let current = call.map_or(&[][..], |call| self.calls.current(call));
+        self.work.current.clear();
+        self.work.current.extend_from_slice(current);
         let parts = core::mem::take(&mut self.work.parts.list);
-        let mut fixup = self.fixup(at, message.bytes, out);
+        let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
         for part in &parts {
             match part {
-                Part::Session(span) => fixup.session_description(span.clone(), &current),
+                Part::Session(span) => fixup.session_description(span.clone()),
                 Part::Fragment(span) => fixup.fragment(span.clone()),
             }
         }
         self.work.parts.list = parts;
     }
 
-    fn fixup<'a>(&'a mut self, at: Passage, message: &'a [u8], out: &'a mut Outbox) -> Fixup<'a> {
+    fn fixup<'a>(
+        &'a mut self,
+        at: Passage,
+        conversation: u64,
+        message: &'a [u8],
+        out: &'a mut Outbox,
+    ) -> Fixup<'a> {
+        self.work.twins.clear();
         Fixup {
             cx: context!(self, at.now),
             nat: &mut self.nat,
@@ -214,8 +229,9 @@ impl Alg {
             from: at.from,
             protocol: at.protocol,
             peer: *at.ends.outside.ip(),
+            spelled: self.spellings.has(conversation),
             spellings: &mut self.spellings,
-            conversation: 0,
+            conversation,
             quoted: false,
             dry_run: at.dry_run,
             topmost: false,
@@ -227,29 +243,23 @@ impl Alg {
 
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
     pub(super) fn content_length(&mut self, message: &Message<'_>) {
-        for (place, counted) in core::mem::take(&mut self.work.parts.lengths) {
-            let growth = self.work.edits.growth(counted.clone());
-            self.length(message.bytes, place, counted.len(), growth);
-        }
-        let body = message.header..message.bytes.len();
-        let growth = self.work.edits.growth(body.clone());
-        let Some(field) = message.index.all(Name::ContentLength).next() else {
-            return;
+        let Work { edits, parts, .. } = &mut self.work;
+        let mut follow = |place: Range<usize>, counted: Range<usize>| {
+            let growth = edits.growth(counted.clone());
+            let old = counted.len() as u64;
+            // One that was not true stays.
+            if growth != 0 && message.bytes.get(place.clone()).and_then(parse_decimal) == Some(old)
+            {
+                let text = Text::number(old.saturating_add_signed(growth));
+                edits.replace(message.bytes, place, text, By::Length);
+            }
         };
-        self.length(
-            message.bytes,
-            uri::trim(message.bytes, field.value.clone()),
-            body.len(),
-            growth,
-        );
-    }
-
-    /// Writes the length of what was `old` bytes and grew; one that was not true stays.
-    fn length(&mut self, message: &[u8], place: Range<usize>, old: usize, growth: i64) {
-        let told = message.get(place.clone()).and_then(parse_decimal);
-        if growth != 0 && told == Some(old as u64) {
-            let text = Text::number(u64::try_from(old as i64 + growth).unwrap_or(0));
-            self.work.edits.replace(message, place, text, By::Length);
+        for (place, counted) in &parts.lengths {
+            follow(place.clone(), counted.clone());
+        }
+        if let Some(field) = message.index.field(Name::ContentLength) {
+            let place = uri::trim(message.bytes, field.value.clone());
+            follow(place, message.header..message.bytes.len());
         }
     }
 }
@@ -315,11 +325,13 @@ impl Alg {
             return None;
         }
         if !self.begins_call(at, what) {
-            return self.calls.find(what.call_id, at.host.local);
+            return self
+                .calls
+                .find(what.conversation, what.call_id, at.host.local);
         }
         let mut cx = context!(self, at.now);
         self.calls
-            .find_or_make(&mut cx, what.call_id, at.host.local, out)
+            .find_or_make(&mut cx, what.conversation, what.call_id, at.host.local, out)
     }
 
     /// Takes note of a request within a call that is another inside host's. It does nothing to it,
@@ -327,14 +339,16 @@ impl Alg {
     fn note_foreign(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) {
         let within = match what.method {
             b"BYE" | b"CANCEL" | b"UPDATE" => true,
-            b"INVITE" => !what.outside_tag.is_empty(),
+            b"INVITE" => !what.outside_tag().is_empty(),
             _ => false,
         };
         let host = at.host.local;
         if at.from == Leg::Inside
             && within
             && what.status().is_none()
-            && self.calls.is_anothers(what.call_id, host)
+            && self
+                .calls
+                .is_anothers(what.conversation, what.call_id, host)
         {
             self.counters.foreign_requests += 1;
             out.event(|| Event::ForeignRequest { host });
@@ -384,7 +398,7 @@ impl Alg {
                 Leg::Inside => {
                     let described = Described {
                         cseq: what.cseq,
-                        doors: core::mem::take(&mut self.work.doors),
+                        doors: &self.work.doors,
                         complete: answer,
                     };
                     calls.session(&mut cx, nat, call, described, out);
@@ -408,19 +422,22 @@ impl Alg {
         let named = !self.work.contacts.is_empty() || !self.work.routes.is_empty();
         if at.from == Leg::Inside && target && named {
             let contact = self.work.contacts.first();
-            let named = contact.into_iter().chain(&self.work.routes).copied();
-            calls.set_contacts(&mut cx, nat, call, named.collect(), out);
+            self.work.targets.clear();
+            self.work
+                .targets
+                .extend(contact.into_iter().chain(&self.work.routes));
+            calls.set_contacts(&mut cx, nat, call, &self.work.targets, out);
         }
         match (what.method, what.status()) {
-            (b"BYE", None) => calls.leaving(&mut cx, call, what.outside_tag),
+            (b"BYE", None) => calls.leaving(&mut cx, call, what.outside_tag()),
             (b"CANCEL", None) => calls.cancelled(&mut cx, call),
             // RFC 3261 section 22.2: a challenged BYE is sent again.
             (b"BYE", Some(401 | 407)) => {}
-            (b"BYE", Some(200..)) => calls.left(&mut cx, nat, call, what.outside_tag, out),
+            (b"BYE", Some(200..)) => calls.left(&mut cx, nat, call, what.outside_tag(), out),
             (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(100..200)) => calls.progress(&mut cx, call),
             (b"INVITE", Some(200..300)) => {
                 calls.commit(&mut cx, nat, call, what.cseq, out);
-                calls.answered(&mut cx, call, what.outside_tag);
+                calls.answered(&mut cx, call, what.outside_tag());
             }
             (b"UPDATE" | b"PRACK", Some(200..300)) => {
                 calls.commit(&mut cx, nat, call, what.cseq, out);

@@ -40,6 +40,23 @@ impl Pongs {
         ours
     }
 
+    /// What is recorded: which that wait are ours, and how many wait, if any is ours.
+    pub fn record(&self) -> (u32, u8) {
+        match self.ours {
+            0 => (0, 0),
+            ours => (ours, self.waiting),
+        }
+    }
+
+    /// The same again.
+    pub fn restored((ours, waiting): (u32, u8)) -> Self {
+        Pongs {
+            ours,
+            waiting: waiting.min(32),
+            half: false,
+        }
+    }
+
     /// With more waiting than that nobody answers pings there.
     fn expect(&mut self, ours: bool) {
         if u32::from(self.waiting) < u32::BITS {
@@ -52,7 +69,7 @@ impl Pongs {
 impl Alg {
     /// A registration may have begun or ended on a flow, or the interval is another: sets its clock.
     pub(super) fn watch_silence(&mut self, now: Instant, flow: FlowId) {
-        let Some(entry) = self.flows.get_mut(flow.0) else {
+        let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
         let interval = self.config.keepalive.filter(|interval| {
@@ -71,7 +88,7 @@ impl Alg {
 
     /// A flow's clock ran down: pings it if it was silent for all that time.
     pub(super) fn ping(&mut self, now: Instant, flow: FlowId, out: &mut Outbox) {
-        let Some(entry) = self.flows.get_mut(flow.0) else {
+        let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
         entry.ping = None;
@@ -82,6 +99,7 @@ impl Alg {
             // In the middle of a message a CRLF would be part of it.
             if !entry.demoted && entry.framer(Leg::Inside).is_between() {
                 entry.pongs.expect_ours();
+                self.flows.mark(flow.0);
                 self.counters.pings += 1;
                 out.pings.push(flow);
             }

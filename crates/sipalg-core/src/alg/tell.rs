@@ -153,7 +153,10 @@ impl Alg {
         self.mark_doors(mark, out);
         if out.detailed {
             self.tell_edits(at, message, out);
-            let call = what.and_then(|what| self.calls.find(what.call_id, at.host.local));
+            let call = what.and_then(|what| {
+                self.calls
+                    .find(what.conversation, what.call_id, at.host.local)
+            });
             if let Some(until) = call.and_then(|call| self.calls.due(call)) {
                 let left = until.since(at.now);
                 out.event(|| Event::Timer {

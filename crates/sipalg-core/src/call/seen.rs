@@ -4,6 +4,7 @@
 use super::{Call, CallId, Calls};
 use crate::addr::{Leg, SocketAddrV4};
 use crate::health::{CallState, CallView, Ending, Leak, Unacknowledged};
+use crate::kept;
 use crate::nat::{MappingId, Nat};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -41,6 +42,85 @@ impl Seen {
         }
     }
 
+    /// Takes note of a message.
+    fn hear(&mut self, heard: &Heard<'_>) {
+        self.peer = Some(heard.peer);
+        let sender = match heard.status {
+            None => heard.from,
+            Some(_) => heard.from.other(),
+        };
+        self.began.get_or_insert(sender);
+        let leak = match heard.from {
+            Leg::Inside => &mut self.leak,
+            Leg::Outside => &mut self.foreign_leak,
+        };
+        *leak = heard.leak.or(*leak);
+        match (heard.method, heard.status) {
+            (b"INVITE", Some(200..300)) => {
+                self.answered.get_or_insert(heard.now);
+                let again = self
+                    .unacknowledged
+                    .filter(|waits| (waits.cseq, waits.from) == (heard.cseq, heard.from));
+                let before = again.unwrap_or(Unacknowledged {
+                    cseq: heard.cseq,
+                    from: heard.from,
+                    times: 0,
+                    since: heard.now,
+                });
+                self.unacknowledged = Some(Unacknowledged {
+                    times: before.times.saturating_add(1),
+                    ..before
+                });
+            }
+            (b"INVITE", Some(status @ 300..)) if self.answered.is_none() => {
+                self.ending.get_or_insert(Ending::Refused(status));
+            }
+            (b"ACK", None) => {
+                let answers = |waits: &Unacknowledged| waits.from != heard.from;
+                self.unacknowledged = self.unacknowledged.filter(|waits| !answers(waits));
+            }
+            (b"BYE", None) => self.ending = Some(Ending::Bye(heard.from)),
+            (b"CANCEL", None) => self.ending = Some(Ending::Cancelled(heard.from)),
+            _ => {}
+        }
+    }
+
+    /// What is recorded of it: what lasts.
+    pub fn record(&self) -> kept::Seen {
+        kept::Seen {
+            number: self.number,
+            began: self.began,
+            started: self.started,
+            peer: self.peer,
+            answered: self.answered,
+            unacknowledged: self
+                .unacknowledged
+                .map(|waits| (waits.cseq, waits.from, waits.since)),
+            ending: self.ending,
+        }
+    }
+
+    /// The same again.
+    pub fn restored(now: Instant, record: kept::Seen) -> Self {
+        Seen {
+            began: record.began,
+            started: record.started.min(now),
+            peer: record.peer,
+            answered: record.answered.map(|at| at.min(now)),
+            unacknowledged: record.unacknowledged.map(|(cseq, from, since)| {
+                let since = since.min(now);
+                Unacknowledged {
+                    cseq,
+                    from,
+                    times: 1,
+                    since,
+                }
+            }),
+            ending: record.ending,
+            ..Seen::new(record.number, now)
+        }
+    }
+
     /// Says why the call ends, where no message has said so.
     pub fn because(&mut self, why: Ending) {
         self.ending.get_or_insert(why);
@@ -69,49 +149,11 @@ pub struct Heard<'a> {
 impl Calls {
     /// Takes note of a message.
     pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
-        let Some(call) = self.calls.get_mut(call.0) else {
-            return;
-        };
-        let seen = &mut call.seen;
-        seen.peer = Some(heard.peer);
-        let sender = match heard.status {
-            None => heard.from,
-            Some(_) => heard.from.other(),
-        };
-        seen.began.get_or_insert(sender);
-        let leak = match heard.from {
-            Leg::Inside => &mut seen.leak,
-            Leg::Outside => &mut seen.foreign_leak,
-        };
-        *leak = heard.leak.or(*leak);
-        match (heard.method, heard.status) {
-            (b"INVITE", Some(200..300)) => {
-                seen.answered.get_or_insert(heard.now);
-                let again = seen
-                    .unacknowledged
-                    .filter(|waits| (waits.cseq, waits.from) == (heard.cseq, heard.from));
-                let before = again.unwrap_or(Unacknowledged {
-                    cseq: heard.cseq,
-                    from: heard.from,
-                    times: 0,
-                    since: heard.now,
-                });
-                seen.unacknowledged = Some(Unacknowledged {
-                    times: before.times.saturating_add(1),
-                    ..before
-                });
-            }
-            (b"INVITE", Some(status @ 300..)) if seen.answered.is_none() => {
-                seen.ending.get_or_insert(Ending::Refused(status));
-            }
-            (b"ACK", None) => {
-                let answers = |waits: &Unacknowledged| waits.from != heard.from;
-                seen.unacknowledged = seen.unacknowledged.filter(|waits| !answers(waits));
-            }
-            (b"BYE", None) => seen.ending = Some(Ending::Bye(heard.from)),
-            (b"CANCEL", None) => seen.ending = Some(Ending::Cancelled(heard.from)),
-            _ => {}
-        }
+        self.calls.update(call.0, |call| {
+            let before = call.seen.record();
+            call.seen.hear(heard);
+            call.seen.record() != before
+        });
     }
 
     /// Those that go on, in the order of their beginning, and then the last that have ended.

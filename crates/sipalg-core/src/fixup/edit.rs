@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 /// A short text made without allocating: at most an address with a port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Text {
     bytes: [u8; LONGEST],
     length: u8,
@@ -14,6 +14,14 @@ pub struct Text {
 
 /// Room for an address with a port, and some white space around its colon.
 const LONGEST: usize = 30;
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text {}
 
 impl Text {
     const EMPTY: Text = Text {
@@ -28,7 +36,7 @@ impl Text {
             if index > 0 {
                 text.push(b'.');
             }
-            text.push_number(u64::from(octet));
+            text.push_octet(octet);
         }
         text
     }
@@ -71,6 +79,14 @@ impl Text {
             .unwrap_or_default()
     }
 
+    /// Appends the bytes to `out`: as many as fit, which is one copy of known length, and what is too
+    /// much is taken away again.
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.length);
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
             *place = byte;
@@ -78,13 +94,50 @@ impl Text {
         }
     }
 
-    fn push_number(&mut self, number: u64) {
-        if number >= 10 {
-            self.push_number(number / 10);
+    fn push_octet(&mut self, octet: u8) {
+        let [digits @ .., count] = OCTETS[usize::from(octet)];
+        let at = usize::from(self.length);
+        if let Some(place) = self.bytes.get_mut(at..at + 3) {
+            place.copy_from_slice(&digits);
+            self.length += count;
         }
-        self.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+    }
+
+    fn push_number(&mut self, number: u64) {
+        let mut digits = [0u8; 20];
+        let (mut rest, mut count) = (number, 0);
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        for digit in digits.iter().skip(digits.len() - count) {
+            self.push(*digit);
+        }
     }
 }
+
+/// The digits of each number up to 255, and how many there are.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut octets = [[0; 4]; 256];
+    let mut number = 0u8;
+    loop {
+        let [hundreds, tens, ones] = [number / 100, number / 10 % 10, number % 10];
+        let (hundreds, tens, ones) = (b'0' + hundreds, b'0' + tens, b'0' + ones);
+        octets[number as usize] = match number {
+            0..10 => [ones, 0, 0, 1],
+            10..100 => [tens, ones, 0, 2],
+            _ => [hundreds, tens, ones, 3],
+        };
+        if number == u8::MAX {
+            break octets;
+        }
+        number += 1;
+    }
+};
 
 /// One replacement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -150,6 +203,15 @@ impl Edits {
         {
             return false;
         }
+        // Fields are walked in order, so that nearly every edit is the last.
+        if self
+            .list
+            .last()
+            .is_none_or(|last| last.range.end <= range.start && last.range.start < range.start)
+        {
+            self.list.push(Edit { range, text, by });
+            return true;
+        }
         let place = self
             .list
             .partition_point(|edit| edit.range.start < range.start);
@@ -183,7 +245,7 @@ impl Edits {
         let mut at = 0;
         for edit in &self.list {
             out.extend_from_slice(message.get(at..edit.range.start).unwrap_or_default());
-            out.extend_from_slice(edit.text.as_bytes());
+            edit.text.append_to(out);
             at = edit.range.end;
         }
         out.extend_from_slice(message.get(at..).unwrap_or_default());

@@ -16,10 +16,12 @@ use core::ops::Range;
 /// The port that stands for none in TCP media.
 const DISCARD: u16 = 9;
 
+/// How many adjacent ports one line gets: four streams with their RTCP.
+const MOST_PORTS: usize = 8;
+
 impl Fixup<'_> {
-    /// A session description at `span`. `current` are the doors that its sender has already: a held
-    /// stream keeps them. Leaves what it read in the work's session.
-    pub fn session_description(&mut self, span: Range<usize>, current: &[(u16, MappingId)]) {
+    /// A session description at `span`. Leaves what it read in the work's session.
+    pub fn session_description(&mut self, span: Range<usize>) {
         let mut session = core::mem::take(&mut self.work.session);
         let body = self.message.get(span.clone()).unwrap_or_default();
         if session.parse(body) {
@@ -27,19 +29,21 @@ impl Fixup<'_> {
             self.out.event(|| Event::BodyFound { session: number });
             self.out.event(|| Event::MediaLines(session.media.len()));
             match self.from {
-                Leg::Inside => self.offer_outward(&session, span.start, current),
+                Leg::Inside => self.offer_outward(&session, span.start),
                 Leg::Outside => self.offer_inward(&session, span.start),
             }
-            let new = span.len() as i64 + self.work.edits.growth(span.clone());
+            let edits = &self.work.edits;
             self.out.event(|| Event::SdpLength {
                 old: span.len(),
-                new: usize::try_from(new).unwrap_or(0),
+                new: span
+                    .len()
+                    .saturating_add_signed(edits.growth(span.clone()) as isize),
             });
         }
         self.work.session = session;
     }
 
-    fn offer_outward(&mut self, session: &Session, at: usize, current: &[(u16, MappingId)]) {
+    fn offer_outward(&mut self, session: &Session, at: usize) {
         // Whether any line was translated, whether any was refused, and what those that go by the
         // session's `c=` became.
         let (mut translated, mut refused, mut shared) = (false, false, None);
@@ -49,8 +53,8 @@ impl Fixup<'_> {
             };
             if connection.address.is_unspecified() {
                 // Held in the RFC 2543 way: the stream may come back to the same port.
-                let kept = current.iter().filter(|(old, _)| *old == line);
-                self.work.doors.extend(kept.copied());
+                let kept = self.work.current.iter().filter(|(old, _)| *old == line);
+                self.work.doors.extend(kept);
                 continue;
             }
             let local = SocketAddrV4::new(connection.address, media.port);
@@ -113,18 +117,15 @@ impl Fixup<'_> {
         }
         // The last port has none for RTCP behind it.
         let ports = match media.protocol() {
-            Protocol::Udp => media.count.saturating_mul(2).min(8),
+            Protocol::Udp => media.count.saturating_mul(2).min(MOST_PORTS as u16),
             Protocol::Tcp => 1,
         }
         .min((u16::MAX - media.port).saturating_add(1));
         // What is open already needs no more room: an offer that is sent again stays the same.
-        let is_new = |mapping: Option<MappingId>| {
-            mapping.is_none_or(|mapping| self.nat.door(mapping).is_none())
-        };
-        let asked = self.work.doors.iter().filter(|(_, m)| is_new(Some(*m)));
-        let wanted = (0..ports).filter_map(|offset| media.port.checked_add(offset));
-        let wanted = wanted.map(|port| SocketAddrV4::new(address, port));
-        let wanted = wanted.filter(|at| is_new(self.nat.find_local(media.protocol(), *at)));
+        let mut run = self.run(media.protocol(), local, ports);
+        let is_new = |mapping: &Option<MappingId>| mapping.is_none_or(|id| !self.nat.is_open(id));
+        let asked = self.work.doors.iter().filter(|(_, id)| is_new(&Some(*id)));
+        let wanted = run.iter().take(usize::from(ports)).filter(|id| is_new(id));
         let more = asked.count() + wanted.count();
         let config = self.cx.config;
         let allowed = self.may_open_for(address)
@@ -137,24 +138,19 @@ impl Fixup<'_> {
             self.refused(local);
             return None;
         }
-        let own = self.own_address(address);
-        let first = self
-            .nat
-            .map_run(&mut self.cx, media.protocol(), local, ports, own, self.out)
-            .ok()?;
-        for offset in 0..ports {
-            let port = media.port.checked_add(offset);
-            let mapping = port.and_then(|port| {
-                self.nat
-                    .find_local(media.protocol(), SocketAddrV4::new(address, port))
-            });
-            self.work
-                .doors
-                .extend(mapping.map(|mapping| (line, mapping)));
-            mapping
-                .into_iter()
-                .for_each(|mapping| self.named_media(mapping));
+        if run.iter().take(usize::from(ports)).any(Option::is_none) {
+            let own = self.own_address(address);
+            self.nat
+                .map_run(&mut self.cx, media.protocol(), local, ports, own, self.out)
+                .ok()?;
+            run = self.run(media.protocol(), local, ports);
         }
+        for mapping in run.into_iter().flatten() {
+            self.work.doors.push((line, mapping));
+            self.named_media(mapping);
+        }
+        let [first, ..] = run;
+        let first = first?;
         let new = self.nat.get(first)?.global;
         self.port_at(media, local, new, at);
         self.out.event(|| Event::MediaTranslated {
@@ -163,6 +159,23 @@ impl Fixup<'_> {
         });
         self.rtcp_outward(media, line, address, at);
         Some(*new.ip())
+    }
+
+    /// The mappings of so many adjacent ports, as far as there are any.
+    fn run(
+        &self,
+        protocol: Protocol,
+        from: SocketAddrV4,
+        ports: u16,
+    ) -> [Option<MappingId>; MOST_PORTS] {
+        let mut run = [None; MOST_PORTS];
+        for (offset, mapping) in (0..ports).zip(&mut run) {
+            let port = from.port().saturating_add(offset);
+            *mapping = self
+                .nat
+                .find_local(protocol, SocketAddrV4::new(*from.ip(), port));
+        }
+        run
     }
 
     fn port_at(&mut self, media: &Media, old: SocketAddrV4, new: SocketAddrV4, at: usize) {

@@ -78,17 +78,24 @@ pub const TABLE: &[Row] = &[
 ];
 
 /// The row of a field, if it has one.
-pub fn row_of(name: Name) -> Option<&'static Row> {
-    rows().iter().find(|row| row.name == name)
-}
-
 #[cfg(not(test))]
-fn rows() -> &'static [Row] {
-    TABLE
+pub fn row_of(name: Name) -> Option<&'static Row> {
+    ROWS.get(name as usize)?.as_ref()
 }
 
 #[cfg(test)]
-use tests::rows;
+pub use tests::row_of;
+
+/// The rows by their names.
+const ROWS: [Option<Row>; Name::COUNT] = {
+    let mut rows = [None; Name::COUNT];
+    let mut index = 0;
+    while index < TABLE.len() {
+        rows[TABLE[index].name as usize] = Some(TABLE[index]);
+        index += 1;
+    }
+    rows
+};
 
 #[cfg(test)]
 mod tests {
@@ -98,22 +105,33 @@ mod tests {
 
     std::thread_local! {
         /// The table that [`row_of`] looks into, so that a test may put another in its place.
-        static ROWS: Cell<&'static [Row]> = const { Cell::new(TABLE) };
+        static TESTED: Cell<&'static [Row]> = const { Cell::new(TABLE) };
     }
 
-    pub fn rows() -> &'static [Row] {
-        ROWS.get()
+    pub fn row_of(name: Name) -> Option<&'static Row> {
+        TESTED.get().iter().find(|row| row.name == name)
+    }
+
+    #[test]
+    fn the_rows_by_name_are_those_of_the_table() {
+        let rows: Vec<_> = ROWS.into_iter().flatten().collect();
+        assert_eq!(rows.len(), TABLE.len());
+        assert!(
+            TABLE
+                .iter()
+                .all(|row| ROWS[row.name as usize] == Some(*row))
+        );
     }
 
     /// The golden cases that fail with another table.
     fn failed(cases: &[Case], table: Vec<Row>) -> Vec<&str> {
-        ROWS.set(table.leak());
+        TESTED.set(table.leak());
         let wrong = cases.iter().filter(|case| {
             let script = case.script().expect("a case that can be read");
             run::run(&script, usize::MAX).is_err()
         });
         let failed = wrong.map(|case| case.name.as_str()).collect();
-        ROWS.set(TABLE);
+        TESTED.set(TABLE);
         failed
     }
 

@@ -5,6 +5,7 @@ use crate::addr::Ipv4Addr;
 use crate::config::{Pool, Resource, Source};
 use crate::door::AddressOp;
 use crate::event::Event;
+use crate::kept::{Changes, Note, tick};
 use crate::outbox::Outbox;
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
@@ -15,6 +16,7 @@ use alloc::collections::BTreeMap;
 pub(super) struct Addresses {
     by_local: BTreeMap<Ipv4Addr, Assigned>,
     by_global: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    pub(super) changes: Changes<Ipv4Addr>,
 }
 
 /// An inside host's address.
@@ -27,9 +29,21 @@ pub struct Assigned {
     /// The host's last new flow or mapping.
     pub used: Instant,
     armed: Armed,
+    pub(super) note: Note,
 }
 
 impl Assigned {
+    /// An address that was given out, without a deadline.
+    pub(super) fn new(global: Ipv4Addr, created: Instant, used: Instant) -> Self {
+        Assigned {
+            global,
+            created,
+            used,
+            armed: None,
+            note: Note::default(),
+        }
+    }
+
     /// When it comes back, if the host stays idle.
     pub fn idle_until(&self) -> Armed {
         self.armed
@@ -47,6 +61,38 @@ impl Addresses {
 
     pub fn host_of(&self, global: Ipv4Addr) -> Option<Ipv4Addr> {
         self.by_global.get(&global).copied()
+    }
+
+    /// The host has that address from now on.
+    pub fn give(&mut self, host: Ipv4Addr, mut assigned: Assigned) {
+        self.changes.mark(&mut assigned.note, host);
+        self.by_global.insert(assigned.global, host);
+        self.by_local.insert(host, assigned);
+    }
+
+    /// The host uses its address.
+    fn touch(&mut self, cx: &Context<'_>, host: Ipv4Addr) {
+        if let Some(assigned) = self.by_local.get_mut(&host) {
+            let (now, bits) = (cx.now, cx.config.timers.use_tick);
+            if tick(assigned.used, bits) != tick(now, bits) {
+                self.changes.mark(&mut assigned.note, host);
+            }
+            assigned.used = now;
+        }
+    }
+
+    /// From now on changes are noted; everything counts as changed.
+    pub fn begin(&mut self) {
+        self.changes.begin();
+        for (host, assigned) in &mut self.by_local {
+            assigned.note = Note::default();
+            self.changes.mark(&mut assigned.note, *host);
+        }
+    }
+
+    /// The address of a host with its note.
+    pub fn noted(&mut self, host: Ipv4Addr) -> Option<&mut Assigned> {
+        self.by_local.get_mut(&host)
     }
 }
 
@@ -81,14 +127,8 @@ impl Nat {
             out.alarm(Event::PoolExhausted { host });
             return Err(MapError::NoAddress);
         };
-        let assigned = Assigned {
-            global,
-            created: cx.now,
-            used: cx.now,
-            armed: None,
-        };
-        self.addresses.by_local.insert(host, assigned);
-        self.addresses.by_global.insert(global, host);
+        let assigned = Assigned::new(global, cx.now, cx.now);
+        self.addresses.give(host, assigned);
         self.note_peak(cx.now);
         self.watch_address(cx, host);
         let local = host;
@@ -98,21 +138,19 @@ impl Nat {
 
     /// The host has a new flow.
     pub fn host_seen(&mut self, cx: &mut Context<'_>, host: Ipv4Addr) {
-        if let Some(assigned) = self.addresses.by_local.get_mut(&host) {
-            assigned.used = cx.now;
-        }
+        self.addresses.touch(cx, host);
     }
 
     /// A deadline of a host's address came: it comes back, if the host was idle for all that time.
     pub fn address_expired(&mut self, cx: &mut Context<'_>, host: Ipv4Addr, out: &mut Outbox) {
         let needed = cx.admission.of_host(Resource::Mapping, host) > 0;
+        if needed {
+            self.addresses.touch(cx, host);
+        }
         let Some(assigned) = self.addresses.by_local.get_mut(&host) else {
             return;
         };
         assigned.armed = None;
-        if needed {
-            assigned.used = cx.now;
-        }
         let idle = cx.config.address_idle;
         if idle.is_some_and(|idle| assigned.used + idle <= cx.now) {
             cx.counters.mappings_expired += 1;
@@ -144,12 +182,13 @@ impl Nat {
         if let Some(mut assigned) = self.addresses.by_local.remove(&host) {
             let (local, global) = (host, assigned.global);
             self.addresses.by_global.remove(&global);
+            self.addresses.changes.gone(host);
             cx.timers.disarm(&mut assigned.armed, Key::Address(host));
             out.addresses.push(AddressOp::Release { local, global });
         }
     }
 
-    fn watch_address(&mut self, cx: &mut Context<'_>, host: Ipv4Addr) {
+    pub(super) fn watch_address(&mut self, cx: &mut Context<'_>, host: Ipv4Addr) {
         let Some(assigned) = self.addresses.by_local.get_mut(&host) else {
             return;
         };

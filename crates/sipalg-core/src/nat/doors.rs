@@ -7,6 +7,8 @@ use crate::config::{Config, Resource, is_of_a_host};
 use crate::door::{Door, DoorKind, DoorOp};
 use crate::event::Event;
 use crate::outbox::Outbox;
+use crate::time::Instant;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 impl Nat {
@@ -21,6 +23,35 @@ impl Nat {
             inside_global: mapping.global,
             lifetime: door.lifetime,
         })
+    }
+
+    /// Whether the door of a mapping is open.
+    pub fn is_open(&self, id: MappingId) -> bool {
+        let door = self.get(id).and_then(|mapping| mapping.door.as_ref());
+        door.is_some_and(|door| door.open)
+    }
+
+    /// Their owner wants these doors once more, for no longer than they are open anyway: true if that
+    /// changes nothing, since all of them are.
+    pub fn keep_open(
+        &mut self,
+        now: Instant,
+        doors: &[(u16, MappingId)],
+        lifetime: Duration,
+    ) -> bool {
+        let mut all = true;
+        for (_, id) in doors {
+            let mapping = self.mappings.get_mut(id.0);
+            let kept = mapping.filter(|mapping| {
+                let door = mapping.door.as_ref();
+                door.is_some_and(|door| door.open && door.lifetime >= lifetime)
+            });
+            match kept {
+                Some(mapping) => mapping.used = now,
+                None => all = false,
+            }
+        }
+        all
     }
 
     /// Opens the door of a mapping for one more owner; the kernel keeps it for `lifetime` unless
@@ -111,6 +142,28 @@ impl Nat {
         if let Some(id) = self.find_local(door.protocol, door.inside_local) {
             self.shut(cx, id, &mut Outbox::default());
         }
+    }
+
+    /// Opens the doors anew that failed or were refused and that are still wanted, where there is
+    /// room; how many that are.
+    pub fn retry_doors(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> usize {
+        let failed = self.list().into_iter();
+        let failed = failed.filter(|(_, mapping)| {
+            let wanted = mapping.door.as_ref();
+            wanted.is_some_and(|door| !door.open) && mapping.standing != Standing::Ended
+        });
+        let failed: Vec<_> = failed
+            .map(|(id, mapping)| (id, *mapping.local.ip()))
+            .collect();
+        let mut opened = 0;
+        for (id, host) in failed {
+            let at = (cx.now, cx.config);
+            if cx.admission.admits(at, Resource::Door, host, 1, out) {
+                self.reopen(cx, id, out);
+                opened += 1;
+            }
+        }
+        opened
     }
 
     /// Opens the door of a mapping that was closed for a moment.

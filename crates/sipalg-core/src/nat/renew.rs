@@ -1,8 +1,8 @@
 //! New rules: which mappings stay, which move, which end.
 
-use super::{Context, MappingId, Nat, Place, Standing};
-use crate::addr::SocketAddrV4;
-use crate::config::Source;
+use super::{Context, End, MappingId, Nat, Place, Standing};
+use crate::addr::{Protocol, SocketAddrV4};
+use crate::config::{Config, Source};
 use crate::outbox::Outbox;
 use crate::timer::Key;
 use alloc::vec::Vec;
@@ -32,7 +32,7 @@ impl Nat {
         for (id, (protocol, _, global)) in &change {
             were_open.push(self.door(*id).is_some());
             self.shut(cx, *id, out);
-            self.by_global.remove(&(*protocol, *global));
+            self.by_global.remove(&End::new(*protocol, *global));
         }
         for ((id, _), was_open) in change.iter().zip(were_open) {
             if !self.moves(cx, *id, out) {
@@ -66,6 +66,21 @@ impl Nat {
         }
     }
 
+    /// Whether such a mapping is a static port's.
+    pub(super) fn standing_by_rules(
+        &self,
+        config: &Config,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        global: SocketAddrV4,
+    ) -> Standing {
+        let mut ports = config.sources.iter().filter(|rule| !rule.is_of_hosts());
+        match ports.any(|rule| rule.fixed_global(protocol, local) == Some(global)) {
+            true => Standing::Static,
+            false => Standing::Dynamic,
+        }
+    }
+
     fn standing(&self, id: MappingId) -> Option<Standing> {
         Some(self.get(id)?.standing)
     }
@@ -92,7 +107,7 @@ impl Nat {
         if global.port() == 0 || self.find_global(protocol, global).is_some() {
             return false;
         }
-        self.by_global.insert((protocol, global), id);
+        self.by_global.insert(End::new(protocol, global), id);
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.global = global;
         }
@@ -102,21 +117,22 @@ impl Nat {
 
     /// Whether a mapping is static or dynamic is as the rules say.
     fn settle(&mut self, cx: &mut Context<'_>, id: MappingId) {
+        let Some(mapping) = self.get(id) else {
+            return;
+        };
+        let (protocol, local, global) = (mapping.protocol, mapping.local, mapping.global);
+        let standing = self.standing_by_rules(cx.config, protocol, local, global);
         let Some(mapping) = self.mappings.get_mut(id.0) else {
             return;
         };
-        let is_port = cx.config.sources.iter().any(|rule| {
-            let port = !rule.is_of_hosts();
-            port && rule.fixed_global(mapping.protocol, mapping.local) == Some(mapping.global)
-        });
-        let host = *mapping.local.ip();
-        match (mapping.standing, is_port) {
-            (Standing::Dynamic, true) => {
+        let host = *local.ip();
+        match (mapping.standing, standing) {
+            (Standing::Dynamic, Standing::Static) => {
                 mapping.standing = Standing::Static;
                 cx.timers.disarm(&mut mapping.armed, Key::Mapping(id.0));
                 self.loads.remove(cx, host);
             }
-            (Standing::Static, false) => {
+            (Standing::Static, Standing::Dynamic) => {
                 mapping.standing = Standing::Dynamic;
                 if mapping.holders == 0 {
                     let at = cx.now + cx.config.timers.mapping_idle;

@@ -13,7 +13,7 @@ use core::time::Duration;
 const MOST_KEPT: usize = 64;
 
 /// How much of an address-of-record is kept, bytes.
-const MOST_OF_AOR: usize = 128;
+pub(super) const MOST_OF_AOR: usize = 128;
 
 /// Whose registration it is.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,11 @@ impl Shown {
             gone: None,
         };
         self.views.insert(name, view);
+    }
+
+    /// One of those that live.
+    pub fn view(&self, name: (MappingId, u64)) -> Option<&RegistrationView> {
+        self.views.get(&name)
     }
 
     /// It was taken back.

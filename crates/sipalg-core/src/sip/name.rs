@@ -71,63 +71,107 @@ pub enum Name {
     Other,
 }
 
-/// Each name in its long form, with its compact form where it has one.
+/// Each name as it is usually written, with its compact form where it has one.
 const NAMES: &[(Name, &str, Option<u8>)] = &[
-    (Name::Via, "via", Some(b'v')),
-    (Name::From, "from", Some(b'f')),
-    (Name::To, "to", Some(b't')),
-    (Name::Contact, "contact", Some(b'm')),
-    (Name::RecordRoute, "record-route", None),
-    (Name::Route, "route", None),
-    (Name::Path, "path", None),
-    (Name::ServiceRoute, "service-route", None),
-    (Name::ReferTo, "refer-to", Some(b'r')),
-    (Name::ReferredBy, "referred-by", Some(b'b')),
-    (Name::Replaces, "replaces", None),
-    (Name::TargetDialog, "target-dialog", None),
-    (Name::PAssertedIdentity, "p-asserted-identity", None),
-    (Name::PPreferredIdentity, "p-preferred-identity", None),
-    (Name::RemotePartyId, "remote-party-id", None),
-    (Name::PAssociatedUri, "p-associated-uri", None),
-    (Name::Diversion, "diversion", None),
-    (Name::HistoryInfo, "history-info", None),
-    (Name::ReplyTo, "reply-to", None),
-    (Name::AlertInfo, "alert-info", None),
-    (Name::CallInfo, "call-info", None),
-    (Name::ErrorInfo, "error-info", None),
-    (Name::Warning, "warning", None),
-    (Name::CallId, "call-id", Some(b'i')),
-    (Name::CSeq, "cseq", None),
-    (Name::Identity, "identity", Some(b'y')),
-    (Name::SubscriptionState, "subscription-state", None),
-    (Name::Expires, "expires", None),
-    (Name::ContentLength, "content-length", Some(b'l')),
-    (Name::ContentType, "content-type", Some(b'c')),
+    (Name::Via, "Via", Some(b'v')),
+    (Name::From, "From", Some(b'f')),
+    (Name::To, "To", Some(b't')),
+    (Name::Contact, "Contact", Some(b'm')),
+    (Name::RecordRoute, "Record-Route", None),
+    (Name::Route, "Route", None),
+    (Name::Path, "Path", None),
+    (Name::ServiceRoute, "Service-Route", None),
+    (Name::ReferTo, "Refer-To", Some(b'r')),
+    (Name::ReferredBy, "Referred-By", Some(b'b')),
+    (Name::Replaces, "Replaces", None),
+    (Name::TargetDialog, "Target-Dialog", None),
+    (Name::PAssertedIdentity, "P-Asserted-Identity", None),
+    (Name::PPreferredIdentity, "P-Preferred-Identity", None),
+    (Name::RemotePartyId, "Remote-Party-ID", None),
+    (Name::PAssociatedUri, "P-Associated-URI", None),
+    (Name::Diversion, "Diversion", None),
+    (Name::HistoryInfo, "History-Info", None),
+    (Name::ReplyTo, "Reply-To", None),
+    (Name::AlertInfo, "Alert-Info", None),
+    (Name::CallInfo, "Call-Info", None),
+    (Name::ErrorInfo, "Error-Info", None),
+    (Name::Warning, "Warning", None),
+    (Name::CallId, "Call-ID", Some(b'i')),
+    (Name::CSeq, "CSeq", None),
+    (Name::Identity, "Identity", Some(b'y')),
+    (Name::SubscriptionState, "Subscription-State", None),
+    (Name::Expires, "Expires", None),
+    (Name::ContentLength, "Content-Length", Some(b'l')),
+    (Name::ContentType, "Content-Type", Some(b'c')),
     (
         Name::ContentTransferEncoding,
-        "content-transfer-encoding",
+        "Content-Transfer-Encoding",
         None,
     ),
-    (Name::ContentEncoding, "content-encoding", Some(b'e')),
+    (Name::ContentEncoding, "Content-Encoding", Some(b'e')),
 ];
 
 impl Name {
+    /// How many there are, with [`Name::Other`].
+    pub const COUNT: usize = NAMES.len() + 1;
+
     /// Recognises a name in any case, long or compact.
     pub fn parse(text: &[u8]) -> Name {
-        if let [letter] = text {
-            let letter = letter.to_ascii_lowercase();
-            return NAMES
-                .iter()
-                .find(|(_, _, compact)| *compact == Some(letter))
-                .map_or(Name::Other, |(name, _, _)| *name);
+        let Some(place) = slot(text).and_then(|slot| SLOTS.get(slot)) else {
+            return Name::Other;
+        };
+        match NAMES.get(usize::from(*place)) {
+            Some((name, long, _))
+                if text == long.as_bytes() || text.eq_ignore_ascii_case(long.as_bytes()) =>
+            {
+                *name
+            }
+            // Alone in its place, a compact form is known by its letter.
+            Some((name, _, Some(compact)))
+                if text.len() == 1 && text.eq_ignore_ascii_case(&[*compact]) =>
+            {
+                *name
+            }
+            _ => Name::Other,
         }
-        NAMES
-            .iter()
-            .find(|(_, long, _)| {
-                long.len() == text.len() && text.eq_ignore_ascii_case(long.as_bytes())
-            })
-            .map_or(Name::Other, |(name, _, _)| *name)
     }
+}
+
+/// Where each name is in [`NAMES`], by its [`slot`]; [`NONE`] where there is no name.
+const SLOTS: [u8; 128] = {
+    let mut slots = [NONE; 128];
+    let mut index = 0;
+    while index < NAMES.len() {
+        let (_, long, compact) = NAMES[index];
+        take(&mut slots, slot(long.as_bytes()), index);
+        if let Some(letter) = compact {
+            take(&mut slots, slot(&[letter]), index);
+        }
+        index += 1;
+    }
+    slots
+};
+
+const NONE: u8 = u8::MAX;
+
+const fn take(slots: &mut [u8; 128], slot: Option<usize>, index: usize) {
+    if let Some(slot) = slot {
+        assert!(
+            slots[slot] == NONE,
+            "two names have one slot: `slot` needs other factors"
+        );
+        slots[slot] = index as u8;
+    }
+}
+
+/// A number that is another for each name, in any case, and compact form: made of its length, its
+/// first letter and that in its middle. The factors were found by trying.
+const fn slot(text: &[u8]) -> Option<usize> {
+    let ([first, ..], (_, [middle, ..])) = (text, text.split_at(text.len() / 2)) else {
+        return None;
+    };
+    let (first, middle) = ((*first | 0x20) as usize, (*middle | 0x20) as usize);
+    Some((text.len() + 42 * first + 29 * middle) % 128)
 }
 
 #[cfg(test)]
@@ -142,5 +186,20 @@ mod tests {
         assert_eq!(Name::parse(b"x"), Name::Other);
         assert_eq!(Name::parse(b""), Name::Other);
         assert_eq!(Name::parse(b"Viaa"), Name::Other);
+        for (name, long, compact) in NAMES {
+            assert_eq!(Name::parse(long.as_bytes()), *name);
+            assert_eq!(Name::parse(long.to_lowercase().as_bytes()), *name);
+            if let Some(letter) = compact {
+                assert_eq!(Name::parse(&[letter.to_ascii_uppercase()]), *name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_numbered_in_the_order_of_their_definition() {
+        for (index, (name, _, _)) in NAMES.iter().enumerate() {
+            assert!((*name as usize) < Name::Other as usize, "{index}");
+        }
+        assert_eq!(Name::Other as usize, Name::COUNT - 1);
     }
 }

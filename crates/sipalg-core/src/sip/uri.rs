@@ -4,6 +4,7 @@
 
 use super::parse_decimal;
 use crate::addr::Ipv4Addr;
+use crate::bytes;
 use core::ops::Range;
 
 /// An IPv4 literal with the port behind it, if there is one.
@@ -37,33 +38,34 @@ pub fn host_port(message: &[u8], span: Range<usize>) -> Option<HostPort> {
 /// An IPv4 literal at the start of `text`, and its length. A longer word (`1.2.3.4.example`) is a
 /// name, not a literal.
 pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
-    let mut octets = [0u8; 4];
-    let mut at = 0;
-    for (index, octet) in octets.iter_mut().enumerate() {
+    // The longest literal and the byte behind it.
+    let block = bytes::block(text);
+    let byte = |at: usize| block[at % block.len()];
+    let digit =
+        |at: usize| Some(u32::from(byte(at).wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let (mut address, mut at) = (0, 0);
+    for index in 0..4 {
         if index > 0 {
-            if text.get(at) != Some(&b'.') {
+            if byte(at) != b'.' {
                 return None;
             }
             at += 1;
         }
-        let mut value = 0u16;
-        let first = at;
-        while let Some(digit @ b'0'..=b'9') = text.get(at) {
-            value = value * 10 + u16::from(digit - b'0');
+        let mut octet = digit(at)?;
+        at += 1;
+        for _ in 0..2 {
+            let Some(next) = digit(at) else {
+                break;
+            };
+            octet = octet * 10 + next;
             at += 1;
-            if at - first > 3 {
-                return None;
-            }
         }
-        if at == first {
+        if octet > 255 {
             return None;
         }
-        *octet = u8::try_from(value).ok()?;
+        address = address << 8 | octet;
     }
-    match text.get(at) {
-        Some(byte) if is_of_a_word(*byte) => None,
-        _ => Some((Ipv4Addr::from(octets), at)),
-    }
+    (!is_of_a_word(byte(at))).then_some((Ipv4Addr::from(address), at))
 }
 
 /// Whether a number that this byte follows is part of a longer word.
@@ -79,17 +81,20 @@ fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
         return Some((None, 0));
     }
     let start = blank + 1 + blanks(text.get(blank + 1..)?);
-    let digits = text
-        .get(start..)?
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let number = parse_decimal(text.get(start..start + digits)?)?;
-    if text.get(start + digits).copied().is_some_and(is_of_a_word) {
-        return None;
+    let (mut number, mut end) = (0u32, start);
+    for byte in text.get(start..)? {
+        match byte {
+            b'0'..=b'9' => number = (number * 10 + u32::from(byte - b'0')).min(NO_PORT),
+            _ if is_of_a_word(*byte) => return None,
+            _ => break,
+        }
+        end += 1;
     }
-    Some((Some(u16::try_from(number).ok()?), start + digits))
+    (end > start).then_some((Some(u16::try_from(number).ok()?), end))
 }
+
+/// More than any port.
+const NO_PORT: u32 = 1 << 16;
 
 /// How many bytes of white space (folds included) `text` begins with.
 fn blanks(text: &[u8]) -> usize {
@@ -156,8 +161,9 @@ pub fn uri_host(message: &[u8], span: Range<usize>) -> Option<Target> {
         _ => return None,
     };
     // RFC 3261 section 25.1: an "@" that is not escaped ends the userinfo, and occurs nowhere else.
-    let user = memchr::memchr(b'@', text).map_or(scheme, |at| at + 1);
-    let host = host_port(message, span.start + user..span.end)?;
+    let scheme = span.start + scheme;
+    let user = bytes::find(message, scheme..span.end, [b'@']).map_or(scheme, |at| at + 1);
+    let host = host_port(message, user..span.end)?;
     let named = parameters(message, host.span.end..span.end)
         .find(|parameter| parameter.is(message, b"transport"))
         .and_then(|parameter| message.get(parameter.value));
@@ -195,15 +201,14 @@ pub fn values(message: &[u8], span: Range<usize>) -> impl Iterator<Item = Range<
 pub fn address(message: &[u8], value: Range<usize>) -> Option<Address> {
     let value = trim(message, value);
     if let Some(open) = find_outside_quotes(message, value.clone(), b'<') {
-        let close = open + memchr::memchr(b'>', message.get(open..value.end)?)?;
+        let close = bytes::find(message, open..value.end, [b'>'])?;
         return Some(Address {
             uri: trim(message, open + 1..close),
             parameters: close + 1..value.end,
         });
     }
     // RFC 3261 section 20: in an addr-spec without brackets, parameters belong to the header.
-    let end = memchr::memchr(b';', message.get(value.clone())?)
-        .map_or(value.end, |semicolon| value.start + semicolon);
+    let end = bytes::find(message, value.clone(), [b';']).unwrap_or(value.end);
     Some(Address {
         uri: trim(message, value.start..end),
         parameters: end..value.end,
@@ -248,12 +253,9 @@ pub fn parameters(message: &[u8], span: Range<usize>) -> impl Iterator<Item = Pa
         let start = next? + 1;
         next = find_outside_quotes(message, start..end, b';');
         let whole = start..next.unwrap_or(end);
-        let equals = memchr::memchr(b'=', message.get(whole.clone())?);
+        let equals = bytes::find(message, whole.clone(), [b'=']);
         let (name, value) = match equals {
-            Some(at) => (
-                whole.start..whole.start + at,
-                whole.start + at + 1..whole.end,
-            ),
+            Some(at) => (whole.start..at, at + 1..whole.end),
             None => (whole.clone(), whole.end..whole.end),
         };
         Some(Parameter {
@@ -277,19 +279,15 @@ pub struct Via {
 /// Reads one Via value; `None` if it is not of that form.
 pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
     let value = trim(message, value);
-    let parameters = memchr::memchr(b';', message.get(value.clone())?)
-        .map_or(value.end, |semicolon| value.start + semicolon);
+    let parameters = bytes::find(message, value.clone(), [b';']).unwrap_or(value.end);
     let head = value.start..parameters;
     // The protocol is name "/" version "/" transport, with white space allowed at the slashes.
-    let first = head.start + memchr::memchr(b'/', message.get(head.clone())?)? + 1;
-    let second = first + memchr::memchr(b'/', message.get(first..head.end)?)? + 1;
-    let transport = trim_start(message, second..head.end);
-    let length = message
-        .get(transport.clone())?
-        .iter()
-        .position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
-    let sent_by = trim(message, transport.start + length..head.end);
-    let transport = Transport::parse(message.get(transport.start..transport.start + length)?);
+    let first = bytes::find(message, head.clone(), [b'/'])? + 1;
+    let second = bytes::find(message, first..head.end, [b'/'])? + 1;
+    let transport = skip_blanks(message, second..head.end);
+    let end = find_blank(message, transport.clone())?;
+    let sent_by = trim(message, end..head.end);
+    let transport = Transport::parse(message.get(transport.start..end)?);
     Some(Via {
         sent_by: host_port(message, sent_by),
         transport,
@@ -299,50 +297,73 @@ pub fn via(message: &[u8], value: Range<usize>) -> Option<Via> {
 
 /// The range without white space (that of SIP: blanks, tabs and line ends) at both ends.
 pub fn trim(message: &[u8], span: Range<usize>) -> Range<usize> {
-    let span = trim_start(message, span);
-    let text = message.get(span.clone()).unwrap_or_default();
-    let last = text.iter().rposition(|byte| !is_blank(*byte));
-    span.start..span.start + last.map_or(0, |last| last + 1)
+    let span = skip_blanks(message, span);
+    span.start..trim_end(message, span)
 }
 
-fn trim_start(message: &[u8], span: Range<usize>) -> Range<usize> {
+/// The end of the range without white space behind it.
+pub fn trim_end(message: &[u8], span: Range<usize>) -> usize {
+    let mut text = message.get(span.clone()).unwrap_or_default();
+    while let [rest @ .., last] = text
+        && is_blank(*last)
+    {
+        text = rest;
+    }
+    span.start + text.len()
+}
+
+/// The first white space.
+pub fn find_blank(message: &[u8], span: Range<usize>) -> Option<usize> {
+    bytes::find(message, span, [b' ', b'\t', b'\r', b'\n'])
+}
+
+/// The range without white space before it.
+pub fn skip_blanks(message: &[u8], span: Range<usize>) -> Range<usize> {
     let text = message.get(span.clone()).unwrap_or_default();
     span.start + blanks(text)..span.end
 }
 
 /// The first `wanted` outside double quotes and angle brackets.
 fn find_outside(message: &[u8], span: Range<usize>, wanted: u8) -> Option<usize> {
-    find(message, span, wanted, true)
+    let mut at = span.start;
+    loop {
+        let found = bytes::find(message, at..span.end, [wanted, b'"', b'<'])?;
+        at = match message.get(found)? {
+            byte if *byte == wanted => return Some(found),
+            b'"' => behind_quoted(message, found + 1..span.end)?,
+            _ => behind_bracketed(message, found + 1..span.end)?,
+        };
+    }
 }
 
 /// The first `wanted` outside double quotes.
 fn find_outside_quotes(message: &[u8], span: Range<usize>, wanted: u8) -> Option<usize> {
-    find(message, span, wanted, false)
+    let mut at = span.start;
+    loop {
+        let found = bytes::find(message, at..span.end, [wanted, b'"'])?;
+        if *message.get(found)? == wanted {
+            return Some(found);
+        }
+        at = behind_quoted(message, found + 1..span.end)?;
+    }
 }
 
-fn find(message: &[u8], span: Range<usize>, wanted: u8, brackets: bool) -> Option<usize> {
-    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
-    for (offset, byte) in message.get(span.clone())?.iter().enumerate() {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ => {}
-            }
-            continue;
-        }
-        if *byte == wanted && !bracketed {
-            return Some(span.start + offset);
-        }
-        match byte {
-            b'"' => quoted = true,
-            b'<' if brackets => bracketed = true,
-            b'>' => bracketed = false,
-            _ => {}
+/// What follows the double quote that ends what began before `span`.
+fn behind_quoted(message: &[u8], span: Range<usize>) -> Option<usize> {
+    let mut at = span.start;
+    loop {
+        let found = bytes::find(message, at..span.end, [b'"', b'\\'])?;
+        match message.get(found)? {
+            b'"' => return Some(found + 1),
+            _ => at = found + 2,
         }
     }
-    None
+}
+
+/// What follows the angle bracket that ends what began before `span`; one in double quotes ends
+/// nothing.
+fn behind_bracketed(message: &[u8], span: Range<usize>) -> Option<usize> {
+    find_outside_quotes(message, span, b'>').map(|close| close + 1)
 }
 
 #[cfg(test)]

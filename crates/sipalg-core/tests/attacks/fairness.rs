@@ -215,7 +215,7 @@ fn a_host_that_says_too_much_waits_for_the_next_second_and_nobody_else() {
         if held(&mut world, bad, Leg::Inside).is_none() {
             world.say(bad, Leg::Inside, options);
         } else {
-            assert!(nth >= 10);
+            assert!(nth >= 10, "{nth}: {:?}", world.alg.limits(world.now).last());
         }
     }
     assert_eq!(view(&mut world, Resource::Message).1, 10);

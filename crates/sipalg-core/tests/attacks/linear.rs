@@ -209,15 +209,20 @@ fn twice_as_long_takes_twice_the_time() {
         for from in [Leg::Inside, Leg::Outside] {
             // At once as far as one read goes, and in segments.
             for cut in [1 << 22, 1460] {
-                let small = cost(small.as_bytes(), from, cut);
-                let large = cost(large.as_bytes(), from, cut);
-                let ratio = large as f64 / small as f64;
-                // What takes no time at all has no ratio worth the name.
-                if ratio > MOST && large > 2_000_000 {
-                    slow.push(format!(
-                        "{name} from {from:?} by {cut}: {small} ns, {large} ns"
-                    ));
+                // A machine that does other things, too, is measured again.
+                let (mut ns, mut is_slow) = ((0, 0), true);
+                for _ in 0..3 {
+                    if is_slow {
+                        let of = |text: &str| cost(text.as_bytes(), from, cut);
+                        ns = (of(&small), of(&large));
+                        // What takes no time at all has no ratio worth the name.
+                        is_slow = ns.1 as f64 > MOST * ns.0 as f64 && ns.1 > 2_000_000;
+                    }
                 }
+                if is_slow {
+                    slow.push(format!("{name} from {from:?} by {cut}: {ns:?} ns"));
+                }
+                let small = ns.0;
                 // 5 ms of a processor for 64 KiB, and a test is built for finding faults, not for speed.
                 assert!(small < 500_000_000, "{name}: {small} ns");
             }

@@ -8,10 +8,14 @@
 
 mod actors;
 mod model;
+#[path = "../survivor/mod.rs"]
+mod survivor;
 #[path = "../world/mod.rs"]
 mod world;
 
 use actors::Sim;
+use std::time::Duration;
+use survivor::Memory;
 
 /// A small generator, the same on every run.
 pub struct Dice(u64);
@@ -71,6 +75,65 @@ fn at_every_moment_of_any_call_flow_the_doors_are_those_that_the_protocol_demand
         }
         assert!(steps > 5000);
     }
+}
+
+#[test]
+fn a_machine_that_is_started_anew_between_any_two_steps_does_all_that_one_without_end_does() {
+    for seed in seeds().take(100) {
+        let run = std::panic::catch_unwind(|| {
+            let whole = run(seed, 0, |_| {});
+            // After every step, or after some.
+            let often = if seed % 3 == 0 { 1 } else { 7 };
+            let broken = run(seed, 0, |sim| crash(sim, seed, often));
+            assert_eq!(broken.done, whole.done);
+            let pairs = broken.world.transcript.iter().zip(&whole.world.transcript);
+            for (broken, whole) in pairs {
+                assert_eq!(broken, whole);
+            }
+        });
+        assert!(run.is_ok(), "seed {seed} fails");
+    }
+}
+
+#[test]
+fn what_is_recorded_of_mere_use_keeps_doors_open_for_a_tick_longer_and_never_shorter() {
+    for seed in seeds().take(100) {
+        let tick = sipalg_core::config::Timers::default().use_tick;
+        let run = std::panic::catch_unwind(|| {
+            run(seed, tick, |sim| {
+                sim.model.slack = Duration::from_micros(1 << tick);
+                crash(sim, seed, 3);
+            });
+        });
+        assert!(run.is_ok(), "seed {seed} fails");
+    }
+}
+
+/// A whole simulation, under a machine that records mere use to 2^`tick` microseconds.
+fn run(seed: u64, tick: u8, prepare: impl FnOnce(&mut Sim)) -> Sim {
+    let mut sim = Sim::new(Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let mut config = sim.world.alg.config().clone();
+    config.timers.use_tick = tick;
+    sim.world.reconfigure(config);
+    prepare(&mut sim);
+    for _ in 0..60 {
+        sim.step();
+    }
+    sim.end();
+    sim
+}
+
+/// From now on the machine dies and is restored from its records, once in `often` steps.
+fn crash(sim: &mut Sim, seed: u64, often: usize) {
+    let mut dice = Dice(seed);
+    let mut memory = Memory::of(&mut sim.world.alg);
+    sim.world.between = Some(Box::new(move |alg, now| {
+        if dice.roll(often) == 0 {
+            memory.restart(alg, now);
+        } else if dice.roll(2) == 0 {
+            memory.note(alg);
+        }
+    }));
 }
 
 #[test]

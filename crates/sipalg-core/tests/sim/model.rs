@@ -77,6 +77,8 @@ pub struct Model {
     /// Where phones send datagrams from, and want the answers: these may come from anywhere (RFC 4787
     /// REQ-8).
     pub sources: BTreeSet<String>,
+    /// By how much a door may stay open for longer, where nobody says goodbye.
+    pub slack: Duration,
 }
 
 /// Doors that must be open, and those that may.
@@ -126,7 +128,7 @@ impl Model {
                 // Nothing uses its ports since then; it is looked at every half of the time.
                 State::Silent(since) => (
                     now < call.heard + timers.media_inactivity,
-                    now <= since + timers.media_inactivity * 3 / 2,
+                    now <= since + timers.media_inactivity * 3 / 2 + self.slack,
                 ),
                 State::Gone => (false, false),
             };

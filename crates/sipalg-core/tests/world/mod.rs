@@ -90,6 +90,8 @@ fn rule(source: Source) -> SourceRule {
     }
 }
 
+pub type Between = Box<dyn FnMut(&mut Alg, Instant)>;
+
 pub struct World {
     pub alg: Alg,
     pub now: Instant,
@@ -98,6 +100,10 @@ pub struct World {
     pub last_ops: Vec<DoorOp>,
     /// What was asked of it about addresses, so far.
     pub addresses: Vec<AddressOp>,
+    /// What happens to the machine before each step, if anything. Streams are cut then.
+    pub between: Option<Between>,
+    /// All that was heard.
+    pub transcript: Vec<String>,
     /// What the kernel has, by inside local.
     open: BTreeMap<(DoorKind, SocketAddrV4, Protocol), SocketAddrV4>,
 }
@@ -114,11 +120,20 @@ impl World {
             out: Outbox::default(),
             last_ops: Vec::new(),
             addresses: Vec::new(),
+            between: None,
+            transcript: Vec::new(),
             open: BTreeMap::new(),
         }
     }
 
+    fn between(&mut self) {
+        if let Some(between) = &mut self.between {
+            between(&mut self.alg, self.now);
+        }
+    }
+
     pub fn connect(&mut self, peer: &str, destination: &str) -> FlowId {
+        self.between();
         self.alg
             .open(self.now, at(peer), at(destination), &mut self.out)
             .unwrap()
@@ -127,6 +142,7 @@ impl World {
 
     /// Datagrams between two addresses begin; names where they come from on the other leg, too.
     pub fn converse(&mut self, peer: &str, destination: &str) -> (FlowId, String) {
+        self.between();
         let (peer, destination) = (at(peer), at(destination));
         let opened = self
             .alg
@@ -138,6 +154,7 @@ impl World {
 
     /// Where a TCP connection leads: from and to which address.
     pub fn leads(&mut self, peer: &str, destination: &str) -> Result<(String, String), Refusal> {
+        self.between();
         let (peer, destination) = (at(peer), at(destination));
         let opened = self.alg.open(self.now, peer, destination, &mut self.out)?;
         self.obey();
@@ -146,6 +163,7 @@ impl World {
 
     /// Other rules from now on; names the flows that must go.
     pub fn reconfigure(&mut self, config: Config) -> Vec<FlowId> {
+        self.between();
         let lost = self.alg.reconfigure(self.now, config, &mut self.out);
         self.obey();
         lost
@@ -174,6 +192,7 @@ impl World {
 
     /// The same for datagrams.
     pub fn connect_datagrams(&mut self, peer: &str, destination: &str) -> FlowId {
+        self.between();
         let (peer, destination) = (at(peer), at(destination));
         let opened = self
             .alg
@@ -185,6 +204,7 @@ impl World {
 
     /// Sends a datagram on a leg; returns what the other leg gets.
     pub fn datagram(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
+        self.between();
         self.alg
             .datagram(self.now, flow, from, text.as_bytes(), &mut self.out);
         self.sent()
@@ -192,6 +212,7 @@ impl World {
 
     /// The flow is over.
     pub fn close(&mut self, flow: FlowId) {
+        self.between();
         self.alg.close(self.now, flow, &mut self.out);
         self.obey();
         self.out.clear();
@@ -199,8 +220,15 @@ impl World {
 
     /// Sends text on a leg; returns what the other leg gets.
     pub fn say(&mut self, flow: FlowId, from: Leg, text: &str) -> String {
-        self.alg
-            .stream(self.now, flow, from, text.as_bytes(), &mut self.out);
+        let cut = match self.between {
+            Some(_) => self.transcript.len() * 97 % (text.len() + 1),
+            None => 0,
+        };
+        let (first, second) = text.as_bytes().split_at(cut);
+        for part in [first, second] {
+            self.between();
+            self.alg.stream(self.now, flow, from, part, &mut self.out);
+        }
         self.sent()
     }
 
@@ -208,6 +236,7 @@ impl World {
         self.obey();
         let bytes = String::from_utf8(self.out.bytes.clone()).unwrap();
         self.out.clear();
+        self.transcript.push(bytes.clone());
         bytes
     }
 
@@ -215,6 +244,7 @@ impl World {
     pub fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(next) = self.alg.next_timeout().filter(|next| *next <= until) {
+            self.between();
             self.now = next.max(self.now);
             self.alg.handle_timeout(self.now, &mut self.out);
             self.obey();

@@ -12,6 +12,8 @@ pub static EXEC: &[Command<Question>] = &[
     show::RESOURCES,
     show::LIMITS,
     show::PORTS,
+    show::STORE,
+    show::KERNEL,
     explain::CALLS,
     explain::CALL,
     explain::REGISTRATIONS,

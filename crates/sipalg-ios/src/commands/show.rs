@@ -92,6 +92,37 @@ pub(super) const PORTS: Command<Question> = Command {
     meaning: |_| Exec::ShowSipPorts,
 };
 
+pub(super) const STORE: Command<Question> = Command {
+    pattern: &[
+        SHOW,
+        SHOW_IP,
+        SHOW_NAT,
+        SHOW_SIP,
+        keyword(
+            "store",
+            "What would survive a restart, and where it is kept",
+        ),
+        JSON,
+    ],
+    no: false,
+    example: "show ip nat sip store",
+    meaning: |_| Exec::ShowSipStore,
+};
+
+pub(super) const KERNEL: Command<Question> = Command {
+    pattern: &[
+        SHOW,
+        SHOW_IP,
+        SHOW_NAT,
+        SHOW_SIP,
+        keyword("kernel", "Whether the kernel does what it should"),
+        JSON,
+    ],
+    no: false,
+    example: "show ip nat sip kernel",
+    meaning: |_| Exec::ShowSipKernel,
+};
+
 pub(super) const TECH_SUPPORT: Command<Question> = Command {
     pattern: &[
         SHOW,

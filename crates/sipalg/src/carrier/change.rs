@@ -58,6 +58,7 @@ impl Carrier {
         let links: Vec<usize> = links.map(|(key, _)| key).collect();
         for key in &links {
             let mut link = self.links.remove(*key);
+            self.forget_link(link.slot);
             link.conn.abort();
             self.alg.close(now, link.flow, &mut self.out);
         }

@@ -99,6 +99,7 @@ impl Carrier {
             to: leg.other(),
             bytes,
             events: events..self.out.events.len(),
+            output: None,
         });
     }
 

@@ -1,8 +1,10 @@
 //! `show ...`: gathers what a view needs, and has it rendered.
 
 use super::{Debug, Gateway, Watch, clear, configuration};
+use crate::keeper::supervise::main_process;
 use crate::log;
 use crate::services;
+use crate::store::clock::Moment;
 use sipalg_core::Instant;
 use sipalg_ios::exec::WhichMessage;
 use sipalg_ios::session::DEFAULT_HOSTNAME;
@@ -12,7 +14,7 @@ use sipalg_ios::show::{
 };
 use sipalg_ios::{Exec, running};
 use std::rc::Rc;
-use std::{env, fs, process};
+use std::{env, fs};
 
 /// Shows what is asked for; nothing, if it is nothing to be shown.
 pub(super) fn show(
@@ -52,6 +54,8 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowSipResources => to(format)(self.resources()),
             Exec::ShowSipLimits => to(format)(self.limits()),
             Exec::ShowSipPorts => to(format)(self.ports()),
+            Exec::ShowSipStore => to(format)(self.store()),
+            Exec::ShowSipKernel => to(format)(self.kernel()),
             Exec::ShowRunningConfig => to(format)(self.running_config()),
             Exec::ShowStartupConfig => configuration::show_saved(self.gateway, format),
             Exec::ShowVersion => to(format)(self.version()),
@@ -178,6 +182,43 @@ impl<G: Gateway> Shown<'_, G> {
         show::limits(&self.gateway.carrier().alg().limits(now))
     }
 
+    fn store(&mut self) -> show::Store {
+        let status = self.gateway.store();
+        let ago = |moment: &Moment| Moment::now().since_boot - moment.since_boot;
+        let ago = status.last_commit.as_ref().map(ago);
+        show::Store {
+            file: status.path.map(|path| path.display().to_string()),
+            records: status.records,
+            commits: status.commits,
+            written_seconds_ago: ago.and_then(|ago| u64::try_from(ago / 1_000_000).ok()),
+            waiting_bytes: status.waiting,
+            failures: status.failures,
+            trouble: status.trouble,
+        }
+    }
+
+    fn kernel(&mut self) -> show::Kernel {
+        let carrier = self.gateway.carrier();
+        let doors_failed = carrier.alg().counters().doors_failed;
+        let kernel = carrier.kernel();
+        // What it does not tell is shown as unknown.
+        let tracking = kernel.tracking().ok();
+        let health = kernel.health();
+        let last = health.last.as_ref();
+        show::Kernel {
+            restored: health.restored,
+            restored_seconds_ago: last.map(|(at, _)| at.elapsed().as_secs()),
+            restored_what: last.map(|(_, what)| what.clone()),
+            doors_made: health.made,
+            doors_closed: health.closed,
+            refused: health.refused,
+            doors_failed,
+            connections: tracking.map(|of| of.used.into()),
+            connections_limit: tracking.map(|of| of.most.into()),
+            connections_without_room: tracking.map(|of| of.without_room),
+        }
+    }
+
     /// Without knowing what else runs here, what the configuration says is shown.
     fn ports(&mut self) -> Ports {
         let conflicts = self.gateway.conflicts();
@@ -209,7 +250,7 @@ impl<G: Gateway> Shown<'_, G> {
             hostname: hostname.unwrap_or(DEFAULT_HOSTNAME.into()),
             // The clock starts with the gateway.
             uptime_seconds: self.now.since(Instant::ZERO).as_secs(),
-            process: process::id(),
+            process: main_process(),
             configuration_file: self.gateway.file().display().to_string(),
         }
     }
@@ -244,6 +285,8 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
             .with("show ip nat sip limits", &self.limits())
+            .with("show ip nat sip store", &self.store())
+            .with("show ip nat sip kernel", &self.kernel())
             .with("show access-lists", &self.access_lists(None))
             .with("show debugging", &self.debugging())
     }

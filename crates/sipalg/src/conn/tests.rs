@@ -64,6 +64,10 @@ impl Socket for Scripted {
         Ok(())
     }
 
+    fn part(&mut self) {
+        self.0.borrow_mut().aborted = false;
+    }
+
     fn abort(&mut self) {
         self.0.borrow_mut().aborted = true;
     }

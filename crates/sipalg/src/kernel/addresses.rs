@@ -2,10 +2,13 @@
 
 use super::ruleset::{POOL_DN, POOL_LOCALS, POOL_SN, TABLE};
 use crate::netlink::Message;
-use crate::netlink::nft::{add_key, delete_element};
+use crate::netlink::nft::{Element, Set, add_key, address_port_of, delete_element};
 use sipalg_core::addr::Ipv4Addr;
 use sipalg_core::door::AddressOp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+/// The sets that addresses of hosts are in.
+pub(super) const POOL_SETS: [&Set; 3] = [&POOL_DN, &POOL_SN, &POOL_LOCALS];
 
 /// The address that each host has. Each has one, and each is of one host.
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ pub(super) struct Change {
     /// Whose flows must end.
     pub(super) released: Vec<Held>,
     /// Who has one now.
-    assigned: Vec<Held>,
+    pub(super) assigned: Vec<Held>,
 }
 
 impl Addresses {
@@ -60,16 +63,61 @@ impl Addresses {
         change
     }
 
+    /// Hosts have these addresses from now on, and no others, where the sets of [`POOL_SETS`] hold
+    /// what `there` says. What is as it should be is left alone.
+    pub(super) fn reconcile(
+        &mut self,
+        there: &[(&'static Set, Vec<Element>)],
+        wanted: &[(Ipv4Addr, Ipv4Addr)],
+    ) -> Change {
+        *self = Addresses::default();
+        let assign = |&(local, global): &_| AddressOp::Assign { local, global };
+        self.change(&wanted.iter().map(assign).collect::<Vec<_>>());
+        let mut change = Change::default();
+        let mut kept = HashSet::new();
+        for (set, element) in there
+            .iter()
+            .flat_map(|(set, all)| all.iter().map(move |e| (*set, e)))
+        {
+            let held = held_by(set, element);
+            let right = match held {
+                Some(held) => self.by_local.get(&held.local) == Some(&held.global),
+                None => self.by_local.contains_key(&element.address()),
+            };
+            if right {
+                kept.insert((set.name, element.address()));
+                continue;
+            }
+            change
+                .messages
+                .push(delete_element(TABLE, set, &element.key));
+            change
+                .released
+                .extend(held.filter(|held| !change.released.contains(held)));
+        }
+        for (&local, &global) in &self.by_local {
+            let missing = elements_of(Held { local, global });
+            let mut missing = missing
+                .into_iter()
+                .filter(|(set, key, _)| !kept.contains(&(set.name, *key)))
+                .peekable();
+            if missing.peek().is_some() {
+                change.assigned.push(Held { local, global });
+            }
+            change
+                .messages
+                .extend(missing.map(|(set, key, value)| add(set, key, value)));
+        }
+        change
+    }
+
     fn assign(&mut self, local: Ipv4Addr, global: Ipv4Addr, change: &mut Change) {
         self.by_local.insert(local, global);
         self.by_global.insert(global, local);
         change.assigned.push(Held { local, global });
-        let (local, global) = (local.octets(), global.octets());
-        change.messages.extend([
-            add_key(TABLE, &POOL_DN, &global, Some(&local)),
-            add_key(TABLE, &POOL_SN, &local, Some(&global)),
-            add_key(TABLE, &POOL_LOCALS, &local, None),
-        ]);
+        let elements = elements_of(Held { local, global }).into_iter();
+        let elements = elements.map(|(set, key, value)| add(set, key, value));
+        change.messages.extend(elements);
     }
 
     fn release(&mut self, local: Ipv4Addr, global: Ipv4Addr, change: &mut Change) {
@@ -94,6 +142,37 @@ impl Addresses {
             self.by_global.insert(*global, *local);
         }
     }
+}
+
+/// What the kernel holds of a host's address: sets, keys and values.
+fn elements_of(held: Held) -> [(&'static Set, Ipv4Addr, Option<Ipv4Addr>); 3] {
+    let Held { local, global } = held;
+    [
+        (&POOL_DN, global, Some(local)),
+        (&POOL_SN, local, Some(global)),
+        (&POOL_LOCALS, local, None),
+    ]
+}
+
+fn add(set: &Set, key: Ipv4Addr, value: Option<Ipv4Addr>) -> Message {
+    let value = value.map(|value| value.octets());
+    add_key(
+        TABLE,
+        set,
+        &key.octets(),
+        value.as_ref().map(|value| &value[..]),
+    )
+}
+
+/// Whose address an element of the two maps says what is.
+fn held_by(set: &'static Set, element: &Element) -> Option<Held> {
+    let value = element.value.as_deref()?;
+    let (key, value) = (element.address(), *address_port_of(value).ip());
+    let (local, global) = match *set {
+        POOL_DN => (value, key),
+        _ => (key, value),
+    };
+    Some(Held { local, global })
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub enum Elements {
     Replaced,
 }
 
+mod reconcile;
+
+pub(super) use reconcile::DOOR_SETS;
+
 /// The open UDP doors. Each inside local has one inside global of a kind and the other way round,
 /// so that the kernel's two maps never contradict each other.
 #[derive(Debug, Default)]
@@ -173,19 +177,16 @@ impl Doors {
 
     fn proxied(&self, op: &DoorOp, change: &mut Change) {
         let door = op.door();
-        let set = match door.kind {
-            DoorKind::Signalling => &SIGNAL_DOORS,
-            DoorKind::Media => &MEDIA_TCP,
-        };
-        let element = Element {
-            set,
-            key: address_port(door.inside_global).into(),
-            value: None,
-        };
+        let element = element_of(door);
         match op {
             DoorOp::Open(_) | DoorOp::Refresh(_) => self.put(&element, door.lifetime, change),
             DoorOp::Close(_) => self.take(&element, change),
         }
+    }
+
+    /// Whether a UDP door of this kind leads from one end to the other.
+    pub(super) fn is_open(&self, pair: &Pair) -> bool {
+        self.global_of(*pair) == Some(pair.global)
     }
 
     fn global_of(&self, pair: Pair) -> Option<SocketAddrV4> {
@@ -217,6 +218,19 @@ impl Pair {
             local: door.inside_local,
             global: door.inside_global,
         }
+    }
+}
+
+/// What the kernel holds of a TCP door.
+fn element_of(door: &Door) -> Element {
+    let set = match door.kind {
+        DoorKind::Signalling => &SIGNAL_DOORS,
+        DoorKind::Media => &MEDIA_TCP,
+    };
+    Element {
+        set,
+        key: address_port(door.inside_global).into(),
+        value: None,
     }
 }
 
@@ -264,6 +278,7 @@ fn taken_out(elements: Elements, set: &Set, key: &[u8], value: Option<&[u8]>) ->
     }
 }
 
+/// One element of what a door is in the kernel.
 struct Element {
     set: &'static Set,
     key: Vec<u8>,

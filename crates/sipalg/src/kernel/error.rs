@@ -56,6 +56,11 @@ impl KernelError {
         }
     }
 
+    /// Whether the kernel does not know what was to be changed, because someone has taken it away.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, KernelError::Refused { error, .. } if error.errno == Errno::ENOENT)
+    }
+
     /// The sentence for `error` on one of our files or the kernel's.
     pub(super) fn file(doing: &'static str, path: &Path, error: std::io::Error) -> Self {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;

@@ -68,6 +68,47 @@ impl Host {
         Ok(())
     }
 
+    /// What of [`Host::set_up`] is not there any more, as one would name it.
+    pub(super) fn missing(
+        &self,
+        plan: &Plan,
+        borrowed: &[Range],
+    ) -> Result<Vec<String>, KernelError> {
+        let refused = |error| KernelError::refused("to tell its policy rules and routes", error);
+        let mut route = Route::open().map_err(refused)?;
+        let mut missing = Vec::new();
+        let rules = route.rules().map_err(refused)?;
+        for interface in ours(plan).filter(|name| !rules.contains(&rule(name))) {
+            missing.push(format!(
+                "the policy rule for {interface} to table {DIVERT_TABLE}"
+            ));
+        }
+        let diverts = route.routes_in(DIVERT_TABLE, None).map_err(refused)?;
+        if diverts.is_empty() {
+            missing.push(format!("the route of table {DIVERT_TABLE}"));
+        }
+        let mut borrowed = borrowed
+            .iter()
+            .flat_map(|range| networks(*range))
+            .peekable();
+        if borrowed.peek().is_some() {
+            let table = u32::from(libc::RT_TABLE_LOCAL);
+            let routes = route
+                .routes_in(table, Some(ROUTE_PROTOCOL))
+                .map_err(refused)?;
+            let there = |network| routes.iter().any(|route| route.destination == network);
+            missing.extend(
+                borrowed
+                    .filter(|network| !there(*network))
+                    .map(|(address, prefix)| format!("the local route {address}/{prefix}")),
+            );
+        }
+        if read(IP_FORWARD)? != "1" {
+            missing.push("net.ipv4.ip_forward=1".into());
+        }
+        Ok(missing)
+    }
+
     /// Ends policy rules and routes of ours that `plan` does not want: those of a former plan, or of
     /// a run that crashed.
     pub(super) fn forget(&mut self, plan: &Plan, borrowed: &[Range]) -> Result<(), KernelError> {
@@ -204,9 +245,9 @@ fn delete(
             route.delete_rule(&found)?;
         }
     }
-    for found in route.routes()? {
-        let is_ours = found.protocol == ROUTE_PROTOCOL && found.kind == libc::RTN_LOCAL;
-        if is_ours && !borrowed.contains(&found.destination) {
+    let table = u32::from(libc::RT_TABLE_LOCAL);
+    for found in route.routes_in(table, Some(ROUTE_PROTOCOL))? {
+        if found.kind == libc::RTN_LOCAL && !borrowed.contains(&found.destination) {
             route.delete_local(found.destination, ROUTE_PROTOCOL)?;
         }
     }

@@ -25,20 +25,24 @@
 //!   guarding       what passes, how much of it, and for how long
 //!   lists          access lists as rules, with their counters
 //!   contents       what the configuration puts into sets
+//!   adjust         how a table that is there becomes one of these rules
 //! ```
 
 use super::{Plan, ranges::Range};
 use crate::netlink::Message;
 use crate::netlink::nft::{self, Hook, HookPoint, KeyType, Lifetimes, Rule, Set, SetKind};
 use sipalg_core::config::AccessList;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+mod adjust;
 mod contents;
 mod guarding;
 pub(super) mod lists;
 mod steering;
 mod translation;
 
+pub(super) use adjust::Found;
 pub use guarding::OVER_BOUND;
 pub(super) use guarding::{loose_for, seconds};
 pub use translation::{HITS, MISSES};
@@ -339,9 +343,24 @@ impl Chain {
     }
 
     fn add_rules(&self) -> Vec<Message> {
-        let rules = self.rules.iter().cloned();
+        let rules = self.rules.iter().cloned().zip(self.notes());
         rules
-            .map(|rule| nft::add_rule(TABLE, &self.name, rule))
+            .map(|(rule, note)| nft::add_rule(TABLE, &self.name, rule, &note))
+            .collect()
+    }
+
+    /// What is noted on each rule, in order, so that a chain can be known again: who finds these
+    /// notes and no others finds these rules.
+    fn notes(&self) -> Vec<Vec<u8>> {
+        let mut hasher = DefaultHasher::new();
+        for rule in &self.rules {
+            rule.bytes().for_each(|bytes| bytes.hash(&mut hasher));
+            hasher.write_u8(0);
+        }
+        let all = hasher.finish().to_be_bytes();
+        let places = 0..self.rules.len() as u32;
+        places
+            .map(|place| [&all[..], &place.to_be_bytes()].concat())
             .collect()
     }
 }

@@ -10,8 +10,9 @@
 //! later, many in one go, or when a door wants one of their ends for another.
 
 use super::addresses::Held;
-use super::doors::{Elements, Pair, without};
+use super::doors::{Doors, Elements, Pair, without};
 use super::ruleset::{LOOSE_ENDS, TABLE};
+use super::tracking::Tracking;
 use super::{CT_DOOR, CT_TAKEN, KernelError};
 use crate::netlink::Error;
 use crate::netlink::conntrack::{Conntrack, Entry, Which};
@@ -39,34 +40,56 @@ pub(super) struct Sweep {
     older: HashSet<SocketAddrV4>,
     /// When the last of those has either sent again, and been noted, or ended.
     older_until: Instant,
+    /// How long a flow may live without a packet.
+    idle: Duration,
+    /// There may be flows of doors that nobody knows to have closed, and flows that nobody noted.
+    unlisted: bool,
 }
 
 impl Sweep {
-    /// Begins with the flows that are there now; `idle` is how long one may live without a packet.
+    /// `idle` is how long a flow may live without a packet. Which flows there are is asked when it
+    /// first matters.
     pub(super) fn new(elements: Elements, idle: Duration) -> Result<Self, KernelError> {
         let refused = |error| KernelError::refused("to list connections", error);
-        let mut conntrack = Conntrack::open().map_err(refused)?;
-        let flows = conntrack
-            .udp()
-            .map_err(|error| match error.errno {
-                nix::errno::Errno::EINVAL => KernelError::Missing {
-                    what: "access to connection tracking".into(),
-                    option: "CONFIG_NF_CT_NETLINK",
-                },
-                _ => refused(error),
-            })?
-            .into_iter();
         Ok(Sweep {
-            conntrack,
+            conntrack: Conntrack::open().map_err(refused)?,
             elements,
             ended: HashSet::new(),
             ended_locals: HashMap::new(),
             ended_globals: HashMap::new(),
-            older: flows
-                .flat_map(|flow| [flow.original.source, flow.original.destination])
-                .collect(),
-            older_until: Instant::now() + idle,
+            older: HashSet::new(),
+            older_until: Instant::now(),
+            idle,
+            unlisted: true,
         })
+    }
+
+    /// Rules and doors were not ours to see for a while: whatever flows there are is asked anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.unlisted = true;
+    }
+
+    /// Lists the flows that are there now: those of doors that are not open are deleted, the others
+    /// are remembered as older than our rules.
+    pub(super) fn list(&mut self, doors: &Doors) -> Result<(), Error> {
+        if !self.unlisted {
+            return Ok(());
+        }
+        self.conntrack
+            .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
+                let pairs = translations(entry);
+                pairs
+                    .into_iter()
+                    .flatten()
+                    .any(|pair| !doors.is_open(&pair))
+            })?;
+        let flows = self.conntrack.udp()?.into_iter();
+        let flows = flows.filter(|flow| flow.mark & CT_DOOR == 0);
+        let ends = flows.flat_map(|flow| [flow.original.source, flow.original.destination]);
+        self.older = ends.collect();
+        self.older_until = Instant::now() + self.idle;
+        self.unlisted = false;
+        Ok(())
     }
 
     /// Works as on a kernel of the given kind.
@@ -78,9 +101,13 @@ impl Sweep {
     pub(super) fn follow(
         &mut self,
         nft: &mut Nft,
+        doors: &Doors,
         opened: &HashSet<Pair>,
         closed: &HashSet<Pair>,
     ) -> Result<(), Error> {
+        if !opened.is_empty() {
+            self.list(doors)?;
+        }
         for pair in closed.iter().filter(|pair| pair.kind == DoorKind::Media) {
             self.ended.insert(*pair);
             self.ended_locals.insert(pair.local, pair.global);
@@ -88,7 +115,7 @@ impl Sweep {
         }
         if opened.iter().any(|pair| self.has_ended_elsewhere(pair)) || self.ended.len() > MOST_ENDED
         {
-            self.tidy()?;
+            self.tidy(doors)?;
         }
         let mut suspects = Vec::new();
         for pair in opened {
@@ -104,7 +131,8 @@ impl Sweep {
     }
 
     /// Deletes the flows of doors that have closed.
-    pub(super) fn tidy(&mut self) -> Result<(), Error> {
+    pub(super) fn tidy(&mut self, doors: &Doors) -> Result<(), Error> {
+        self.list(doors)?;
         if Instant::now() > self.older_until {
             self.older = HashSet::new();
         }
@@ -118,6 +146,17 @@ impl Sweep {
             .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
                 went_through(entry, &ended)
             })
+    }
+
+    /// How full the connection table is.
+    pub(super) fn tracking(&mut self) -> Result<Tracking, Error> {
+        let (used, most) = self.conntrack.fill()?;
+        let without_room = self.conntrack.without_room()?;
+        Ok(Tracking {
+            used,
+            most,
+            without_room,
+        })
     }
 
     /// Ends the flows of hosts that have lost their address.
@@ -209,11 +248,22 @@ fn in_the_way(entry: &Entry, by_local: &Ends, by_global: &Ends) -> bool {
 
 /// A flow that one of the `closed` doors translated.
 fn went_through(entry: &Entry, closed: &HashSet<Pair>) -> bool {
-    let pair = |local, global| Pair {
-        kind: DoorKind::Media,
-        local,
-        global,
+    let pairs = translations(entry);
+    pairs.iter().flatten().any(|pair| closed.contains(pair))
+}
+
+/// The media doors that translated a flow, at the end where it began and at the other.
+fn translations(entry: &Entry) -> [Option<Pair>; 2] {
+    let pair = |local, global| {
+        let kind = DoorKind::Media;
+        (local != global).then_some(Pair {
+            kind,
+            local,
+            global,
+        })
     };
-    closed.contains(&pair(entry.original.source, entry.reply.destination))
-        || closed.contains(&pair(entry.reply.source, entry.original.destination))
+    [
+        pair(entry.original.source, entry.reply.destination),
+        pair(entry.reply.source, entry.original.destination),
+    ]
 }

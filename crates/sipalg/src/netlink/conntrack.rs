@@ -59,6 +59,34 @@ impl Conntrack {
         })
     }
 
+    /// How many connections there are and may be at most in this network namespace.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn fill(&mut self) -> Result<(u32, u32), Error> {
+        let mut fill = (0, u32::MAX);
+        self.0.ask(message(IPCTNL_MSG_CT_GET_STATS), |payload| {
+            let told = payload.get(4..).unwrap_or_default();
+            fill.0 = number(told, CTA_STATS_GLOBAL_ENTRIES).unwrap_or(fill.0);
+            fill.1 = number(told, CTA_STATS_GLOBAL_MAX_ENTRIES).unwrap_or(fill.1);
+        })?;
+        Ok(fill)
+    }
+
+    /// How many connections were not begun, or ended early, because there was no room for another.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn without_room(&mut self) -> Result<u64, Error> {
+        let question = message(IPCTNL_MSG_CT_GET_STATS_CPU);
+        let counts = self.0.dump(&question, |payload, found| {
+            let told = payload.get(4..).unwrap_or_default();
+            let counts = [CTA_STATS_DROP, CTA_STATS_EARLY_DROP].map(|kind| number(told, kind));
+            found.extend(counts.into_iter().flatten().map(u64::from));
+        })?;
+        Ok(counts.into_iter().sum())
+    }
+
     /// Deletes the connections of a kind that `doomed` says yes to.
     ///
     /// # Errors
@@ -100,6 +128,11 @@ impl Conntrack {
 fn message(operation: u16) -> Message {
     let kind = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8 | operation;
     Message::new(kind, 0, &[libc::AF_INET as u8, 0, 0, 0])
+}
+
+fn number(told: &[u8], kind: u16) -> Option<u32> {
+    let value = attribute(told, kind)?.try_into().ok()?;
+    Some(u32::from_be_bytes(value))
 }
 
 fn protocol(message: Message) -> Message {
@@ -168,6 +201,12 @@ fn tuple_of(told: &[u8]) -> Option<Tuple> {
 
 const IPCTNL_MSG_CT_GET: u16 = 1;
 const IPCTNL_MSG_CT_DELETE: u16 = 2;
+const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = 4;
+const IPCTNL_MSG_CT_GET_STATS: u16 = 5;
+const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
+const CTA_STATS_DROP: u16 = 10;
+const CTA_STATS_EARLY_DROP: u16 = 11;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_MARK: u16 = 8;

@@ -4,7 +4,9 @@
 //! expressions that it stands for.
 
 use super::{Error, Message, Socket, attribute, attributes, text_of};
+use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -12,18 +14,31 @@ mod listing;
 mod object;
 mod rule;
 mod set;
+mod table;
 
 pub use listing::{BaseChain, Expression, Listed, Verdict};
-pub use object::{Lifetimes, add_counter, add_timeout, delete_counter, delete_timeout};
+pub use object::{Lifetimes, ObjectKind, add_counter, add_timeout, delete_counter, delete_timeout};
 pub use rule::{Direction, End, Rule};
 pub use set::{
-    Element, KeyType, Set, SetKind, add_element, add_key, add_range, add_set, address_port,
-    delete_element, destroy_element, flush_set, interface, protocol_address_port,
+    Element, KeyType, Set, SetKind, SetShape, add_element, add_key, add_range, add_set, added,
+    address_port, address_port_of, delete_element, delete_set, destroy_element, flush_set,
+    interface, protocol_address_port,
 };
 
 /// A conversation about nftables.
 #[derive(Debug)]
-pub struct Nft(Socket);
+pub struct Nft(Socket, VecDeque<Fault>);
+
+/// What goes wrong with a transaction, for tests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The kernel refuses it.
+    Refused(Errno),
+    /// It takes effect, but the kernel's word on it is lost (`ENOBUFS`).
+    Unheard,
+}
 
 /// A chain that packets enter by themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +72,8 @@ impl Nft {
     /// # Errors
     /// `EPROTONOSUPPORT` where the kernel has no nfnetlink.
     pub fn open() -> Result<Self, Error> {
-        Socket::open(SockProtocol::NetlinkNetFilter).map(Nft)
+        let socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
+        Ok(Nft(socket, VecDeque::new()))
     }
 
     /// Carries out `messages` as one transaction.
@@ -65,7 +81,19 @@ impl Nft {
     /// # Errors
     /// The kernel's on the first message that it refuses; nothing has changed then.
     pub fn commit(&mut self, messages: Vec<Message>) -> Result<(), Error> {
-        self.0.batch(messages)
+        match self.1.pop_front().unwrap_or(Fault::None) {
+            Fault::None => self.0.batch(messages),
+            Fault::Refused(errno) => Err(errno.into()),
+            Fault::Unheard => {
+                self.0.batch(messages)?;
+                Err(Errno::ENOBUFS.into())
+            }
+        }
+    }
+
+    /// What goes wrong with the next transactions, each with one; for tests.
+    pub fn set_faults(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.1 = faults.into_iter().collect();
     }
 
     /// The names of all tables of the family `ip`.
@@ -113,12 +141,18 @@ pub fn add_chain(table: &str, name: &str, hook: Option<Hook>) -> Message {
         .text(NFTA_CHAIN_TYPE, hook.kind)
 }
 
-/// Appends `rule` to the chain `chain`.
-pub fn add_rule(table: &str, chain: &str, rule: Rule) -> Message {
+/// Appends `rule` to the chain `chain`, with a `note` that the kernel keeps and that does nothing
+/// ([`Nft::notes`]).
+pub fn add_rule(table: &str, chain: &str, rule: Rule, note: &[u8]) -> Message {
     message(NFT_MSG_NEWRULE, libc::NLM_F_CREATE | libc::NLM_F_APPEND)
         .text(NFTA_RULE_TABLE, table)
         .text(NFTA_RULE_CHAIN, chain)
         .nest(NFTA_RULE_EXPRESSIONS, |m| rule.append_to(m))
+        // nft reads type, length and value, and passes over types that it does not know.
+        .put(
+            NFTA_RULE_USERDATA,
+            &[&[NOTE, note.len() as u8], note].concat(),
+        )
 }
 
 /// Takes all rules out of a chain.
@@ -183,6 +217,9 @@ const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+/// Ours among the types of notes on rules; nft's count from zero.
+const NOTE: u8 = 0x53;
 const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_COUNTER_BYTES: u16 = 1;

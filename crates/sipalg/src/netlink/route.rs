@@ -122,20 +122,36 @@ impl Route {
     /// The kernel's.
     pub fn routes(&mut self) -> Result<Vec<RouteEntry>, Error> {
         let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        self.list(libc::RTM_GETROUTE, &header, |m| {
-            let told = m.get(ROUTE_HEADER..)?;
-            let address = |kind| attribute(told, kind).and_then(address_of);
-            let number = |kind| attribute(told, kind).and_then(u32_of);
-            let destination = address(libc::RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED);
-            Some(RouteEntry {
-                table: number(libc::RTA_TABLE).unwrap_or(u32::from(m[4])),
-                destination: (destination, m[1]),
-                kind: m[7],
-                protocol: m[5],
-                gateway: address(libc::RTA_GATEWAY),
-                interface: number(libc::RTA_OIF),
-            })
-        })
+        self.list(libc::RTM_GETROUTE, &header, route_of)
+    }
+
+    /// The IPv4 routes of one table, or of it those that `protocol` has put there. A host with
+    /// hundreds of thousands of routes in another table is asked without listing those.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn routes_in(
+        &mut self,
+        table: u32,
+        protocol: Option<u8>,
+    ) -> Result<Vec<RouteEntry>, Error> {
+        let mut header = [0; ROUTE_HEADER];
+        header[0] = libc::AF_INET as u8;
+        header[5] = protocol.unwrap_or(libc::RTPROT_UNSPEC);
+        let question =
+            Message::new(libc::RTM_GETROUTE, 0, &header).put(libc::RTA_TABLE, &table.to_ne_bytes());
+        let listed = self
+            .0
+            .strictly(|socket| socket.dump(&question, |m, found| found.extend(route_of(m))));
+        let routes = match listed {
+            // A table that nothing was ever put into is none.
+            Err(error) if error.errno == Errno::ENOENT => Vec::new(),
+            result => result?,
+        };
+        let ours = |route: &RouteEntry| {
+            route.table == table && protocol.is_none_or(|protocol| route.protocol == protocol)
+        };
+        Ok(routes.into_iter().filter(ours).collect())
     }
 
     /// The IPv4 policy rules that look at the packet mark.
@@ -360,6 +376,22 @@ fn route_header(table: u8, kind: u8, scope: u8) -> [u8; ROUTE_HEADER] {
     header[6] = scope;
     header[7] = kind;
     header
+}
+
+/// A route from a listing.
+fn route_of(m: &[u8]) -> Option<RouteEntry> {
+    let told = m.get(ROUTE_HEADER..)?;
+    let address = |kind| attribute(told, kind).and_then(address_of);
+    let number = |kind| attribute(told, kind).and_then(u32_of);
+    let destination = address(libc::RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    Some(RouteEntry {
+        table: number(libc::RTA_TABLE).unwrap_or(u32::from(m[4])),
+        destination: (destination, m[1]),
+        kind: m[7],
+        protocol: m[5],
+        gateway: address(libc::RTA_GATEWAY),
+        interface: number(libc::RTA_OIF),
+    })
 }
 
 fn address_of(value: &[u8]) -> Option<Ipv4Addr> {

@@ -7,7 +7,6 @@ use crate::configuration::interfaces;
 use crate::kernel::{Plan, firewall};
 use crate::plan::{self, Interfaces};
 use crate::{commands, log};
-use sd_notify::NotifyState;
 use sipalg_core::{Instant, Leg};
 use sipalg_ios::Startup;
 use std::collections::BTreeSet;
@@ -36,12 +35,12 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(super) fn new(interfaces: Interfaces) -> Self {
+    pub(super) fn new(now: Instant, interfaces: Interfaces) -> Self {
         Surroundings {
             interfaces,
             look_at: None,
             told: BTreeSet::new(),
-            hosts_at: Instant::ZERO + HOSTS_EVERY,
+            hosts_at: now + HOSTS_EVERY,
         }
     }
 
@@ -66,15 +65,13 @@ impl Worker {
     pub fn reconfigure(&mut self, startup: Startup) -> Result<(), String> {
         let interfaces =
             interfaces().map_err(|error| format!("cannot list this host's interfaces: {error}"))?;
-        let now = self.clock.now();
+        let now = self.epoch.now();
         self.carry_out(now, startup, interfaces).map(drop)
     }
 
     /// Reads the configuration file again and carries it out; says on stderr what came of it.
     pub(super) fn reload(&mut self) {
-        // It tells systemd only; without systemd there is nobody to tell.
-        let since = NotifyState::monotonic_usec_now();
-        let _ = since.and_then(|since| sd_notify::notify(&[NotifyState::Reloading, since]));
+        self.herald.reloading();
         let read = self.source.read().map_err(|problem| problem.to_string());
         match read.and_then(|startup| self.reconfigure(startup)) {
             Ok(()) => {
@@ -86,7 +83,8 @@ impl Worker {
                 log::line(format_args!("nothing was changed"));
             }
         }
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        self.keep_configuration();
+        self.herald.reloaded();
     }
 
     /// An interface or an address has come or gone.

@@ -23,6 +23,7 @@ mod overload;
 mod pbx;
 mod pools;
 mod refusal;
+mod restart;
 mod scale;
 mod steering;
 mod stun;

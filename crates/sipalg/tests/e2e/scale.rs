@@ -110,7 +110,10 @@ fn media(first: usize) -> String {
 
 /// How much processor time a gateway has spent, the kernel's for it included.
 fn spent(gateway: &mut Gateway) -> Duration {
-    let pid = gateway.process().pid();
+    let keeper = gateway.process().pid();
+    let children = format!("/proc/{keeper}/task/{keeper}/children");
+    let pid = std::fs::read_to_string(children).expect("a worker");
+    let pid = pid.trim();
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("its times");
     let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok());
     Duration::from_nanos(nanoseconds.expect("nanoseconds"))

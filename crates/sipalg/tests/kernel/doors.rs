@@ -175,7 +175,7 @@ fn an_operators_own_masquerade_does_not_get_in_a_doors_way() {
     let rules = vec![
         nft::add_table("operator"),
         nft::add_chain("operator", "post", Some(hook)),
-        nft::add_rule("operator", "post", Rule::new().masquerade_random()),
+        nft::add_rule("operator", "post", Rule::new().masquerade_random(), &[]),
     ];
     Nft::open().unwrap().commit(rules).unwrap();
     let phone = gateway.phone.udp(4000);

@@ -27,7 +27,7 @@ laws![
 
 /// All that we may have touched.
 #[derive(PartialEq, Debug)]
-struct State {
+pub(crate) struct State {
     tables: Vec<String>,
     rules: Vec<PolicyRule>,
     routes: Vec<RouteEntry>,
@@ -35,7 +35,7 @@ struct State {
     connections: usize,
 }
 
-fn state() -> State {
+pub(crate) fn state() -> State {
     let mut route = Route::open().unwrap();
     let mut settings = BTreeMap::new();
     let mut note = |path: String| {
@@ -65,7 +65,7 @@ fn state() -> State {
 
 /// A host that does not forward, except between two of its interfaces: the kernel changes such
 /// settings along with `ip_forward`.
-fn peculiar() -> (Gateway, State) {
+pub(crate) fn peculiar() -> (Gateway, State) {
     let gateway = Gateway::bare();
     let set = |path: &str, value: &str| {
         std::fs::write(format!("/proc/sys/net/ipv4/{path}"), value).unwrap();

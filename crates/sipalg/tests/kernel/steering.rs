@@ -259,7 +259,7 @@ fn a_taken_connection_never_leaves_untranslated_when_the_proxy_is_gone() {
         .commit(vec![
             nft::add_table("mute"),
             nft::add_chain("mute", "mute", Some(hook)),
-            nft::add_rule("mute", "mute", mute),
+            nft::add_rule("mute", "mute", mute, &[]),
         ])
         .unwrap();
     drop((server, proxy));

@@ -173,11 +173,11 @@ fn what_the_firewall_would_stop_is_said_once() {
     }
 }
 
-fn options(transport: &str, me: SocketAddrV4) -> String {
+pub(crate) fn options(transport: &str, me: SocketAddrV4) -> String {
     udp::options(me, "").replace("/UDP ", &format!("/{transport} "))
 }
 
-fn v4(address: SocketAddr) -> SocketAddrV4 {
+pub(crate) fn v4(address: SocketAddr) -> SocketAddrV4 {
     match address {
         SocketAddr::V4(address) => address,
         SocketAddr::V6(_) => panic!("IPv4 only"),
@@ -196,7 +196,7 @@ fn nft(words: &str) {
     assert!(status.success(), "nft {words}");
 }
 
-fn rules() -> String {
+pub(crate) fn rules() -> String {
     let output = Command::new("nft")
         .args(["list", "table", "ip", "sipalg"])
         .output()

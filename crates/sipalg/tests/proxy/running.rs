@@ -56,8 +56,20 @@ impl Running {
 
     /// The same with another configuration.
     pub(crate) fn start_with(gateway: &Gateway, configuration: &str) -> Self {
-        let folder = gateway.state.path().to_owned();
-        let mut child = command(&folder, configuration).spawn().unwrap();
+        let folder = gateway.state.path();
+        Self::start_as(folder, &mut command(folder, configuration))
+    }
+
+    /// The same by a command that was made from [`command`].
+    pub(crate) fn start_by(gateway: &Gateway, mut command: Command) -> Self {
+        Self::start_as(gateway.state.path(), &mut command)
+    }
+
+    /// The same with another command, made from [`command`] with this folder.
+    pub(crate) fn start_as(folder: &Path, command: &mut Command) -> Self {
+        let folder = folder.to_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut running = Running {
             child,
@@ -100,6 +112,9 @@ impl Running {
             if line.starts_with(start) {
                 return line;
             }
+            if std::env::var_os("SHOW").is_some() {
+                eprint!("{line}");
+            }
             said += &line;
         }
     }
@@ -133,6 +148,14 @@ impl Running {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
+    /// The process that carries connections, of which this one is the keeper.
+    pub(crate) fn worker(&self) -> Pid {
+        let keeper = self.pid();
+        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
+        let children = children.unwrap();
+        Pid::from_raw(children.trim().parse().unwrap())
+    }
+
     /// How many sockets it has open.
     pub(crate) fn sockets(&self) -> usize {
         let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
@@ -143,7 +166,7 @@ impl Running {
 
     /// Its own memory, bytes: what is not shared with the files it runs from.
     pub(crate) fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.worker())).unwrap();
         let line = status
             .lines()
             .find(|line| line.starts_with("RssAnon:"))

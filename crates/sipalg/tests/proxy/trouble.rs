@@ -63,7 +63,7 @@ fn when_descriptors_run_out_connections_wait_or_are_reset() {
     let (gateway, mut running) = Running::start();
     let idle = running.sockets();
     let limit = Command::new("prlimit")
-        .args(["--pid", &running.pid().to_string(), "--nofile=40:40"])
+        .args(["--pid", &running.worker().to_string(), "--nofile=48:48"])
         .status()
         .unwrap();
     assert!(limit.success());

@@ -87,12 +87,16 @@ pub(in crate::kernel) fn counter(list: &str, entry: usize) -> String {
     name + &format!("_{}", entry + 1)
 }
 
-fn counters(lists: &[AccessList], message: impl Fn(&str) -> Message) -> Vec<Message> {
-    let names = lists.iter().flat_map(|list| {
+/// The names of the counters of all entries.
+pub(super) fn names(lists: &[AccessList]) -> impl Iterator<Item = String> {
+    lists.iter().flat_map(|list| {
         let entries = 0..list.entries.len();
         entries.map(|entry| counter(&list.name, entry))
-    });
-    names.map(|name| message(&name)).collect()
+    })
+}
+
+fn counters(lists: &[AccessList], message: impl Fn(&str) -> Message) -> Vec<Message> {
+    names(lists).map(|name| message(&name)).collect()
 }
 
 fn matching(entry: &AccessEntry, source: End) -> Rule {

@@ -184,8 +184,8 @@ impl Nft {
     }
 }
 
-const NFT_MSG_GETCHAIN: u16 = 4;
-const NFT_MSG_GETRULE: u16 = 7;
+pub(super) const NFT_MSG_GETCHAIN: u16 = 4;
+pub(super) const NFT_MSG_GETRULE: u16 = 7;
 const NFT_MSG_GETOBJ: u16 = 19;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_TARGET_NAME: u16 = 1;

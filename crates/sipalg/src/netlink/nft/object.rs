@@ -43,7 +43,33 @@ pub fn delete_timeout(table: &str, name: &str) -> Message {
     object(NFT_MSG_DELOBJ, table, name, NFT_OBJECT_CT_TIMEOUT)
 }
 
+/// A kind of named objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObjectKind {
+    /// [`add_counter`]
+    Counter,
+    /// [`add_timeout`]
+    Timeout,
+}
+
 impl Nft {
+    /// The names of a table's objects of a kind.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn objects(&mut self, table: &str, kind: ObjectKind) -> Result<Vec<String>, Error> {
+        let kind = match kind {
+            ObjectKind::Counter => NFT_OBJECT_COUNTER,
+            ObjectKind::Timeout => NFT_OBJECT_CT_TIMEOUT,
+        };
+        let question = message(NFT_MSG_GETOBJ, 0)
+            .text(NFTA_OBJ_TABLE, table)
+            .put(NFTA_OBJ_TYPE, &kind.to_be_bytes());
+        self.list(&question, |told, found| {
+            found.extend(attribute(told, NFTA_OBJ_NAME).map(text_of));
+        })
+    }
+
     /// All counters of a table: name and packets.
     ///
     /// # Errors

@@ -50,6 +50,11 @@ impl Rule {
         Self::default()
     }
 
+    /// What makes it this rule and no other.
+    pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Message::body)
+    }
+
     /// `meta l4proto PROTOCOL`
     #[must_use]
     pub fn protocol(self, protocol: i32) -> Self {

@@ -49,11 +49,25 @@ pub enum SetKind {
     Limiting,
 }
 
+/// What of a set cannot be changed while it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SetShape {
+    flags: u32,
+    /// Type and length in bytes.
+    key: (u32, u32),
+    value: Option<(u32, u32)>,
+    counts: bool,
+}
+
 /// An element of a set, as the kernel holds it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Element {
     /// Its key.
     pub key: Vec<u8>,
+    /// What the key leads to, in a map.
+    pub value: Option<Vec<u8>>,
+    /// Whether it is the first address after a range, in a [`SetKind::Ranges`] set.
+    pub ends_range: bool,
     /// Time until it goes by itself.
     pub expires: Duration,
     /// Packets counted on it, in a [`SetKind::Counting`] set.
@@ -65,14 +79,12 @@ pub struct Element {
 impl Element {
     /// A key that begins with an address, as that.
     pub fn address(&self) -> Ipv4Addr {
-        let octets = self.key.get(..4).and_then(|octets| octets.try_into().ok());
-        Ipv4Addr::from(octets.unwrap_or([0; 4]))
+        *self.address_port().ip()
     }
 
     /// A key [`KeyType::AddressPort`] as that.
     pub fn address_port(&self) -> SocketAddrV4 {
-        let port = self.key.get(4..6).and_then(|port| port.try_into().ok());
-        SocketAddrV4::new(self.address(), port.map_or(0, u16::from_be_bytes))
+        address_port_of(&self.key)
     }
 }
 
@@ -92,21 +104,36 @@ impl KeyType {
     }
 }
 
+impl Set {
+    /// What of it cannot be changed while it is there.
+    pub fn shape(&self) -> SetShape {
+        SetShape {
+            flags: self.flags(),
+            key: self.key.shape(),
+            value: self.value.map(KeyType::shape),
+            counts: self.kind == SetKind::Counting,
+        }
+    }
+
+    fn flags(&self) -> u32 {
+        let flags = match self.kind {
+            SetKind::Plain => 0,
+            SetKind::Expiring | SetKind::Counting => NFT_SET_TIMEOUT,
+            SetKind::Ranges => NFT_SET_INTERVAL,
+            SetKind::Noting => NFT_SET_TIMEOUT | NFT_SET_EVAL,
+            SetKind::Limiting => NFT_SET_EVAL,
+        };
+        match self.value {
+            Some(_) => flags | NFT_SET_MAP,
+            None => flags,
+        }
+    }
+}
+
 /// Adds a set.
 pub fn add_set(table: &str, set: &Set) -> Message {
     let (key_type, key_length) = set.key.shape();
-    let flags = match set.kind {
-        SetKind::Plain => 0,
-        SetKind::Expiring | SetKind::Counting => NFT_SET_TIMEOUT,
-        SetKind::Ranges => NFT_SET_INTERVAL,
-        SetKind::Noting => NFT_SET_TIMEOUT | NFT_SET_EVAL,
-        SetKind::Limiting => NFT_SET_EVAL,
-    };
-    let flags = if set.value.is_some() {
-        flags | NFT_SET_MAP
-    } else {
-        flags
-    };
+    let flags = set.flags();
     let mut message = message(NFT_MSG_NEWSET, libc::NLM_F_CREATE)
         .text(NFTA_SET_TABLE, table)
         .text(NFTA_SET_NAME, set.name)
@@ -189,6 +216,13 @@ pub fn destroy_element(table: &str, set: &Set, key: &[u8]) -> Message {
     element(NFT_MSG_DESTROYSETELEM, table, set, key, |m| m)
 }
 
+/// Deletes a set that no rule looks at.
+pub fn delete_set(table: &str, name: &str) -> Message {
+    message(NFT_MSG_DELSET, 0)
+        .text(NFTA_SET_TABLE, table)
+        .text(NFTA_SET_NAME, name)
+}
+
 /// Takes everything out of a set.
 pub fn flush_set(table: &str, set: &Set) -> Message {
     message(NFT_MSG_DELSETELEM, 0)
@@ -202,6 +236,14 @@ pub fn address_port(pair: SocketAddrV4) -> [u8; 8] {
     key[..4].copy_from_slice(&pair.ip().octets());
     key[4..6].copy_from_slice(&pair.port().to_be_bytes());
     key
+}
+
+/// The address and, if there is one, port that a key or value [`address_port`] begins with.
+pub fn address_port_of(value: &[u8]) -> SocketAddrV4 {
+    let octets = value.get(..4).and_then(|octets| octets.try_into().ok());
+    let port = value.get(4..6).and_then(|port| port.try_into().ok());
+    let octets: [u8; 4] = octets.unwrap_or_default();
+    SocketAddrV4::new(octets.into(), port.map_or(0, u16::from_be_bytes))
 }
 
 /// The key `inet_proto . ipv4_addr . inet_service`.
@@ -222,6 +264,15 @@ pub fn interface(name: &str) -> [u8; libc::IFNAMSIZ] {
 }
 
 impl Nft {
+    /// The sets of a table: name and shape.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn sets(&mut self, table: &str) -> Result<Vec<(String, SetShape)>, Error> {
+        let question = message(NFT_MSG_GETSET, 0).text(NFTA_SET_TABLE, table);
+        self.list(&question, |told, found| found.extend(set_of(told)))
+    }
+
     /// The live elements of a set.
     ///
     /// # Errors
@@ -230,10 +281,7 @@ impl Nft {
         let question = message(NFT_MSG_GETSETELEM, 0)
             .text(NFTA_SET_ELEM_LIST_TABLE, table)
             .text(NFTA_SET_ELEM_LIST_SET, set.name);
-        self.list(&question, |told, found| {
-            let list = attribute(told, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
-            found.extend(attributes(list).filter_map(|(_, element)| element_of(element)));
-        })
+        self.list(&question, |told, found| found.extend(elements_in(told)))
     }
 
     /// Whether `key` is in a set; takes no longer in a large one.
@@ -284,13 +332,49 @@ fn with(message: Message, value: Option<&[u8]>) -> Message {
     }
 }
 
+/// The elements that a message of [`add_key`], [`add_element`] or [`add_range`] adds.
+pub fn added(message: &Message) -> Vec<Element> {
+    elements_in(message.body().get(NFGENMSG..).unwrap_or_default())
+}
+
+fn elements_in(told: &[u8]) -> Vec<Element> {
+    let list = attribute(told, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    let elements = attributes(list).filter_map(|(_, element)| element_of(element));
+    elements.collect()
+}
+
+/// A set from a dump.
+fn set_of(told: &[u8]) -> Option<(String, SetShape)> {
+    let number = |kind| {
+        let value = attribute(told, kind)?.try_into().ok()?;
+        Some(u32::from_be_bytes(value))
+    };
+    // None are not told.
+    let flags = number(NFTA_SET_FLAGS).unwrap_or(0);
+    let is_map = flags & NFT_SET_MAP != 0;
+    let value = (number(NFTA_SET_DATA_TYPE), number(NFTA_SET_DATA_LEN));
+    let shape = SetShape {
+        flags: flags & (NFT_SET_INTERVAL | NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL),
+        key: (number(NFTA_SET_KEY_TYPE)?, number(NFTA_SET_KEY_LEN)?),
+        value: is_map.then(|| (value.0.unwrap_or(0), value.1.unwrap_or(0))),
+        counts: attribute(told, NFTA_SET_EXPR).is_some(),
+    };
+    Some((attribute(told, NFTA_SET_NAME).map(text_of)?, shape))
+}
+
 /// An element from a dump.
 fn element_of(told: &[u8]) -> Option<Element> {
     let key = attribute(attribute(told, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)?;
     let expression = attribute(told, NFTA_SET_ELEM_EXPR).unwrap_or_default();
     let (packets, bytes) = counted(attribute(expression, NFTA_EXPR_DATA).unwrap_or_default());
+    let data = attribute(told, NFTA_SET_ELEM_DATA);
+    let flags = attribute(told, NFTA_SET_ELEM_FLAGS).and_then(|v| v.try_into().ok());
     Some(Element {
         key: key.to_vec(),
+        value: data
+            .and_then(|d| attribute(d, NFTA_DATA_VALUE))
+            .map(<[u8]>::to_vec),
+        ends_range: flags.map_or(0, u32::from_be_bytes) & NFT_SET_ELEM_INTERVAL_END != 0,
         expires: Duration::from_millis(number(told, NFTA_SET_ELEM_EXPIRATION)),
         packets,
         bytes,
@@ -298,6 +382,8 @@ fn element_of(told: &[u8]) -> Option<Element> {
 }
 
 const NFT_MSG_NEWSET: u16 = 9;
+const NFT_MSG_GETSET: u16 = 10;
+const NFT_MSG_DELSET: u16 = 11;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 const NFT_MSG_GETSETELEM: u16 = 13;
 const NFT_MSG_DELSETELEM: u16 = 14;

@@ -115,8 +115,18 @@ impl<'net> Gateway<'net> {
 
     /// Starts it with another configuration.
     pub fn start_with(net: &'net Net, configuration: &str) -> Self {
-        let files = Files::new(configuration);
-        let mut process = Process::start(&net.gateway, &mut files.run());
+        Self::start_from(net, Files::new(configuration))
+    }
+
+    /// Starts it with the files that another has left.
+    pub fn start_from(net: &'net Net, files: Files) -> Self {
+        let command = files.run();
+        Self::start_by(net, files, command)
+    }
+
+    /// Starts it by a command of the caller's.
+    pub fn start_by(net: &'net Net, files: Files, mut command: Command) -> Self {
+        let mut process = Process::start(&net.gateway, &mut command);
         process.wait_for("sipalg: ready");
         let host = &net.gateway;
         Gateway {

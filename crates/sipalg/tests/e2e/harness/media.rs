@@ -88,6 +88,12 @@ impl Ear {
         })
     }
 
+    /// How many packets have come that nobody listened to yet.
+    pub fn heard(&self) -> usize {
+        let next = || self.next(Duration::from_millis(1));
+        std::iter::from_fn(next).count()
+    }
+
     /// Listens for a while; what does not come in that time would not come at all.
     pub fn hears_nothing(&self) -> bool {
         self.next(Duration::from_millis(300)).is_none()

@@ -1,0 +1,76 @@
+//! Finds bytes, sixteen at a time: what a message costs is mostly looking for what is special in it.
+
+use core::ops::Range;
+use wide::u8x16;
+
+/// The place of the first byte of `span` that is one of `wanted`.
+#[inline]
+pub fn find<const N: usize>(message: &[u8], span: Range<usize>, wanted: [u8; N]) -> Option<usize> {
+    let end = span.end.min(message.len());
+    let mut at = span.start;
+    while at < end {
+        let rest = message.get(at..)?;
+        let found = match rest.first_chunk::<16>() {
+            Some(block) => first_in(block, wanted),
+            None => rest.iter().position(|byte| wanted.contains(byte)),
+        };
+        match found {
+            Some(found) => return (at + found < end).then_some(at + found),
+            None => at += 16,
+        }
+    }
+    None
+}
+
+/// The first bytes of a text, and zeros behind its end.
+#[inline]
+pub fn block(text: &[u8]) -> [u8; 16] {
+    match text.first_chunk::<16>() {
+        Some(block) => *block,
+        None => {
+            let mut block = [0; 16];
+            for (to, from) in block.iter_mut().zip(text) {
+                *to = *from;
+            }
+            block
+        }
+    }
+}
+
+/// The place in a block of the first byte that is one of `wanted`.
+#[inline]
+fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> {
+    let block = u8x16::new(*block);
+    let mut found = u8x16::ZERO;
+    for byte in wanted {
+        found |= block.simd_eq(u8x16::splat(byte));
+    }
+    match found.to_bitmask() {
+        0 => None,
+        mask => Some(mask.trailing_zeros() as usize),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_found_wherever_it_is_and_never_behind_the_end() {
+        let text: Vec<u8> = (0..70).collect();
+        for start in 0..text.len() + 2 {
+            for end in 0..text.len() + 2 {
+                for wanted in [0, 15, 16, 40, 69, 200] {
+                    let span = start..end.min(text.len());
+                    let expected = text.get(span).unwrap_or_default();
+                    let expected = expected.iter().position(|byte| [wanted, 60].contains(byte));
+                    assert_eq!(
+                        find(&text, start..end, [60, wanted]),
+                        expected.map(|place| start + place),
+                        "{start} {end} {wanted}"
+                    );
+                }
+            }
+        }
+    }
+}

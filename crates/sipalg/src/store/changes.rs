@@ -1,0 +1,56 @@
+//! How changes of records are written one after another: `{ length of the key, length of the value
+//! or "gone", key, value }`, lengths as 32 bits of this machine's order.
+
+/// Stands for the length of a value that is gone.
+const GONE: u32 = u32::MAX;
+
+/// Appends that a key has this value now, or none any more.
+pub fn append(changes: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+    // Records are small: the machine bounds what it keeps of what peers say.
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(GONE - 1);
+    changes.extend(length(key).to_ne_bytes());
+    changes.extend(value.map_or(GONE, length).to_ne_bytes());
+    changes.extend(key);
+    changes.extend(value.unwrap_or_default());
+}
+
+/// The changes, in order. Ends at what is no whole change.
+pub fn each(mut changes: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    std::iter::from_fn(move || {
+        let (key_length, rest) = changes.split_first_chunk()?;
+        let (value_length, rest) = rest.split_first_chunk()?;
+        let (key_length, value_length) = (
+            u32::from_ne_bytes(*key_length),
+            u32::from_ne_bytes(*value_length),
+        );
+        let (key, rest) = rest.split_at_checked(usize::try_from(key_length).ok()?)?;
+        if value_length == GONE {
+            changes = rest;
+            return Some((key, None));
+        }
+        let (value, rest) = rest.split_at_checked(usize::try_from(value_length).ok()?)?;
+        changes = rest;
+        Some((key, Some(value)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_is_read_in_order_and_a_torn_end_is_left_out() {
+        let mut changes = Vec::new();
+        append(&mut changes, b"a", Some(b"one"));
+        append(&mut changes, b"b", None);
+        append(&mut changes, b"", Some(b""));
+        let all: Vec<_> = each(&changes).collect();
+        let expected: [(&[u8], Option<&[u8]>); 3] =
+            [(b"a", Some(b"one")), (b"b", None), (b"", Some(b""))];
+        assert_eq!(all, expected);
+        for cut in 0..changes.len() {
+            let some: Vec<_> = each(&changes[..cut]).collect();
+            assert_eq!(some, expected[..some.len()]);
+        }
+    }
+}
