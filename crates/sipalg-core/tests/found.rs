@@ -160,10 +160,7 @@ fn a_door_that_failed_opens_for_the_next_who_asks_and_stays_as_long_as_anybody_d
 
 #[test]
 fn doors_that_failed_are_opened_when_it_is_tried_again_as_far_as_there_is_room() {
-    let limits = Limits {
-        doors_per_host: 2,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(Resource::Door, 2);
     let mut world = limited(limits);
     let flow = world.connect(PHONE, SERVER);
     let call = |name, port| request("INVITE", name, 1, "", &sdp("192.168.122.3", port));
