@@ -9,6 +9,9 @@ needs="
 baresip   baresip-core
 cc        gcc libc6-dev
 conntrack conntrack
+debootstrap debootstrap
+dpkg-shlibdeps dpkg-dev
+faketime  faketime
 ip        iproute2
 iperf3    iperf3
 iptables  iptables
@@ -17,11 +20,14 @@ kill      procps
 nft       nftables
 setpriv   util-linux
 sipp      sip-tester
+strip     binutils
 sysctl    procps
+systemd-nspawn systemd-container
 tmux      tmux
 tshark    tshark
 turnserver coturn
 unshare   util-linux
+valgrind  valgrind
 "
 
 main() {
@@ -35,13 +41,26 @@ main() {
         export "CARGO_TARGET_${triple}_RUNNER=sudo env PATH=$PATH"
     fi
     install_missing
+    install_tools
 
     step cargo fmt --all --check
     step cargo clippy --workspace --all-targets --quiet -- -D warnings
     RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --quiet
+    step cargo deny check bans licenses sources
     step cargo test --workspace
+    # What the translator costs, against crates/microbench/baseline.txt.
+    step cargo run --quiet --release -p sipalg-microbench instructions
     # The first command of README.md, as it stands there but for the optimiser.
     step cargo run --quiet -- lab
+    try_packages
+}
+
+# The package as Debian has it, but for the optimiser, and another that is an upgrade of it.
+try_packages() {
+    local folder=target/packages program=target/debug/sipalg
+    step packaging/build.sh $program --strip --fast --output $folder/old.deb
+    step packaging/build.sh $program --strip --fast --output $folder/new.deb --deb-revision 2
+    step "${root[@]}" packaging/test.sh $folder/old.deb $folder/new.deb
 }
 
 install_missing() {
@@ -59,6 +78,21 @@ install_missing() {
     "${root[@]}" apt-get update -qq
     without_services "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Cargo's own tools, where `cargo` finds them. Built without optimisation: they run for a second.
+install_tools() {
+    export PATH="$PWD/target/tools/bin:$PATH"
+    install_tool cargo-deb 3.8.0 --features gzip
+    install_tool cargo-deny 0.20.2
+}
+
+install_tool() {
+    local tool=$1 version=$2
+    shift 2
+    if [ "$("$tool" --version 2>/dev/null)" != "$tool $version" ]; then
+        step cargo install --quiet --locked --debug --root target/tools --no-default-features "$@" "$tool@$version"
+    fi
 }
 
 # Debian starts the services that it installs, unless this file says no; kamailio would take port 5060.

@@ -1,14 +1,14 @@
 #!/bin/bash
-# Installs, upgrades, removes and purges the Debian package in a fresh Debian: without systemd, and under a real one,
+# Installs, upgrades, removes and purges a Debian package in a fresh Debian: without systemd, and under a real one,
 # where the service has to be what its unit promises.
 #
-# Needs root, cargo-deb, dpkg-dev, debootstrap, systemd-nspawn, ip and nft. Leaves nothing behind.
+# Needs root, debootstrap, systemd-nspawn, ip and nft. Leaves nothing behind.
 #
-#   packaging/test.sh PROGRAM
+#   packaging/test.sh PACKAGE UPGRADE
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
-program=$1
+old=$1
+new=$2
 work=$(mktemp -d)
 root=$work/root
 machine=
@@ -16,13 +16,10 @@ leader=
 
 main() {
     trap clean_up EXIT
-    step "two packages, the second an upgrade of the first"
-    packaging/build.sh "$program" --strip --fast --output "$work/old.deb"
-    packaging/build.sh "$program" --strip --fast --output "$work/new.deb" --deb-revision 2
-
     step "a fresh Debian"
     fresh_debian
-    cp "$work"/*.deb "$root"
+    cp "$old" "$root/old.deb"
+    cp "$new" "$root/new.deb"
 
     step "without systemd"
     is_installed_upgraded_removed_and_purged
@@ -117,6 +114,12 @@ goes_on_over_an_upgrade() {
     before=$(main_process)
     quietly inside dpkg -i /new.deb
     eventually another_serves "$before"
+    # It took over, as a child of systemd, which waits for the end of its own children only.
+    inside journalctl --unit sipalg >"$work/journal"
+    grep -q "has taken over" "$work/journal"
+    if grep -q "not our child" "$work/journal"; then
+        fail "$(grep "not our child" "$work/journal")"
+    fi
     inside grep -q "hostname loaded" /etc/sipalg/sipalg.conf
 }
 

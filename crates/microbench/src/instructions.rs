@@ -154,32 +154,29 @@ fn count_all() -> Result<Vec<(&'static Subject, u64)>, String> {
 /// The instructions of one piece of work: twice as much work less once as much, so that what happens
 /// only once, such as growing a table, does not count.
 fn count(subject: &Subject) -> Result<u64, String> {
-    let once = collected(subject.name, TIMES)?;
-    let twice = collected(subject.name, 2 * TIMES)?;
+    let once = collected(&["work", subject.name, &TIMES.to_string()])?;
+    let twice = collected(&["work", subject.name, &(2 * TIMES).to_string()])?;
     Ok(twice.saturating_sub(once) / TIMES as u64)
 }
 
-/// What callgrind counts in [`measured`].
-fn collected(name: &str, times: usize) -> Result<u64, String> {
+/// What callgrind counts in [`measured`], when this program is run so.
+pub(crate) fn collected(arguments: &[&str]) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no"])
-        .args([
-            "--toggle-collect=*instructions*measured*",
-            "--callgrind-out-file=/dev/null",
-        ])
+        .arg("--toggle-collect=*instructions*measured*")
+        .arg("--callgrind-out-file=/dev/null")
         .arg(program)
-        .args(["work", name, &times.to_string()])
-        .output()
-        .map_err(|error| {
-            format!("cannot run valgrind (Debian: `apt-get install valgrind`): {error}")
-        })?;
+        .args(arguments)
+        .output();
+    let output = output.map_err(|error| {
+        format!("cannot run valgrind (Debian: `apt-get install valgrind`): {error}")
+    })?;
     let told = String::from_utf8_lossy(&output.stderr);
     let counted = told
         .lines()
         .find_map(|line| line.split_once("Collected : "));
     let counted = counted.and_then(|(_, count)| count.trim().parse().ok());
-    counted
-        .filter(|_| output.status.success())
-        .ok_or_else(|| format!("valgrind on `{name}`: {told}"))
+    let counted = counted.filter(|_| output.status.success());
+    counted.ok_or_else(|| format!("valgrind on {arguments:?}: {told}"))
 }

@@ -20,6 +20,10 @@ fn main() -> ExitCode {
         ["instructions", "--raise", reason] => instructions::raise(reason),
         ["shapes"] => shapes::run(),
         ["work", name, times] => work(name, times),
+        ["shape", name, length, part] => match (length.parse(), part.parse()) {
+            (Ok(length), Ok(part)) => shapes::work(name, length, part),
+            _ => Err(USAGE.to_string()),
+        },
         _ => Err(USAGE.to_string()),
     };
     match done {

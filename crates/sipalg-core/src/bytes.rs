@@ -4,18 +4,38 @@ use core::ops::Range;
 use wide::u8x16;
 
 /// The place of the first byte of `span` that is one of `wanted`.
-#[inline]
+#[inline(always)] // nearly always it is in the first block
 pub fn find<const N: usize>(message: &[u8], span: Range<usize>, wanted: [u8; N]) -> Option<usize> {
     let end = span.end.min(message.len());
+    let first = message.get(span.start..)?.first_chunk();
+    let behind = match first.map(|block| first_in(block, wanted)) {
+        Some(Some(found)) if span.start + found < end => return Some(span.start + found),
+        Some(Some(_)) => return None,
+        Some(None) => span.start + 16,
+        None => span.start,
+    };
+    if behind < end {
+        find_further(message, behind..end, wanted)
+    } else {
+        None
+    }
+}
+
+/// The same, block for block.
+fn find_further<const N: usize>(
+    message: &[u8],
+    span: Range<usize>,
+    wanted: [u8; N],
+) -> Option<usize> {
     let mut at = span.start;
-    while at < end {
+    while at < span.end {
         let rest = message.get(at..)?;
-        let found = match rest.first_chunk::<16>() {
+        let found = match rest.first_chunk() {
             Some(block) => first_in(block, wanted),
             None => rest.iter().position(|byte| wanted.contains(byte)),
         };
         match found {
-            Some(found) => return (at + found < end).then_some(at + found),
+            Some(found) => return (at + found < span.end).then_some(at + found),
             None => at += 16,
         }
     }
@@ -38,7 +58,7 @@ pub fn block(text: &[u8]) -> [u8; 16] {
 }
 
 /// The place in a block of the first byte that is one of `wanted`.
-#[inline]
+#[inline(always)]
 fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> {
     let block = u8x16::new(*block);
     let mut found = u8x16::ZERO;

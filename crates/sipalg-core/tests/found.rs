@@ -159,6 +159,49 @@ fn a_door_that_failed_opens_for_the_next_who_asks_and_stays_as_long_as_anybody_d
 }
 
 #[test]
+fn doors_that_failed_are_opened_when_it_is_tried_again_as_far_as_there_is_room() {
+    let limits = Limits::default().with(Resource::Door, 2);
+    let mut world = limited(limits);
+    let flow = world.connect(PHONE, SERVER);
+    let call = |name, port| request("INVITE", name, 1, "", &sdp("192.168.122.3", port));
+    world.say(flow, Inside, &call("c1", 6000));
+    let failed = world.alg.doors();
+    for door in &failed {
+        world.alg.door_failed(world.now, door);
+    }
+    let mut out = Outbox::default();
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), failed.len());
+    let opened: Vec<_> = failed.iter().copied().map(DoorOp::Open).collect();
+    assert_eq!(out.doors, opened);
+    assert_eq!(world.alg.doors(), failed);
+    // There is nothing more to try.
+    out.clear();
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), 0);
+    // The host may have no more.
+    world.say(flow, Inside, &call("c2", 7000));
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), 0);
+    assert_eq!(world.alg.doors(), failed);
+}
+
+#[test]
+fn a_door_that_failed_is_not_tried_again_when_its_port_is_protected_now() {
+    let mut world = limited(Limits::default());
+    let flow = world.connect(PHONE, SERVER);
+    let contact = "Contact: <sip:a@192.168.122.3:7777>\r\n";
+    world.say(flow, Inside, &request("INVITE", "c1", 1, contact, ""));
+    let failed = world.alg.doors();
+    assert_eq!(failed.len(), 1);
+    world.alg.door_failed(world.now, &failed[0]);
+    let mut out = Outbox::default();
+    let mut rules = world.alg.config().clone();
+    rules.doors.protected = vec![(7777, 7777)];
+    world.alg.reconfigure(world.now, rules, &mut out);
+    out.clear();
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), 0);
+    assert_eq!((out.doors, world.alg.doors()), (Vec::new(), Vec::new()));
+}
+
+#[test]
 fn registrations_are_bounded_also_by_one_request_with_many_contacts() {
     let limits = Limits::default().with(Resource::Registration, 3);
     let mut world = limited(limits);

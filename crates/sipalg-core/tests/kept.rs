@@ -523,14 +523,21 @@ fn records_under_another_seed_name_nothing_and_are_said_to_be_gone() {
 }
 
 #[test]
-fn mappings_that_the_rules_have_ended_are_held_by_nobody_afterwards() {
-    let Rich { world, .. } = rich_under(config());
-    let mut world = world;
+fn a_call_whose_mappings_the_rules_have_ended_gets_none_of_those_that_come_after() {
+    let mut world = rich_under(config()).world;
     let mut memory = Memory::of(&mut world.alg);
-    let lost = world.reconfigure(under(vec![overload("192.168.122.0", "10.1.1.2")]));
-    for flow in lost {
-        world.close(flow);
+    // Nobody is translated but the other net, and then everybody is again.
+    for rules in [vec![overload("192.168.5.0", "10.1.1.2")], config().sources] {
+        let lost = world.reconfigure(under(rules));
+        lost.into_iter().for_each(|flow| world.close(flow));
+        memory.note(&mut world.alg);
+        let whole = Memory::of(&mut world.alg);
+        assert_eq!(memory.records, whole.records, "what was told bit by bit");
     }
-    memory.note(&mut world.alg);
-    memory.restart(&mut world.alg, world.now);
+    let flow = world.connect("192.168.122.3:5060", SERVER);
+    memory = Memory::of(&mut world.alg);
+    let (mut alg, restored, _) = restore(under(config().sources), world.now, &memory.records);
+    assert_eq!((alg.doors(), restored.calls), (vec![], 2));
+    alg.close(world.now, flow, &mut world.out);
+    assert_eq!(world.out.doors, [], "it was held by the flow alone");
 }

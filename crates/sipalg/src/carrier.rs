@@ -227,6 +227,8 @@ impl Carrier {
         self.observers.follow(console, &mut self.alg);
         let mut turn = mem::take(&mut self.queue);
         for key in &turn {
+            // However many there are, it does not hang.
+            self.kept.beat();
             if self.out.bytes.len() >= BATCH_SIZE || !self.kept.has_room() {
                 self.settle(now, console);
             }

@@ -75,6 +75,9 @@ struct Run {
     /// What stderr gets: the gateway's own lines as text, or JSON lines of all that it sees, too
     #[arg(long, value_name = "FORM", default_value = "text")]
     log: Log,
+    /// Take over from the gateway that runs, with every connection; if that fails, it goes on
+    #[arg(long, conflicts_with = "no_keeper")]
+    takeover: bool,
     /// Pass every byte unchanged
     #[arg(long, hide = true)]
     no_fixup: bool,
@@ -174,6 +177,7 @@ pub fn main() -> ExitCode {
             tproxy_port: run.tproxy_port,
             fixup: !run.no_fixup,
             json: run.log == Log::Json,
+            takeover: run.takeover,
             keeper: !run.no_keeper,
         }),
         Command::Console(console) => client::run(&console.socket, &console.commands),

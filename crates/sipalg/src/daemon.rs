@@ -15,6 +15,7 @@ use crate::log;
 use crate::netlink::watch::Watch;
 use crate::plan::{self, Lack};
 use crate::privileges;
+use crate::takeover::{Line, Taken};
 use crate::udp::Udp;
 use crate::worker::{Parts, Worker};
 use before::Before;
@@ -28,9 +29,8 @@ use nix::unistd::Group;
 use sipalg_core::Leg;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::mem;
+use std::mem::ManuallyDrop;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -57,6 +57,8 @@ pub struct Options {
     pub fixup: bool,
     /// Whether the log is JSON.
     pub json: bool,
+    /// Whether it takes over from the gateway that runs.
+    pub takeover: bool,
     /// Whether there is a keeper, so that a crash loses nothing.
     pub keeper: bool,
 }
@@ -110,6 +112,20 @@ enum Problem {
         path.display()
     )]
     Region { path: PathBuf, error: io::Error },
+    #[error(
+        "there is no gateway in this network namespace to take over from ({0}); start without \
+         --takeover"
+    )]
+    Nobody(io::Error),
+    #[error("the gateway that runs does not hand over ({0}), and goes on; see what it says itself")]
+    NotGiven(io::Error),
+    #[error(
+        "the gateway that runs keeps its connections in another way ({0}), and goes on; stop it and \
+         start this one without --takeover"
+    )]
+    Otherwise(io::Error),
+    #[error("the gateway that runs has not let go ({0}), and goes on; see what it says itself")]
+    NotLet(io::Error),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error("there is no group {0} on this host; make it, or choose another with --socket-group")]
@@ -132,20 +148,15 @@ impl Problem {
 
 /// Becomes the keeper, or without one, the worker. Gives the exit status.
 fn keep(options: &Options) -> Result<u8, Problem> {
+    if options.takeover {
+        return succeed(options);
+    }
     let lock = lock()?;
     raise_descriptor_limit();
     if !options.keeper {
-        serve(options, None)?;
+        serve(options, None, None)?;
         return Ok(0);
     }
-    // Blocked in the workers, too.
-    let mask = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGCHLD,
-    ];
-    let signals = signals(&mask).map_err(|errno| host("watch for signals", errno.into()))?;
     let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
     let path = options.socket.with_extension("region");
     let (shared, resumed) = Shared::open(&path, seed).map_err(|error| match error.kind() {
@@ -154,14 +165,58 @@ fn keep(options: &Options) -> Result<u8, Problem> {
         },
         _ => Problem::Region { path, error },
     })?;
-    let process = |error| host("start a process", error);
-    let keeper = Keeper::new(shared, resumed, signals).map_err(process)?;
-    match keeper.run(&[lock.as_raw_fd()]).map_err(process)? {
-        Side::Worker(start) => {
+    supervise(options, keeper(shared, resumed, lock)?)
+}
+
+/// Becomes the keeper of what the gateway that runs has.
+fn succeed(options: &Options) -> Result<u8, Problem> {
+    // The other one is not disturbed by what can be known before.
+    let source = source(options);
+    let startup = source.read()?;
+    let interfaces = interfaces().map_err(|error| host("list this host's interfaces", error))?;
+    source.plan(&startup, &interfaces)?;
+    raise_descriptor_limit();
+    let name = SocketAddr::from_abstract_name(LOCK).map_err(Problem::Nobody)?;
+    let stream = UnixStream::connect_addr(&name).map_err(Problem::Nobody)?;
+    let Taken { lock, region, line } = Line::take(stream).map_err(Problem::NotGiven)?;
+    let taken = Shared::taken(region.into())
+        .map_err(Problem::Otherwise)
+        .and_then(|shared| keeper(shared, false, lock));
+    match taken {
+        Ok(keeper) => supervise(options, keeper.take_over(line)),
+        Err(problem) => {
+            line.refuse(&problem.to_string());
+            Err(problem)
+        }
+    }
+}
+
+fn keeper(shared: Shared, resumed: bool, lock: UnixListener) -> Result<Keeper, Problem> {
+    // Blocked in the workers, too.
+    let mask = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGUSR2,
+        Signal::SIGCHLD,
+    ];
+    let signals = signals(&mask).map_err(|errno| host("watch for signals", errno.into()))?;
+    Keeper::new(shared, resumed, signals, lock).map_err(|error| host("start a process", error))
+}
+
+/// Keeps a worker running, or is one.
+fn supervise(options: &Options, keeper: Keeper) -> Result<u8, Problem> {
+    let side = keeper.run();
+    match side.map_err(|error| host("start a process", error))? {
+        Side::Worker(mut start) => {
             // The table of descriptors is one: it is the keeper's to close.
-            mem::forget(lock);
-            serve(options, Some(*start))?;
-            Ok(0)
+            let line = start.line.take().map(ManuallyDrop::new);
+            let line = line.as_deref();
+            let served = serve(options, Some(*start), line);
+            if let (Err(problem), Some(line)) = (&served, line) {
+                line.refuse(&problem.to_string());
+            }
+            served.map(|()| 0)
         }
         Side::Ended { status, clean } => {
             if clean {
@@ -172,14 +227,19 @@ fn keep(options: &Options) -> Result<u8, Problem> {
     }
 }
 
-/// Carries connections until a signal says that it is enough.
-fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
-    let listener_at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.tproxy_port);
-    let source = Source {
+fn source(options: &Options) -> Source {
+    Source {
         path: options.config.clone(),
-        listener: listener_at,
+        listener: SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.tproxy_port),
         fixup: options.fixup,
-    };
+    }
+}
+
+/// Carries connections until a signal says that it is enough. Where another gateway still has them,
+/// it must let go first.
+fn serve(options: &Options, start: Option<Start>, other: Option<&Line>) -> Result<(), Problem> {
+    let source = source(options);
+    let listener_at = source.listener;
     let seed = seed().map_err(|error| host("read /dev/urandom", error))?;
     let mut before = Before::of(options, start, seed)
         .map_err(|error| host("list this process's open files", error))?;
@@ -212,14 +272,10 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
         Some(ear) => listen(listener_at, |at| Udp::inherited(ear, at))?,
         None => listen(listener_at, Udp::bind)?,
     };
-    let console = match inherited.console {
-        Some(console) => Console::inherited(console, &options.socket).map_err(|error| {
-            let path = options.socket.clone();
-            Problem::Console { path, error }
-        })?,
-        None => bind_console(options)?,
+    let bound = match inherited.console {
+        Some(_) => None,
+        None => Some(bind_console(options)?),
     };
-    before.name(&listener, &udp, &console);
     let poll = Poll::new().map_err(|error| host("poll", error))?;
 
     let ports = Ports::open()?;
@@ -228,6 +284,20 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
     let (alg, mut restored) = before.machine(config);
     let state_dir = before::state_dir(options, !before.is_warm());
     let kernel = before.kernel(&plan, &state_dir, &mut restored)?;
+    if let Some(other) = other {
+        before.taken();
+        other.ready().map_err(Problem::NotLet)?;
+    }
+    let console = match (inherited.console, bound) {
+        (Some(console), _) => Console::inherited(console, &options.socket).map_err(|error| {
+            let path = options.socket.clone();
+            Problem::Console { path, error }
+        })?,
+        (None, Some(bound)) => bound,
+        (None, None) => bind_console(options)?,
+    };
+    before.name(&listener, &udp, &console);
+    let is_warm = before.is_warm();
     let (kept, epoch, mut herald) = before.into_parts(options);
     let carrier = Carrier::new(alg, kernel, udp, &plan, kept);
     let parts = Parts {
@@ -244,6 +314,7 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
         plan,
         poll,
         epoch,
+        is_warm,
     };
     let (ended, kernel) = match Worker::new(parts) {
         Ok(mut worker) => {
@@ -268,7 +339,7 @@ fn serve(options: &Options, start: Option<Start>) -> Result<(), Problem> {
 fn lock() -> Result<UnixListener, Problem> {
     let cannot = |error| host("make the lock that keeps a second gateway away", error);
     // Abstract names belong to a network namespace, as the kernel's rules do, and end with us.
-    let name = SocketAddr::from_abstract_name("sipalg").map_err(cannot)?;
+    let name = SocketAddr::from_abstract_name(LOCK).map_err(cannot)?;
     let deadline = Instant::now() + LAST_BREATH;
     loop {
         match UnixListener::bind_addr(&name) {
@@ -288,6 +359,9 @@ fn lock() -> Result<UnixListener, Problem> {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// The name of the lock.
+const LOCK: &str = "sipalg";
 
 /// How long the last process of a gateway that was killed may take to go.
 const LAST_BREATH: Duration = Duration::from_secs(1);

@@ -3,13 +3,12 @@
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::set_no_new_privs;
 
-/// What a gateway that runs needs: rules, routes, settings, transparent sockets and marks; and
-/// source ports below 1024, where a phone has one and keeps it.
-///
-/// To start takes `CAP_NET_RAW` besides, for the socket that sends datagrams ([`crate::udp`]).
+/// What the worker needs: rules, routes, settings, transparent sockets and marks; and source ports
+/// below 1024, where somebody outside has one and the inside host shall see it.
 pub const RUNNING: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE];
 
-/// What it takes to start another gateway: a process that shall do so keeps these.
+/// What the keeper has for the workers that it will start: they may have to make the socket that
+/// sends datagrams ([`crate::udp`]) besides.
 pub const STARTING: [Capability; 3] = [
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_BIND_SERVICE,

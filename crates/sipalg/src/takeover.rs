@@ -22,9 +22,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sendmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recv, recvmsg, sendmsg,
 };
 use nix::unistd::{Pid, geteuid};
+use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -113,23 +114,35 @@ impl Asker {
     ///
     /// # Errors
     /// It is gone: the old one has to go on.
-    pub fn let_go(mut self) -> Result<(), String> {
+    pub fn let_go(&mut self) -> Result<(), String> {
         self.stream
             .write_all(&[GO])
             .map_err(|error| format!("it is gone: {error}"))
     }
 
-    /// Sees to it that the new one, if it is there still, touches nothing of what it was given: it
-    /// may be about to change the rules.
+    /// Waits until the new one is no more, and sees to it: it may be about to change the rules.
     pub fn end(self) {
-        let mut line = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
-        let _ = poll(&mut line, PollTimeout::ZERO);
-        let gone = line[0]
-            .revents()
-            .is_some_and(|is| is.contains(PollFlags::POLLHUP));
-        if !gone {
+        if !self.hangs_up(MANNERS / 4) {
             // Who holds the other end is that process, or a worker that dies with it.
             let _ = kill(self.pid, Signal::SIGKILL);
+            self.hangs_up(MANNERS);
+        }
+    }
+
+    fn hangs_up(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            let mut line = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+            let polled = poll(&mut line, timeout);
+            let is = line[0].revents().unwrap_or(PollFlags::empty());
+            if is.contains(PollFlags::POLLHUP) {
+                return true;
+            }
+            if left.is_zero() || polled.is_err_and(|errno| errno != Errno::EINTR) {
+                return false;
+            }
         }
     }
 
@@ -230,11 +243,14 @@ impl Line {
         let number = |word: u64| {
             let number = RawFd::try_from(word).ok();
             // What every process has is not for others to place.
-            number.filter(|number| *number > 2).ok_or_else(nonsense)
+            number
+                .filter(|number| *number > libc::STDERR_FILENO)
+                .ok_or_else(nonsense)
         };
         let (lock, region, last) = (number(lock)?, number(region)?, number(last)?);
         // Out of the way of all that comes.
         let line = Line(above(stream, last)?);
+        close_strays(line.descriptor())?;
         let mut left = usize::try_from(count).map_err(|_| nonsense())?;
         let mut placed = Vec::new();
         while left > 0 {
@@ -264,19 +280,32 @@ impl Line {
     ///
     /// # Errors
     /// The old one goes on itself: nothing that was taken may be touched.
-    pub fn ready(self) -> io::Result<()> {
+    pub fn ready(&self) -> io::Result<()> {
         (&self.0).write_all(&[READY])?;
+        match self.peek(MsgFlags::empty())? {
+            true => Ok(()),
+            false => Err(nonsense()),
+        }
+    }
+
+    /// Whether the old one has let go.
+    pub fn was_let(&self) -> bool {
+        self.peek(MsgFlags::MSG_DONTWAIT).unwrap_or(false)
+    }
+
+    /// The word stays there, for the keeper to see what was said to its worker.
+    fn peek(&self, flags: MsgFlags) -> io::Result<bool> {
         let mut word = [0];
-        (&self.0).read_exact(&mut word)?;
-        (word[0] == GO).then_some(()).ok_or_else(nonsense)
+        let read = recv(self.0.as_raw_fd(), &mut word, MsgFlags::MSG_PEEK | flags)?;
+        Ok(read == 1 && word[0] == GO)
     }
 
     /// Says why this process does not go on.
-    pub fn refuse(mut self, reason: &str) {
+    pub fn refuse(&self, reason: &str) {
         let mut words = vec![NO];
         words.extend(reason.bytes().take(REASON - 1));
         // If it is not heard, it is a failure all the same.
-        let _ = self.0.write_all(&words);
+        let _ = (&self.0).write_all(&words);
     }
 
     /// Its descriptor.
@@ -324,6 +353,20 @@ fn above(stream: UnixStream, number: RawFd) -> io::Result<UnixStream> {
     use nix::fcntl::{FcntlArg, fcntl};
     let moved = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number + 1))?;
     Ok(inherit(moved).ok_or_else(nonsense)?.into())
+}
+
+/// Closes what whoever started this process has left open in it, which nobody here knows of: all
+/// numbers are free then but those of the standard streams and of the line.
+fn close_strays(line: RawFd) -> io::Result<()> {
+    let listed = fs::read_dir("/proc/self/fd")?;
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let open: Vec<RawFd> = listed.filter_map(number).collect();
+    for descriptor in open {
+        if descriptor > libc::STDERR_FILENO && descriptor != line {
+            drop(inherit(descriptor));
+        }
+    }
+    Ok(())
 }
 
 fn nonsense() -> io::Error {

@@ -141,7 +141,9 @@ pub struct Progress {
     pub begun: bool,
     /// FIN was sent on it.
     pub finished: bool,
-    /// It was reset; the numbers mean nothing.
+    /// Both directions have ended, by FIN or RST.
+    pub closed: bool,
+    /// It was reset, and nobody was told yet; the numbers mean nothing.
     pub gone: bool,
 }
 
@@ -150,13 +152,17 @@ pub struct Progress {
 /// # Errors
 /// It is no TCP socket.
 pub fn progress(socket: BorrowedFd<'_>, dialled: bool) -> io::Result<Progress> {
-    let info = getsockopt(&socket, Info)?;
-    let counter = |at: usize| {
-        let bytes = info.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
-        u64::from_ne_bytes(bytes.unwrap_or_default())
+    let mut info = getsockopt(&socket, Info)?;
+    let (unread, unacked) = loop {
+        let queued = queued(socket)?;
+        let again = getsockopt(&socket, Info)?;
+        // What comes in between would be counted by one and not by the other.
+        if counters(&again) == counters(&info) && again[0] == info[0] {
+            break queued;
+        }
+        info = again;
     };
-    let (acked, received) = (counter(120), counter(128));
-    let (unread, unacked) = queued(socket)?;
+    let (acked, received) = counters(&info);
     let state = info[0];
     let mut events = [PollFd::new(socket, PollFlags::empty())];
     poll(&mut events, PollTimeout::ZERO)?;
@@ -175,8 +181,18 @@ pub fn progress(socket: BorrowedFd<'_>, dialled: bool) -> io::Result<Progress> {
         dialling,
         begun: state != CLOSE || broken,
         finished,
+        closed,
         gone: broken && !dialling,
     })
+}
+
+/// How many bytes the peer has acknowledged, and how many came from it.
+fn counters(info: &[u8; 136]) -> (u64, u64) {
+    let counter = |at: usize| {
+        let bytes = info.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        u64::from_ne_bytes(bytes.unwrap_or_default())
+    };
+    (counter(120), counter(128))
 }
 
 const FIN_WAIT1: u8 = 4;
@@ -191,14 +207,19 @@ const CLOSING: u8 = 11;
 /// happened yet.
 pub fn is_new(socket: BorrowedFd<'_>) -> bool {
     let options = SockRef::from(&socket);
-    let is_tcp = options.protocol().ok().flatten() == Some(Protocol::TCP);
     // Legs that we dial have one or the other.
     let dialled = options.mark().unwrap_or(0) != 0 || !matches!(options.device(), Ok(None));
     let connected = options.peer_addr().is_ok();
-    if !is_tcp || dialled || !connected {
+    if !is_tcp(socket) || dialled || !connected {
         return false;
     }
     progress(socket, false).is_ok_and(|is| !is.gone && (is.read, is.written) == (0, 0))
+}
+
+/// Whether a descriptor is a TCP socket.
+pub fn is_tcp(descriptor: BorrowedFd<'_>) -> bool {
+    let options = SockRef::from(&descriptor);
+    options.protocol().ok().flatten() == Some(Protocol::TCP)
 }
 
 impl Socket for TcpStream {

@@ -5,7 +5,7 @@ use crate::commands::{self, Baseline, Gateway, Typed};
 use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
-use crate::keeper::supervise::Herald;
+use crate::keeper::herald::Herald;
 use crate::kernel::ports::Ports;
 use crate::kernel::{Kernel, Plan, firewall};
 use crate::listen::Listener;
@@ -120,6 +120,8 @@ pub struct Parts {
     pub poll: Poll,
     /// What instants count from.
     pub epoch: Epoch,
+    /// A worker before this one has left its connections.
+    pub is_warm: bool,
 }
 
 impl Worker {
@@ -157,7 +159,10 @@ impl Worker {
         };
         // Before anything is carried, so that no door is given a port of ours.
         worker.look_up_ports(now);
-        worker.tell(&parts.plan);
+        // The operator was told by the worker before, and it takes a while.
+        if !parts.is_warm {
+            worker.tell(&parts.plan);
+        }
         Ok(worker)
     }
 

@@ -39,6 +39,8 @@ mod scene;
 mod state;
 #[path = "survive/steps.rs"]
 mod steps;
+#[path = "survive/takeover.rs"]
+mod takeover;
 
 /// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         state::LAWS,
         hang::LAWS,
         load::LAWS,
+        takeover::LAWS,
     ];
     for &(name, law) in laws.concat().iter() {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {

@@ -48,6 +48,7 @@ impl Churn {
             for part in parts {
                 done.units += part.units;
                 done.failed += part.failed;
+                done.leaks += part.leaks;
                 done.trouble = done.trouble.or(part.trouble);
             }
             done
@@ -65,9 +66,8 @@ impl Churn {
         let mut number = 0;
         while Instant::now() < until {
             number += 1;
-            match once(&common, client, number) {
-                Ok(true) => done.units += 1,
-                Ok(false) => done.failed += 1,
+            match once(&common, client, number, &mut done) {
+                Ok(right) => done.units += u64::from(right),
                 Err(error) => {
                     done.failed += 1;
                     done.trouble = Some(format!("phone {client}, connection {number}: {error}"));
@@ -80,10 +80,10 @@ impl Churn {
 }
 
 /// Connects, registers, and closes.
-fn once(common: &Common, client: u8, number: u32) -> io::Result<bool> {
+fn once(common: &Common, client: u8, number: u32, done: &mut Done) -> io::Result<bool> {
     let (mut stream, ends) = common.connect()?;
     let contact = SocketAddrV4::new(*ends.own.ip(), FIRST_PORT + u16::from(client));
     let mut register = Template::register(ends, contact);
     stream.write_all(register.call(client.into()).request(number).bytes())?;
-    Answers::default().wait(&mut stream, common)
+    Answers::default().wait(&mut stream, common, done)
 }

@@ -206,14 +206,24 @@ impl Answers {
         }))
     }
 
-    /// Waits for an answer, and says whether it is a 200 that is no leak.
+    /// Waits for an answer, and says whether it is a 200 without a leak; what is wrong counts.
     ///
     /// # Errors
     /// None came in time, or the stream is damaged.
-    pub fn wait(&mut self, stream: &mut TcpStream, common: &Common) -> io::Result<bool> {
+    pub fn wait(
+        &mut self,
+        stream: &mut TcpStream,
+        common: &Common,
+        done: &mut Done,
+    ) -> io::Result<bool> {
         loop {
             match self.next() {
-                Ok(Some(answer)) => return Ok(is_200(answer) && !common.leaks(answer)),
+                Ok(Some(answer)) => {
+                    let (right, leaks) = (is_200(answer), common.leaks(answer));
+                    done.failed += u64::from(!right);
+                    done.leaks += u64::from(leaks);
+                    return Ok(right && !leaks);
+                }
                 Ok(None) => self.read(stream)?,
                 Err(Damaged) => return Err(io::Error::other("the answers' stream is damaged")),
             }

@@ -72,9 +72,8 @@ impl Hold {
         for &(call, port) in &calls {
             let count = lines.len();
             let line = &mut lines[call as usize % count];
-            match line.call(common, call, port) {
-                Ok(true) => done.units += 1,
-                Ok(false) => done.failed += 1,
+            match line.call(common, (call, port), &mut done) {
+                Ok(right) => done.units += u64::from(right),
                 Err(error) => {
                     done.failed += 1;
                     done.trouble = Some(format!("call {call}: {error}"));
@@ -92,7 +91,12 @@ impl Hold {
 }
 
 impl Line {
-    fn call(&mut self, common: &Common, call: u32, port: u16) -> io::Result<bool> {
+    fn call(
+        &mut self,
+        common: &Common,
+        (call, port): (u32, u16),
+        done: &mut Done,
+    ) -> io::Result<bool> {
         let invite = self
             .invite
             .call(call)
@@ -100,7 +104,7 @@ impl Line {
             .media(port)
             .wish(Wish::Hold);
         self.stream.write_all(invite.bytes())?;
-        let right = self.answers.wait(&mut self.stream, common)?;
+        let right = self.answers.wait(&mut self.stream, common, done)?;
         self.stream
             .write_all(self.ack.call(call).request(1).bytes())?;
         Ok(right)

@@ -98,7 +98,8 @@ impl Requests {
             let mut line = Line::open(common, call)?;
             // One request each before it counts.
             line.ask(Instant::now())?;
-            line.answers.wait(&mut line.stream, common)?;
+            line.answers
+                .wait(&mut line.stream, common, &mut Done::default())?;
             line.asked = None;
             epoll.add(
                 &line.stream,

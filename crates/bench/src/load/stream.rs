@@ -56,9 +56,7 @@ impl Stream {
             // Its answer comes when everything before it has arrived.
             number += 1;
             write(&mut connection, options.request(number).bytes())?;
-            if !answers.wait(&mut connection, common)? {
-                done.failed += 1;
-            }
+            answers.wait(&mut connection, common, &mut done)?;
             done.seconds = began.elapsed().as_secs_f64();
             Ok(done)
         };

@@ -4,6 +4,7 @@ use crate::bench::Results;
 use crate::goals::ratio;
 use crate::loads::{LOADS, Load};
 use crate::peers::Peer;
+use crate::report::table::short;
 use clap::ValueEnum;
 use std::fmt::Write as _;
 
@@ -93,7 +94,7 @@ fn bar(svg: &mut String, y: f64, peer: Peer, ratio: f64) {
         svg,
         (LEFT + length + 4.0, middle),
         "start",
-        &format!("{ratio:.2}{cut}"),
+        &format!("{}{cut}", short(ratio)),
     );
     text(svg, (LEFT - 6.0, middle), "end", peer.title());
 }

@@ -170,7 +170,7 @@ pub fn shown(value: Option<f64>) -> String {
 }
 
 /// A number with three digits that mean something.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         small if small < 10.0 => format!("{value:.2}"),
         middle if middle < 100.0 => format!("{value:.1}"),

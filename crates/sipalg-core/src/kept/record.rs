@@ -174,7 +174,7 @@ pub(crate) struct Rest {
     pub begins: bool,
 }
 
-/// The tick of an instant, by [`Timers::use_tick`](crate::config::Timers::use_tick).
+/// The tick of an instant; `bits` is the `use_tick` of the timers.
 pub(crate) fn tick(at: Instant, bits: u8) -> u64 {
     at.as_micros().checked_shr(bits.into()).unwrap_or(0)
 }

@@ -149,8 +149,11 @@ impl Nat {
     pub fn retry_doors(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> usize {
         let failed = self.list().into_iter();
         let failed = failed.filter(|(_, mapping)| {
-            let wanted = mapping.door.as_ref();
-            wanted.is_some_and(|door| !door.open) && mapping.standing != Standing::Ended
+            let closed = mapping.door.as_ref().filter(|door| !door.open);
+            let leads = |door: &Wanted| {
+                may_lead(cx.config, door.kind, mapping.protocol, mapping.local)
+            };
+            closed.is_some_and(leads) && mapping.standing != Standing::Ended
         });
         let failed: Vec<_> = failed
             .map(|(id, mapping)| (id, *mapping.local.ip()))

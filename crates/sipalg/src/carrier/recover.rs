@@ -207,12 +207,17 @@ impl Carrier {
             progress(inside.as_fd(), dialled(Leg::Inside))?,
             progress(outside.as_fd(), dialled(Leg::Outside))?,
         ];
-        region.redo(slot, is.map(|is| is.written));
+        // Nothing waits for who has reset it.
+        let written = is.map(|is| if is.gone { u64::MAX } else { is.written });
+        region.redo(slot, written);
         let side = |leg: Leg| -> Result<Resumed, Lost> {
             let is = is[index(leg)];
             let kept = region.side(slot, leg);
-            let waiting = region.unsent(slot, leg, is.written);
-            // What was reset has lost what was to be sent, and tells the other leg so itself.
+            if is.closed && !is.gone && !kept.finish {
+                // The last that the process before did was to hear of the RST.
+                return gone("its peer has reset it");
+            }
+            let waiting = region.unsent(slot, leg, written[index(leg)]);
             let whole = is.gone || is.written + waiting.len() as u64 == kept.made;
             if !whole {
                 let (waits, made) = (waiting.len(), kept.made);

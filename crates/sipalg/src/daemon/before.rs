@@ -4,9 +4,10 @@
 use super::Options;
 use crate::carrier::{Configuration, Kept};
 use crate::console::Console;
+use crate::keeper::herald::Herald;
 use crate::keeper::layout::Name;
-use crate::keeper::region::Region;
-use crate::keeper::supervise::{Herald, Start};
+use crate::keeper::region::{Region, Step};
+use crate::keeper::supervise::Start;
 use crate::keeper::sweep::{Inherited, sweep};
 use crate::kernel::{Kernel, KernelError, Plan};
 use crate::listen::Listener;
@@ -64,6 +65,7 @@ impl Before {
             herald,
             after,
             resumed,
+            ..
         } = start;
         let mut region = Region::take_over(shared);
         let inherited = match &after {
@@ -169,6 +171,14 @@ impl Before {
             ));
         }
         Ok(kernel)
+    }
+
+    /// All that another gateway has is there. A test may have the process end here.
+    pub fn taken(&self) {
+        if let Some(region) = &self.region {
+            region.step(Step::Taken);
+            region.step(Step::Stuck);
+        }
     }
 
     /// Where things are kept, what instants count from, and who hears how it goes.

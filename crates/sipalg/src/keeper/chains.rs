@@ -176,6 +176,12 @@ impl Blocks {
         }
     }
 
+    /// How many are free of those that were ever used.
+    #[cfg(test)]
+    pub fn free_count(&self) -> usize {
+        self.free.len()
+    }
+
     fn take(&mut self, memory: &Memory, start: u64) -> Option<u32> {
         let block = match self.free.pop() {
             Some(block) => block,

@@ -72,6 +72,8 @@ impl Memory {
     /// `at` is not inside, or is no multiple of eight.
     pub fn word(&self, at: usize) -> &AtomicU64 {
         assert!(at.is_multiple_of(8) && at + 8 <= self.length, "word {at}");
+        #[cfg(test)]
+        death::passes();
         // SAFETY: inside the mapping, which is aligned to pages and lives as long as `self`. All
         // bit patterns are words. `bytes_mut` borrows all of `self`, so that in this process no
         // other reference writes it; other processes touch words by atomic operations only.
@@ -97,6 +99,8 @@ impl Memory {
     /// # Panics
     /// They are not inside.
     pub fn bytes_mut(&mut self, part: Range<usize>) -> &mut [u8] {
+        #[cfg(test)]
+        death::passes();
         assert!(
             part.start <= part.end && part.end <= self.length,
             "{part:?}"
@@ -195,6 +199,41 @@ pub fn queued(socket: BorrowedFd<'_>) -> nix::Result<(u64, u64)> {
         Ok(u64::try_from(count).unwrap_or(0))
     };
     Ok((ask(libc::FIONREAD)?, ask(libc::TIOCOUTQ)?))
+}
+
+/// Tests let a worker die, by a panic, before any access to memory.
+#[cfg(test)]
+pub mod death {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+    }
+
+    /// What a dying worker panics with.
+    #[derive(Debug)]
+    pub struct Death;
+
+    /// After so many accesses this thread dies.
+    pub fn comes_after(accesses: u64) {
+        LEFT.set(accesses);
+    }
+
+    /// How many are left.
+    pub fn left() -> u64 {
+        LEFT.get()
+    }
+
+    /// One access.
+    pub fn passes() {
+        match LEFT.get() {
+            0 => {
+                LEFT.set(u64::MAX);
+                std::panic::resume_unwind(Box::new(Death));
+            }
+            left => LEFT.set(left - 1),
+        }
+    }
 }
 
 #[cfg(test)]

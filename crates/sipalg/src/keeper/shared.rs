@@ -7,8 +7,8 @@ use nix::sys::stat::Mode;
 use sipalg_core::FlowId;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::fd::RawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -61,6 +61,36 @@ impl Shared {
             shared.set(Header::Magic, MAGIC);
         }
         Ok((shared, is_ours))
+    }
+
+    /// The region of a gateway that has given it away.
+    ///
+    /// # Errors
+    /// `InvalidData`: it is laid out otherwise, or has nothing to go on with.
+    pub fn taken(file: File) -> io::Result<Self> {
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let length = Areas::new().end();
+        let mut magic = [0; 8];
+        file.read_exact_at(&mut magic, Header::Magic as u64)?;
+        let fits = file.metadata()?.len() == length as u64;
+        if !fits || u64::from_ne_bytes(magic) != MAGIC {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let memory = Memory::map(file, length)?;
+        let shared = Shared { memory, path };
+        match shared.is_based() {
+            true => Ok(shared),
+            false => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The region in a file of a test, as it is.
+    #[cfg(test)]
+    pub fn of_test(file: File) -> Self {
+        let memory = Memory::map(file, Areas::new().end()).unwrap();
+        memory.reserve(0..4096).unwrap();
+        let path = PathBuf::new();
+        Shared { memory, path }
     }
 
     /// Forgets everything: a region without connections and records.

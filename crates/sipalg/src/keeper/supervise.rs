@@ -2,10 +2,13 @@
 //! of descriptors, so that no connection ends when the worker does; watches it; and starts another.
 //! It carries nothing itself, and waits for nothing but signals and the worker's word.
 
-use super::layout::NAMES;
+use super::handover::Handover;
+use super::herald::{Herald, READY, tell};
+use super::layout::{NAMES, Name};
 use super::memory::clone_process;
 use super::shared::Shared;
-use crate::log;
+use crate::takeover::{Asker, Line};
+use crate::{log, privileges};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
@@ -14,9 +17,11 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 use sd_notify::NotifyState;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -52,53 +57,6 @@ pub fn main_process() -> u32 {
     }
 }
 
-/// What the worker says to those who wait for it.
-#[derive(Debug)]
-pub enum Herald {
-    /// There is no keeper: systemd hears it.
-    Alone,
-    /// The keeper hears it, and tells systemd.
-    Keeper(&'static PipeWriter),
-}
-
-const READY: u8 = b'r';
-const RELOADED: u8 = b'l';
-
-impl Herald {
-    /// Connections are carried from now on.
-    pub fn ready(&mut self) {
-        self.say(READY, &[NotifyState::Ready]);
-    }
-
-    /// The configuration is being read again.
-    pub fn reloading(&mut self) {
-        let since = NotifyState::monotonic_usec_now();
-        if let (Herald::Alone, Ok(since)) = (&self, since) {
-            tell(&[NotifyState::Reloading, since]);
-        }
-    }
-
-    /// It was read.
-    pub fn reloaded(&mut self) {
-        self.say(RELOADED, &[NotifyState::Ready]);
-    }
-
-    /// The end has begun.
-    pub fn stopping(&mut self) {
-        if let Herald::Alone = self {
-            tell(&[NotifyState::Stopping]);
-        }
-    }
-
-    fn say(&mut self, word: u8, state: &[NotifyState<'_>]) {
-        match self {
-            Herald::Alone => tell(state),
-            // A keeper that does not hear is no more, and so are we.
-            Herald::Keeper(bell) => drop((&**bell).write(&[word])),
-        }
-    }
-}
-
 /// What a worker begins with.
 #[derive(Debug)]
 pub struct Start {
@@ -111,6 +69,8 @@ pub struct Start {
     pub after: Option<Vec<RawFd>>,
     /// The region is that of a run that was killed with all its processes.
     pub resumed: bool,
+    /// Before it touches what was left, it has to [be let](Line::ready): another gateway has it still.
+    pub line: Option<Line>,
 }
 
 /// What a keeper is made of.
@@ -122,6 +82,9 @@ pub struct Keeper {
     bell: PipeReader,
     ringer: PipeWriter,
     watchdog: Option<Duration>,
+    handover: Handover,
+    /// To the gateway that this one takes over from.
+    line: Option<Line>,
 }
 
 /// How a call to [`Keeper::run`] returns: as one of two processes.
@@ -161,15 +124,23 @@ enum End {
     Exited(u8),
     /// It was killed by this signal.
     Killed(Signal),
+    /// It was killed so that another gateway could take over, which did not.
+    InVain,
 }
 
 impl Keeper {
     /// A keeper of `shared`, which is of a former run if it is `resumed`. `signals` must be those of
-    /// SIGTERM, SIGINT, SIGHUP and SIGCHLD, which are blocked.
+    /// SIGTERM, SIGINT, SIGHUP, SIGUSR2 and SIGCHLD, which are blocked. Others may take over by
+    /// `lock`.
     ///
     /// # Errors
     /// There is no pipe to be had.
-    pub fn new(shared: Shared, resumed: bool, signals: SignalFd) -> io::Result<Self> {
+    pub fn new(
+        shared: Shared,
+        resumed: bool,
+        signals: SignalFd,
+        lock: UnixListener,
+    ) -> io::Result<Self> {
         let (bell, ringer) = io::pipe()?;
         MAIN.store(std::process::id(), Ordering::Relaxed);
         Ok(Keeper {
@@ -179,32 +150,50 @@ impl Keeper {
             bell,
             ringer,
             watchdog: sd_notify::watchdog_enabled(),
+            handover: Handover::new(lock),
+            line: None,
         })
     }
 
-    /// Keeps a worker running until it ends in order, or a signal ends it. Returns in the keeper and
-    /// in every worker. `own` are further descriptors that are not a worker's.
+    /// Takes over from the gateway at the other end of this.
+    pub fn take_over(self, line: Line) -> Self {
+        let line = Some(line);
+        Keeper { line, ..self }
+    }
+
+    /// Keeps a worker running until it ends in order, or a signal ends it, or another gateway has
+    /// taken over. Returns in the keeper and in every worker.
     ///
     /// # Errors
     /// No process can be started.
-    pub fn run(mut self, own: &[RawFd]) -> io::Result<Side> {
+    pub fn run(mut self) -> io::Result<Side> {
         let keeper = getpid();
-        let mut own = own.to_vec();
-        own.extend([
-            self.shared.memory.descriptor(),
-            self.signals.as_raw_fd(),
-            self.bell.as_raw_fd(),
-            self.ringer.as_raw_fd(),
-        ]);
         let (mut failures, mut ever_ready, mut unserved_since) = (0, false, None);
         loop {
             let beats = self.shared.beats();
             let Some(pid) = clone_process()? else {
-                return self.become_worker(keeper, ever_ready.then_some(own));
+                let after = ever_ready || self.line.is_some();
+                let after = after.then(|| self.own());
+                return self.become_worker(keeper, after);
             };
             let worker = Watched::new(pid, beats);
             let (worker, end) = self.watch(worker, &mut ever_ready, &mut unserved_since);
             let died = Instant::now();
+            if let Some(line) = &self.line {
+                if !line.was_let() {
+                    // Everything is the other gateway's still.
+                    let status = match end {
+                        End::Exited(status) if status != 0 => status,
+                        _ => 1,
+                    };
+                    return Ok(Side::Ended {
+                        status,
+                        clean: false,
+                    });
+                }
+                ever_ready = true;
+                self.line = None;
+            }
             match end {
                 End::Exited(status) if worker.ready || worker.told.is_some() || !ever_ready => {
                     // What a run before this one has left stays until there is one that serves.
@@ -243,7 +232,7 @@ impl Keeper {
                     "{failures} workers in a row could not serve; the next begins without what they \
                      knew, and connections are reset"
                 ));
-                self.shared.forget(self.shared.seed());
+                self.forget();
             }
             if self.pause(pause(failures), died).is_break() {
                 return Ok(ended(&self.shared));
@@ -260,9 +249,11 @@ impl Keeper {
             signals,
             bell,
             ringer,
+            handover,
+            line,
             ..
         } = self;
-        mem::forget((signals, bell));
+        mem::forget((signals, bell, handover));
         set_pdeathsig(Signal::SIGKILL)?;
         if getppid() != keeper {
             // It was killed before it could take us with it.
@@ -274,7 +265,17 @@ impl Keeper {
             herald: Herald::Keeper(Box::leak(Box::new(ringer))),
             resumed: resumed && after.is_none(),
             after,
+            line,
         })))
+    }
+
+    /// Forgets everything but the sockets that have names.
+    fn forget(&self) {
+        let named = NAMES.map(|name| (name, self.shared.named(name)));
+        self.shared.forget(self.shared.seed());
+        for (name, descriptor) in named {
+            self.shared.set_name(name, descriptor);
+        }
     }
 
     /// Watches a worker to its end.
@@ -287,9 +288,19 @@ impl Keeper {
         let mut next_tick = Instant::now() + TICK;
         loop {
             let mut child = false;
-            let (rung, signalled) = self.wait(next_tick);
+            let Woken {
+                rung,
+                signalled,
+                asked,
+            } = self.wait(next_tick);
             if rung {
                 self.hear(&mut worker, ever_ready, unserved_since);
+            }
+            if asked
+                && let Some(asker) = self.handover.asker()
+                && self.hand_over(asker, &worker).is_break()
+            {
+                return (worker, End::InVain);
             }
             while let Some(signal) = signalled.then(|| self.next_signal()).flatten() {
                 match signal {
@@ -299,6 +310,11 @@ impl Keeper {
                             tell(&[NotifyState::Reloading, since]);
                         }
                         worker.signal(signal);
+                    }
+                    Signal::SIGUSR2 => {
+                        if let Err(why) = self.handover.start_successor() {
+                            say(format_args!("{why}; this one goes on"));
+                        }
                     }
                     signal => {
                         tell(&[NotifyState::Stopping]);
@@ -357,13 +373,21 @@ impl Keeper {
             match self.bell.read(&mut word) {
                 Ok(1) if word[0] == READY => {
                     worker.ready = true;
+                    let is_first = !mem::replace(ever_ready, true);
+                    if is_first {
+                        // It must be able to start workers, and nothing else.
+                        let dropped = privileges::drop_all_but(&privileges::STARTING);
+                        dropped.unwrap_or_else(|error| say(format_args!("{error}")));
+                    }
                     if let Some(since) = unserved_since.take() {
                         let millis = since.elapsed().as_secs_f64() * 1000.0;
                         say(format_args!("service is back after {millis:.1} ms"));
-                    } else if !*ever_ready {
+                    } else if is_first {
                         say(format_args!("ready"));
                     }
-                    *ever_ready = true;
+                    if self.line.take().is_some() {
+                        self.handover.sign();
+                    }
                     tell(&[NotifyState::Ready]);
                 }
                 Ok(1) => tell(&[NotifyState::Ready]),
@@ -373,34 +397,81 @@ impl Keeper {
     }
 
     /// Waits before another worker is started. Breaks if a signal says that none is.
-    fn pause(&mut self, pause: Duration, died: Instant) -> std::ops::ControlFlow<()> {
+    fn pause(&mut self, pause: Duration, died: Instant) -> ControlFlow<()> {
         let until = died + pause;
         while Instant::now() < until {
-            let (_, signalled) = self.wait(until.min(Instant::now() + TICK));
+            let signalled = self.wait(until.min(Instant::now() + TICK)).signalled;
             while let Some(signal) = signalled.then(|| self.next_signal()).flatten() {
                 if matches!(signal, Signal::SIGTERM | Signal::SIGINT) {
                     tell(&[NotifyState::Stopping]);
-                    return std::ops::ControlFlow::Break(());
+                    return ControlFlow::Break(());
                 }
             }
             self.feed_watchdog();
             self.close_unserved(Some(died));
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     }
 
-    /// Waits for the worker's word, a signal, or until then. Says which of the first two there is.
-    fn wait(&self, until: Instant) -> (bool, bool) {
+    /// Gives everything to another gateway, and ends. If that does not take over, there is no worker
+    /// any more, and it breaks.
+    fn hand_over(&self, mut asker: Asker, worker: &Watched) -> ControlFlow<()> {
+        let pid = asker.pid();
+        if !worker.ready || worker.told.is_some() {
+            say(format_args!(
+                "process {pid} cannot take over now: nobody serves; it may ask again"
+            ));
+            return ControlFlow::Continue(());
+        }
+        worker.signal(Signal::SIGKILL);
+        while waitpid(worker.pid, None) == Err(Errno::EINTR) {}
+        match self.handover.give(&mut asker, &self.shared, &self.own()) {
+            Ok(()) => {
+                say(format_args!("process {pid} has taken over; this one ends"));
+                tell(&[NotifyState::MainPid(pid.as_raw().cast_unsigned())]);
+                // Nothing is put back or closed in order: all of it is in use.
+                std::process::exit(0);
+            }
+            Err(why) => {
+                asker.end();
+                say(format_args!(
+                    "process {pid} does not take over: {why}; this one goes on"
+                ));
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// The descriptors that are the keeper's own, not a worker's.
+    fn own(&self) -> Vec<RawFd> {
+        let mut own = vec![
+            self.shared.memory.descriptor(),
+            self.signals.as_raw_fd(),
+            self.bell.as_raw_fd(),
+            self.ringer.as_raw_fd(),
+            self.handover.lock.as_raw_fd(),
+        ];
+        own.extend(self.line.as_ref().map(Line::descriptor));
+        own
+    }
+
+    /// Waits for the worker's word, a signal, somebody at the lock, or until then.
+    fn wait(&self, until: Instant) -> Woken {
         let left = until.saturating_duration_since(Instant::now());
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
         let mut asked = [
             PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.handover.lock.as_fd(), PollFlags::POLLIN),
         ];
         // Interrupted, it comes back.
         let _ = poll(&mut asked, left);
-        let [bell, signals] = asked.map(|asked| asked.any() == Some(true));
-        (bell, signals)
+        let [rung, signalled, asked] = asked.map(|asked| asked.any() == Some(true));
+        Woken {
+            rung,
+            signalled,
+            asked,
+        }
     }
 
     fn next_signal(&self) -> Option<Signal> {
@@ -421,7 +492,7 @@ impl Keeper {
             return;
         }
         let mut closed = 0;
-        for name in NAMES {
+        for name in [Name::Listener, Name::Ear] {
             if let Some(descriptor) = self.shared.named(name) {
                 self.shared.set_name(name, None);
                 closed += usize::from(nix::unistd::close(descriptor).is_ok());
@@ -433,6 +504,16 @@ impl Keeper {
             ));
         }
     }
+}
+
+/// What has woken the keeper.
+#[derive(Clone, Copy, Debug)]
+struct Woken {
+    /// The worker has said something.
+    rung: bool,
+    signalled: bool,
+    /// There is somebody at the lock.
+    asked: bool,
 }
 
 impl Watched {
@@ -490,6 +571,7 @@ fn say_died(worker: &Watched, end: &End) {
             "the worker, process {pid}, did not turn for {} s and was killed; starting another",
             PATIENCE.as_secs()
         )),
+        End::InVain => {}
         End::Killed(signal) => say(format_args!(
             "the worker, process {pid}, was killed by {signal}; starting another"
         )),
@@ -516,9 +598,4 @@ fn say(text: std::fmt::Arguments<'_>) {
     if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1)) {
         log::line(text);
     }
-}
-
-/// Without systemd there is nobody to tell, and nothing to be done if it does not hear.
-fn tell(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
 }

@@ -24,6 +24,7 @@ pub use set::{
     address_port, address_port_of, delete_element, delete_set, destroy_element, flush_set,
     interface, protocol_address_port,
 };
+pub use table::Entrance;
 
 /// A conversation about nftables.
 #[derive(Debug)]

@@ -168,7 +168,9 @@ fn what_a_crashed_run_left_is_kept_with_its_counts() {
     heard(&ordinary, gateway.outside.at(7000), &outside, global(6000));
     let hits = kernel.access_hits().unwrap();
     drop(kernel);
+    let started = Instant::now();
     let (mut kernel, found) = adopt(&gateway, &plan(), &doors);
+    println!("5 doors taken over in {:?}", started.elapsed());
     assert!(!found.is_change() && found.kept == 5, "{found:?}");
     let count = kernel.media_counts().unwrap();
     let (_, count) = count

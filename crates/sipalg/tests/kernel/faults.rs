@@ -83,7 +83,7 @@ fn of(doors: &[Door]) -> BTreeMap<SocketAddrV4, SocketAddrV4> {
 
 /// RTP and RTCP of a host.
 fn stream(gateway: &Gateway, number: u16) -> [Door; 2] {
-    let host = if number % 2 == 0 {
+    let host = if number.is_multiple_of(2) {
         &gateway.phone
     } else {
         &gateway.second

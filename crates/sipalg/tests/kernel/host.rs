@@ -152,6 +152,9 @@ fn a_plan_that_cannot_be_carried_out_leaves_nothing() {
     let error = Kernel::install(&plan, gateway.state.path()).unwrap_err();
     assert!(matches!(error, KernelError::Refused { .. }), "{error}");
     assert_eq!(state(), before);
+    let error = Kernel::adopt(&plan, gateway.state.path(), &[], &[]).unwrap_err();
+    assert!(matches!(error, KernelError::Refused { .. }), "{error}");
+    assert_eq!(state(), before);
 }
 
 fn without_privilege_the_sentence_says_so() {

@@ -1,7 +1,7 @@
 //! Laws of privileges: a gateway that runs has few, and they suffice for all that it does.
 
 use crate::change::{options, rules, v4};
-use crate::gateway::{Gateway, accepted, global};
+use crate::gateway::{Gateway, accepted, eventually, global};
 use crate::running::{CONFIGURATION, Running, command};
 use crate::tcp::{connected, hears, hears_message, registered, says};
 use std::fs;
@@ -15,8 +15,14 @@ laws![
     who_calls_from_a_port_that_takes_privilege_is_seen_with_it,
 ];
 
-/// `CAP_NET_BIND_SERVICE` (10) and `CAP_NET_ADMIN` (12), as docs/manual says.
-const RUNNING: &str = "0000000000001400";
+/// `CAP_NET_BIND_SERVICE` (10) and `CAP_NET_ADMIN` (12): the worker, as docs/manual says.
+const WORKER: &str = "0000000000001400";
+
+/// Besides `CAP_NET_RAW` (13): the keeper, which starts workers.
+const KEEPER: &str = "0000000000003400";
+
+/// The thread that writes the store.
+const STORE: &str = "0000000000000000";
 
 /// Whose number is nobody's, but where the laws run in a user namespace, which has root alone.
 fn user() -> u32 {
@@ -30,12 +36,11 @@ fn user() -> u32 {
 
 fn a_running_gateway_has_no_privilege_but_those_it_needs() {
     let (_gateway, running) = Running::start();
-    for task in fs::read_dir(format!("/proc/{}/task", running.pid())).unwrap() {
-        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+    for (name, status) in threads(&running) {
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert_eq!(field(&status, set), RUNNING, "{set}: {status}");
+            assert_eq!(field(&status, set), allowed(&name), "{name}, {set}");
         }
-        assert_eq!(field(&status, "NoNewPrivs"), "1", "{status}");
+        assert_eq!(field(&status, "NoNewPrivs"), "1", "{name}");
     }
     let program = fs::metadata(env!("CARGO_BIN_EXE_sipalg")).unwrap();
     assert_eq!(program.mode() & 0o6000, 0, "no setuid, no setgid");
@@ -63,9 +68,12 @@ fn it_runs_as_a_user_with_the_capabilities_of_the_unit() {
     }
     asked.arg(program).args(run.get_args());
     let mut running = Running::start_by(&gateway, asked);
-    let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        assert_eq!(field(&status, set), RUNNING, "{set}: {status}");
+    for (name, status) in threads(&running) {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(field(&status, set), allowed(&name), "{name}, {set}");
+        }
+        assert_eq!(field(&status, "NoNewPrivs"), "1", "{name}");
+        assert!(field(&status, "Uid").starts_with(&format!("{user}\t")));
     }
     let console = fs::metadata(folder.join("console.sock")).unwrap();
     assert_eq!((console.mode() & 0o777, console.uid()), (0o660, user));
@@ -104,6 +112,40 @@ fn who_calls_from_a_port_that_takes_privilege_is_seen_with_it() {
     assert_eq!(peer, SocketAddr::from(gateway.outside.at(600)));
     says(&mut caller, b"\0low");
     hears(&mut called, b"\0low");
+}
+
+/// What `/proc` says of every thread of the keeper, of the worker and of the store.
+fn threads(running: &Running) -> Vec<(String, String)> {
+    let keeper = format!("/proc/{0}/task/{0}", running.pid());
+    let worker = running.worker();
+    let mut found = vec![("keeper".to_owned(), status(&keeper))];
+    for task in fs::read_dir(format!("/proc/{worker}/task")).unwrap() {
+        let task = task.unwrap().path().display().to_string();
+        // The last of what each gives up; the store's thread does so at its own pace.
+        let given_up = |text: &String| field(text, "NoNewPrivs") == "1";
+        let text = eventually(|| Some(status(&task)).filter(given_up));
+        let name = match field(&text, "Name") {
+            name if name == "store" => name,
+            _ => "worker".into(),
+        };
+        found.push((name, text));
+    }
+    let mut names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["keeper", "store", "worker"]);
+    found
+}
+
+fn allowed(name: &str) -> &'static str {
+    match name {
+        "keeper" => KEEPER,
+        "store" => STORE,
+        _ => WORKER,
+    }
+}
+
+fn status(task: &str) -> String {
+    fs::read_to_string(format!("{task}/status")).unwrap()
 }
 
 fn field(status: &str, name: &str) -> String {

@@ -272,8 +272,8 @@ fn five_thousand_connections_are_carried_in_little_memory() {
     let more = "ip nat service sip limit connections all-host 6000\n";
     let running = Running::start_with(&gateway, &format!("{CONFIGURATION}{more}"));
     let server = gateway.outside.listen(5060);
-    // Before counting: what the first of them needs and the others share.
-    let warm = many(&gateway, &server, 100);
+    // Before counting: what the first of them need and the others share, such as the store's cache.
+    let warm = many(&gateway, &server, 3000);
     let before = running.memory();
     let mut pairs = many(&gateway, &server, MANY);
     let each = running.memory().saturating_sub(before) / MANY;

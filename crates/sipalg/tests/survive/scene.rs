@@ -131,7 +131,8 @@ impl Running {
 
     /// Waits until another worker serves. Gives how long nobody did.
     pub(crate) fn service_is_back(&mut self) -> Duration {
-        let line = self.wait_for("sipalg: service is back after ");
+        let (said, line) = self.wait_through("sipalg: service is back after ");
+        assert!(!said.contains("cannot go on"), "{said}");
         let millis: Option<f64> = line.split(' ').nth(5).and_then(|word| word.parse().ok());
         Duration::from_secs_f64(millis.unwrap() / 1000.0)
     }

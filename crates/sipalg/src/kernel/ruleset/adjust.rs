@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::netlink::Error;
-use crate::netlink::nft::{Element, Nft, ObjectKind, SetShape, added};
+use crate::netlink::nft::{Element, Entrance, Nft, ObjectKind, SetShape, added};
 use std::collections::{BTreeSet, HashMap};
 
 /// What the table holds, besides doors and addresses of hosts.
@@ -20,8 +20,7 @@ pub(in crate::kernel) struct Found {
 
 #[derive(Debug)]
 struct FoundChain {
-    /// Hook number and priority.
-    hook: Option<(u32, i32)>,
+    hook: Option<Entrance>,
     notes: Vec<Vec<u8>>,
 }
 

@@ -3,13 +3,16 @@
 use super::listing::{NFT_MSG_GETCHAIN, NFT_MSG_GETRULE};
 use super::*;
 
+/// Where packets enter a chain by themselves: hook number and priority.
+pub type Entrance = (u32, i32);
+
 impl Nft {
-    /// The chains of the table `table` of the family `ip`: name, and the hook of those that packets
-    /// enter by themselves as hook number and priority.
+    /// The chains of the table `table` of the family `ip`: their names, and where packets enter those
+    /// that they enter by themselves.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn chains(&mut self, table: &str) -> Result<Vec<(String, Option<(u32, i32)>)>, Error> {
+    pub fn chains(&mut self, table: &str) -> Result<Vec<(String, Option<Entrance>)>, Error> {
         let question = message(NFT_MSG_GETCHAIN, 0).text(NFTA_CHAIN_TABLE, table);
         self.list(&question, |told, found| {
             if attribute(told, NFTA_CHAIN_TABLE).map(text_of).as_deref() != Some(table) {

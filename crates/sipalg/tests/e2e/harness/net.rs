@@ -211,7 +211,8 @@ impl Host {
         count.and_then(|n| n.parse().ok()).expect("a counter")
     }
 
-    fn plug(&self, interface: &str, wire: &Host, address: Ipv4Addr) {
+    /// Joins a new interface with an address to a wire.
+    pub fn plug(&self, interface: &str, wire: &Host, address: Ipv4Addr) {
         // The other end's name is the host's, for who looks at the wire.
         let port = self.name.rsplit('-').next().expect("a role");
         self.ip(&format!(

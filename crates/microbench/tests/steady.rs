@@ -1,0 +1,47 @@
+//! Laws of the steady state: what has been seen once is passed on without asking for memory.
+
+use sipalg_core::Leg;
+use sipalg_microbench::gateway::Gateway;
+use sipalg_microbench::messages::{DISTINCT, answer, invite};
+
+/// How often memory is asked for while `work` is done.
+fn allocations(work: impl FnOnce()) -> u64 {
+    allocation_counter::measure(work).count_total
+}
+
+/// One that has seen all messages twice.
+fn warm() -> Gateway {
+    let mut gateway = Gateway::default();
+    for _ in 0..2 {
+        gateway = gateway.with_calls();
+    }
+    gateway
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1, 2]))), 1);
+}
+
+#[test]
+fn an_invite_is_passed_on_without_asking_for_memory() {
+    let (mut gateway, messages) = (warm(), (0..DISTINCT).map(invite).collect::<Vec<_>>());
+    let pass = |gateway: &mut Gateway| {
+        for message in &messages {
+            assert_ne!(gateway.pass(Leg::Inside, message), message.len());
+        }
+    };
+    pass(&mut gateway);
+    assert_eq!(allocations(|| pass(&mut gateway)), 0);
+}
+
+#[test]
+fn an_answer_is_passed_on_without_asking_for_memory() {
+    let (mut gateway, messages) = (warm(), (0..DISTINCT).map(answer).collect::<Vec<_>>());
+    let pass = |gateway: &mut Gateway| {
+        for message in &messages {
+            assert_ne!(gateway.pass(Leg::Outside, message), message.len());
+        }
+    };
+    assert_eq!(allocations(|| pass(&mut gateway)), 0);
+}
