@@ -268,9 +268,9 @@ impl Alg {
             .take_by(account, Resource::Memory, (memory - before).into());
         while let Some(debtor) = self.admission.debtor(&self.config, account) {
             let flows = self.flows.iter();
-            let own = flows.filter(|(_, flow)| flow.cost.account == debtor && flow.cost.memory > 0);
+            let own = flows.filter(|(_, flow)| flow.cost.owes(debtor));
             let most = own.max_by_key(|(id, flow)| (flow.cost.memory, *id));
-            let Some((most, _)) = most.filter(|(_, flow)| !flow.cost.condemned) else {
+            let Some((most, _)) = most else {
                 return;
             };
             self.counters.memory_resets += 1;
@@ -317,6 +317,11 @@ impl Alg {
 }
 
 impl Cost {
+    /// Whether something of what this account has too much of comes back with it.
+    fn owes(&self, debtor: AccountId) -> bool {
+        self.account == debtor && self.memory > 0 && !self.condemned
+    }
+
     /// Whose word it is what comes in by a leg.
     fn said(&self, from: Leg) -> Said {
         match (from, self.from_outside) {

@@ -16,7 +16,8 @@ const LOWEST_PORT: u16 = 1024;
 pub struct DoorPorts {
     /// Where SIP is spoken, sorted.
     pub sip: Vec<(Protocol, u16)>,
-    /// Ports that no door for TCP leads to, unless SIP is spoken there: first and last of each range.
+    /// Ports that no door for TCP leads to, unless SIP is spoken there: first and last of each range,
+    /// in ascending order.
     pub protected: Vec<(u16, u16)>,
 }
 
@@ -71,8 +72,9 @@ impl DoorPorts {
     }
 
     fn is_protected(&self, port: u16) -> bool {
-        let mut ranges = self.protected.iter();
-        ranges.any(|(first, last)| (*first..=*last).contains(&port))
+        let after = self.protected.partition_point(|(first, _)| *first <= port);
+        let range = after.checked_sub(1).and_then(|at| self.protected.get(at));
+        range.is_some_and(|(_, last)| port <= *last)
     }
 }
 

@@ -78,6 +78,10 @@ impl Fixup<'_> {
         if !self.nat.is_pair(mapping) || !config.is_global(*global.ip()) {
             return None;
         }
+        // Where no door may lead, it matters whether one is asked for.
+        if !self.may_signal_at(protocol, local) {
+            return None;
+        }
         self.nat.touch(&self.cx, mapping);
         Some(mapped(mapping, global))
     }

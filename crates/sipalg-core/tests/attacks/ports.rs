@@ -213,6 +213,25 @@ fn what_the_operator_exposes_may_be_named_and_what_he_protects_may_not() {
 }
 
 #[test]
+fn a_contact_at_a_port_of_a_service_passes_unchanged_whatever_else_names_that_port() {
+    let mut world = World::new();
+    let flow = world.connect("192.168.122.3:49999", "10.1.1.2:5060");
+    let contact = "Contact: <sip:a@192.168.122.3:22;transport=tcp>\r\n";
+    for via in [
+        format!("Via: SIP/2.0/TCP {OWN}:22;branch=z9hG4bK1\r\n{contact}"),
+        format!("{contact}Via: SIP/2.0/TCP {OWN}:22;branch=z9hG4bK1\r\n"),
+    ] {
+        let text = format!(
+            "INVITE sip:b@x SIP/2.0\r\n{via}Call-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+        );
+        let sent = world.say(flow, Leg::Inside, &text);
+        assert!(sent.contains(contact), "{sent}");
+        assert_eq!(world.say(flow, Leg::Inside, &text), sent);
+        assert_eq!(world.alg.doors(), []);
+    }
+}
+
+#[test]
 fn a_via_or_a_flow_of_datagrams_has_no_door_at_a_port_of_a_service() {
     let mut world = World::new();
     let flow = world.connect_datagrams("192.168.122.3:40000", "10.1.1.2:5060");

@@ -83,15 +83,16 @@ fn descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a higher limit");
 }
 
-/// How many kilobytes of memory the gateway's processes have.
+/// How many kilobytes of memory the gateway's processes have, what they share counted once.
 fn memory(gateway: &mut Gateway<'_>) -> u64 {
     let pid = gateway.process().pid();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
     let pids = children.split_whitespace().map(String::from);
     let of = |pid: String| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Pss:"));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         number.unwrap_or(0)
     };
@@ -266,7 +267,8 @@ fn memory_for_what_is_not_whole_has_an_end_and_calls_go_on() {
         (gateway.counter("memory resets") > 100).then_some(())
     });
     let grown = memory(&mut gateway).saturating_sub(before);
-    assert!(grown < 20_000, "it grew by {grown} kB");
+    // All of it is there twice, so that it survives the worker.
+    assert!(grown < 24_000, "it grew by {grown} kB");
     good_calls(&phone, &far, 3);
     gateway.wait_for_log("192.168.122.4 has all that one host may have of memory");
 }
