@@ -9,7 +9,7 @@ use crate::kept::{List, Spoil};
 use crate::world::{Kernel, config, is_global, is_inside, rules};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use sipalg_core::addr::SocketAddrV4;
-use sipalg_core::config::Limits;
+use sipalg_core::config::{Limits, Resource};
 use sipalg_core::kept::Restored;
 use sipalg_core::{Alg, Config, Door, DoorKind, Event, FlowId, Instant, Leg, Outbox, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
@@ -610,23 +610,30 @@ impl World {
         mappings.retain(|mapping| !mapping.is_static);
         let (calls, registrations, spellings) = self.alg.sizes();
         assert!(
-            mappings.len() <= self.limits.mappings,
+            mappings.len() <= self.most(Resource::Mapping),
             "mappings are bounded"
         );
-        assert!(calls <= self.limits.calls, "calls are bounded");
+        assert!(calls <= self.most(Resource::Call), "calls are bounded");
         assert!(
-            registrations <= self.limits.registrations,
+            registrations <= self.most(Resource::Registration),
             "registrations are bounded"
         );
-        assert!(spellings <= self.limits.calls, "spellings are bounded");
+        assert!(
+            spellings <= self.most(Resource::Call),
+            "spellings are bounded"
+        );
         for door in &doors {
             let host = door.inside_local.ip();
             let of_host = doors
                 .iter()
                 .filter(|other| other.inside_local.ip() == host)
                 .count();
-            assert!(of_host <= self.limits.doors_per_host, "doors are bounded");
+            assert!(of_host <= self.most(Resource::Door), "doors are bounded");
         }
+    }
+
+    fn most(&self, of: Resource) -> usize {
+        self.limits.bound(of).all as usize
     }
 
     /// All connections close and all time passes.

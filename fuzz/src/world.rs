@@ -1,7 +1,9 @@
 //! A gateway to try things on: two inside nets, and a kernel that checks what it is told.
 
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::{AccessEntry, AccessList, Limits, Pool, Source, SourceRule, Timers};
+use sipalg_core::config::{
+    AccessEntry, AccessList, Limits, Pool, Resource, Source, SourceRule, Timers,
+};
 use sipalg_core::{Config, Door, DoorOp, Protocol};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,13 +15,13 @@ pub fn config() -> Config {
         sources: rules(0),
         fixup: true,
         limits: Limits {
-            mappings: 40,
-            doors_per_host: 12,
-            calls: 6,
-            registrations: 4,
             media_lines: 4,
             contacts: 3,
             ..Limits::default()
+                .with(Resource::Mapping, 40)
+                .with(Resource::Door, 12)
+                .with(Resource::Call, 6)
+                .with(Resource::Registration, 4)
         },
         timers: Timers {
             media_inactivity: Duration::from_secs(30),

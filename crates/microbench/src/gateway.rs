@@ -2,7 +2,7 @@
 
 use crate::messages::{DISTINCT, GATEWAY, PHONE, SERVER, answer, invite};
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::{AccessEntry, AccessList, Pool, Source, SourceRule};
+use sipalg_core::config::{AccessEntry, AccessList, Pool, Resource, Source, SourceRule};
 use sipalg_core::{Alg, Config, FlowId, Instant, Leg, Outbox};
 
 /// The SIP port.
@@ -36,7 +36,10 @@ impl Gateway {
             config
                 .sources
                 .push(rule([10, 128, 0, 0], 23, "10.1.2.1", "10.1.2.16"));
-            config.limits.mappings = mappings + 4 * DISTINCT;
+            for of in [Resource::Mapping, Resource::Connection] {
+                let most = mappings + 4 * DISTINCT;
+                config.limits = config.limits.with(of, most as u64);
+            }
         }
         let mut alg = Alg::new(config, 7);
         let mut out = Outbox::default();

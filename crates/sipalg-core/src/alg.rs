@@ -4,6 +4,7 @@ mod clear;
 mod dry_run;
 mod flow;
 mod kept;
+mod limits;
 mod message;
 mod ping;
 mod tell;
@@ -16,6 +17,7 @@ pub use flow::{FlowView, Opened, Refusal};
 pub use usage::Usage;
 
 use crate::addr::{Ends, Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::admission::Admission;
 use crate::call::{CallId, Calls};
 use crate::config::{Config, Selection, Source};
 use crate::counters::Counters;
@@ -65,6 +67,7 @@ pub struct MappingView {
 pub struct Alg {
     config: Config,
     counters: Counters,
+    admission: Admission,
     timers: Timers,
     nat: Nat,
     calls: Calls,
@@ -73,6 +76,8 @@ pub struct Alg {
     flows: Slab<Flow>,
     /// How many flows there have been.
     serial: u64,
+    /// When room may be made for connections again.
+    room_at: Instant,
     scan: Scan,
     work: Work,
     journal: Journal,
@@ -89,6 +94,7 @@ macro_rules! context {
             now: $now,
             timers: &mut $alg.timers,
             counters: &mut $alg.counters,
+            admission: &mut $alg.admission,
             config: &$alg.config,
         }
     };
@@ -111,6 +117,7 @@ impl Alg {
         Alg {
             config,
             counters: Counters::default(),
+            admission: Admission::new(seed),
             timers: Timers::default(),
             nat: Nat::new(seed),
             calls: Calls::new(seed),
@@ -118,6 +125,7 @@ impl Alg {
             spellings: Spellings::new(seed),
             flows: Slab::default(),
             serial: 0,
+            room_at: Instant::ZERO,
             scan: Scan::default(),
             work: Work::default(),
             journal: Journal::default(),
@@ -136,8 +144,15 @@ impl Alg {
         out: &mut Outbox,
     ) {
         self.counters.bytes_in += bytes.len() as u64;
-        let before = out.bytes.len();
+        if self.is_condemned(flow) {
+            return;
+        }
+        let (before, messages) = (out.bytes.len(), self.counters.messages);
         self.feed(now, flow, from, bytes, out);
+        let whole = self.counters.messages - messages;
+        // Half a message costs what a whole one does.
+        let messages = whole.max(u64::from(!bytes.is_empty()));
+        self.heard(now, flow, from, (whole > 0, messages), out);
         self.sent(now, flow, from, before, out);
     }
 
@@ -183,16 +198,18 @@ impl Alg {
             _ => out.bytes.extend_from_slice(bytes),
         }
         self.scan = scan;
+        self.heard(now, flow, from, (true, 1), out);
         self.sent(now, flow, from, before, out);
     }
 
     /// Leg `from` will send no more; releases what was held back of an incomplete message.
-    pub fn end_of_stream(&mut self, _now: Instant, flow: FlowId, from: Leg, out: &mut Outbox) {
+    pub fn end_of_stream(&mut self, now: Instant, flow: FlowId, from: Leg, out: &mut Outbox) {
         if let Some(flow) = self.flows.quiet_mut(flow.0) {
             let held = flow.framer(from).end();
             self.counters.bytes_out += held.len() as u64;
             out.bytes.extend_from_slice(&held);
         }
+        self.count_memory(now, flow, out);
     }
 
     /// Takes note of what the flow sent outside since `before`.
@@ -331,6 +348,7 @@ impl Alg {
                 Key::Bar(protocol, global) => self.nat.bar_expired(protocol, global),
                 Key::Address(host) => self.nat.address_expired(&mut cx, host, out),
                 Key::Flow(flow) => self.refresh_flow(now, flow, out),
+                Key::Slow(flow) => self.look_for_slow(now, flow, out),
                 Key::Ping(flow) => self.ping(now, flow, out),
                 Key::Call(id) => self.calls.expired(&mut cx, &mut self.nat, CallId(id), out),
                 Key::Pending(key) => {

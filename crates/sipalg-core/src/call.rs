@@ -11,6 +11,7 @@ mod seen;
 pub use seen::Heard;
 
 use crate::addr::Ipv4Addr;
+use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::health::{CallView, Ending};
@@ -82,6 +83,8 @@ pub struct Calls {
     calls: Slab<Call>,
     by_key: HashMap<u64, CallId, FixedState>,
     state: FixedState,
+    /// How many hosts have a call of a Call-ID, by its hash.
+    hosts: HashMap<u64, u32, FixedState>,
     /// How many there have been.
     number: u64,
     /// The last that have ended.
@@ -104,6 +107,7 @@ impl Calls {
         Calls {
             calls: Slab::default(),
             by_key: HashMap::with_hasher(state.clone()),
+            hosts: HashMap::with_hasher(state.clone()),
             state,
             number: 0,
             ended: VecDeque::new(),
@@ -140,6 +144,16 @@ impl Calls {
         (*call.id == *id && call.host == host).then_some(found)
     }
 
+    /// Whether another inside host has a call of that Call-ID, and `host` has none.
+    pub fn is_anothers(&self, key: u64, id: &[u8], host: Ipv4Addr) -> bool {
+        self.hosts.contains_key(&self.state.hash_one(id)) && self.find(key, id, host).is_none()
+    }
+
+    /// One host more has a call of that Call-ID.
+    fn note_host(&mut self, id: &[u8]) {
+        *self.hosts.entry(self.state.hash_one(id)).or_insert(0) += 1;
+    }
+
     /// The same, made if there is none. `None` if the table is full.
     pub fn find_or_make(
         &mut self,
@@ -147,14 +161,18 @@ impl Calls {
         key: u64,
         id: &[u8],
         host: Ipv4Addr,
+        out: &mut Outbox,
     ) -> Option<CallId> {
         if let Some(found) = self.find(key, id, host) {
             return Some(found);
         }
-        if self.calls.len() >= cx.config.limits.calls || self.by_key.contains_key(&key) {
+        let at = (cx.now, cx.config);
+        if self.by_key.contains_key(&key) || !cx.admission.admits(at, Resource::Call, host, 1, out)
+        {
             cx.counters.calls_full += 1;
             return None;
         }
+        cx.admission.take(cx.config, Resource::Call, host, 1);
         self.number += 1;
         let call = CallId(self.calls.insert(Call {
             id: id.into(),
@@ -173,6 +191,7 @@ impl Calls {
             seen: Seen::new(self.number, cx.now),
         }));
         self.by_key.insert(key, call);
+        self.note_host(id);
         cx.counters.calls += 1;
         self.arm(cx, call, cx.config.timers.transaction);
         Some(call)
@@ -475,8 +494,16 @@ impl Calls {
             return;
         };
         cx.timers.disarm(&mut entry.armed, Key::Call(call.0));
+        cx.admission.give(Resource::Call, entry.host, 1);
         self.remember(cx.now, &entry, nat);
         self.by_key.remove(&entry.conversation);
+        let of_id = self.state.hash_one(&*entry.id);
+        if let Some(hosts) = self.hosts.get_mut(&of_id) {
+            *hosts -= 1;
+            if *hosts == 0 {
+                self.hosts.remove(&of_id);
+            }
+        }
         self.close_doors(cx, nat, entry.current, out);
         if let Some((_, doors)) = entry.offered {
             self.close_doors(cx, nat, doors, out);

@@ -1,8 +1,12 @@
 //! Everything the gateway can be told, as plain data with its defaults and their sources.
 
 mod access;
+mod doors;
+mod limits;
 
 pub use access::{AccessEnd, AccessEntry, AccessList, AccessPorts};
+pub use doors::{DoorPorts, PROTECTED, is_of_a_host};
+pub use limits::{Bound, Limits, Resource};
 
 use crate::addr::{Ends, Ipv4Addr, Protocol, SocketAddrV4};
 use alloc::vec::Vec;
@@ -19,7 +23,9 @@ pub struct Config {
     /// Inside hosts that may open doors to other inside hosts: PBXs. Without it every host opens
     /// doors to itself alone.
     pub trusted: Option<AccessList>,
-    /// Bounds on what peers can make us hold.
+    /// To which ports of inside hosts doors may lead.
+    pub doors: DoorPorts,
+    /// Bounds on what peers can make us hold. What exceeds one passes unchanged and is counted.
     pub limits: Limits,
     /// Bounds on mappings that the operator has set.
     pub entries: MaxEntries,
@@ -44,6 +50,7 @@ impl Default for Config {
             sources: Vec::new(),
             fixup: true,
             trusted: None,
+            doors: DoorPorts::default(),
             limits: Limits::default(),
             entries: MaxEntries::default(),
             timers: Timers::default(),
@@ -368,42 +375,6 @@ impl Default for FlowTimeouts {
     }
 }
 
-/// Bounds on what peers can make us hold. What exceeds one passes unchanged and is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Start line and headers of a message, bytes.
-    pub header_bytes: usize,
-    /// Body that is looked into, bytes; a longer one passes unchanged.
-    pub body_bytes: usize,
-    /// `m=` lines mapped in one session description.
-    pub media_lines: usize,
-    /// Contact values mapped in one message.
-    pub contacts: usize,
-    /// Mappings in all.
-    pub mappings: usize,
-    /// Doors of one inside host.
-    pub doors_per_host: usize,
-    /// Calls in all.
-    pub calls: usize,
-    /// Registrations in all.
-    pub registrations: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            header_bytes: 64 * 1024,
-            body_bytes: 1024 * 1024,
-            media_lines: 16,
-            contacts: 16,
-            mappings: 262_144,
-            doors_per_host: 65_536,
-            calls: 65_536,
-            registrations: 65_536,
-        }
-    }
-}
-
 /// Lifetimes of what the gateway remembers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
@@ -427,6 +398,9 @@ pub struct Timers {
     pub mapping_idle: Duration,
     /// How long the port of a closed door is barred for any other inside host.
     pub quarantine: Duration,
+    /// How long a message may take whose header is not whole; its connection is reset then. Its body
+    /// may take four times as long.
+    pub header: Duration,
     /// Mere use is recorded to 2^n microseconds, so that it is recorded no more often. 26 is about a
     /// minute, well below the times above.
     pub use_tick: u8,
@@ -457,6 +431,7 @@ impl Default for Timers {
             registration_grace: Duration::from_secs(5),
             mapping_idle: Duration::from_secs(240),
             quarantine: Duration::from_secs(120),
+            header: Duration::from_secs(32),
             use_tick: 26,
         }
     }

@@ -40,6 +40,16 @@ counters! {
     bytes_out,
     /// Flows opened.
     flows,
+    /// Connections and flows of datagrams refused because there are too many.
+    flows_refused,
+    /// Connections closed because they were idle and there was no room.
+    idle_closed,
+    /// Connections reset because a message was not whole in time.
+    slow_resets,
+    /// Connections reset because incomplete messages and unsent bytes took too much memory.
+    memory_resets,
+    /// Reads put off, and datagrams dropped, because a host said too much in a second.
+    reads_held_back,
     /// Flows demoted to unchanged pass-through.
     demoted,
     /// Messages on a stream without Content-Length, taken as 0.
@@ -54,6 +64,8 @@ counters! {
     doors_closed,
     /// Doors refused (port, host or limit).
     doors_refused,
+    /// Requests of an inside host within a call that is another's.
+    foreign_requests,
     /// Doors that the kernel could not make.
     doors_failed,
     /// Mappings and addresses of pools that ended because nobody used them.

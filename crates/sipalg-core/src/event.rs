@@ -4,6 +4,7 @@
 //! [`Outbox::watch`](crate::Outbox) asks for it, but for alarms: the operator must know of them.
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
+use crate::config::Resource;
 use crate::door::{Door, DoorKind};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -234,8 +235,28 @@ pub enum Event {
         /// For whom.
         inside_local: SocketAddrV4,
     },
-    /// A message asked for a door that is refused (a media port below 1024, another host's
-    /// address, or over a limit); it passed unchanged in that place.
+    /// There is no room for one more of something for this inside host: what was asked for did not
+    /// happen. An alarm, each now and then.
+    LimitReached {
+        /// Of what.
+        resource: Resource,
+        /// For whom.
+        host: Ipv4Addr,
+        /// How much the host may have; `None` if there is too much in all.
+        share: Option<u64>,
+    },
+    /// An inside host spoke within a call that is another's: nothing was done to that call.
+    ForeignRequest {
+        /// The host that spoke.
+        host: Ipv4Addr,
+    },
+    /// A connection is reset: a message on it was not whole in time.
+    TooSlow {
+        /// Its inside host.
+        host: Ipv4Addr,
+    },
+    /// A message asked for a door that is refused (a port of a service, another host's address, or
+    /// over a limit); it passed unchanged in that place.
     DoorRefused {
         /// The address that was asked for.
         inside_local: SocketAddrV4,
@@ -268,7 +289,10 @@ impl Event {
             | Event::TooManyEntries { inside_local, .. }
             | Event::DoorRefused { inside_local }
             | Event::DoorWanted { inside_local, .. } => Some(*inside_local.ip()),
-            Event::PoolExhausted { host } => Some(*host),
+            Event::PoolExhausted { host }
+            | Event::LimitReached { host, .. }
+            | Event::TooSlow { host }
+            | Event::ForeignRequest { host } => Some(*host),
             _ => None,
         }
     }

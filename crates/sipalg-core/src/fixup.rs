@@ -11,9 +11,10 @@ mod twin;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
+use crate::door::DoorKind;
 use crate::event::By;
 use crate::health::{Leak, LeakPlace};
-use crate::nat::{Context, MapError, Mapping, MappingId, Nat};
+use crate::nat::{Context, MapError, Mapping, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
 use crate::sip::uri::{self, HostPort, Target, Transport};
@@ -60,6 +61,8 @@ pub struct Work {
     pub parts: Parts,
     /// The first address in it that leads nowhere.
     pub leak: Option<Leak>,
+    /// How many mappings its fields have made.
+    pub mapped: usize,
     /// Mappings whose doors the message may open, for who watches.
     pub named: Vec<Named>,
     /// What the ends that it has named so far are on the other side.
@@ -175,10 +178,9 @@ impl Fixup<'_> {
 
     /// The host names an address of its own at which it wants to be reached.
     fn door(&mut self, name: Name, mapping: MappingId) {
-        let own = self
-            .nat
-            .get(mapping)
-            .is_some_and(|m| self.may_open_for(*m.local.ip()));
+        let own = self.nat.get(mapping).is_some_and(|m| {
+            self.may_open_for(*m.local.ip()) && self.may_signal_at(m.protocol, m.local)
+        });
         if self.from != Leg::Inside || !own || self.quoted {
             return;
         }
@@ -446,11 +448,17 @@ impl Fixup<'_> {
                 let fixed = fixed.filter(|_| with_port);
                 return fixed.map_or(named_only, |global| Some((Becomes::Endpoint(global), None)));
             }
-            // A host may ask to be reached itself, never that another is.
+            // A host may ask to be reached itself, never that another is, and at no service's port.
             (Reach::Door, None) if !self.may_open_for(*local.ip()) => {
                 self.refused(local);
                 return None;
             }
+            (Reach::Door, _) if !self.may_signal_at(protocol, local) => {
+                self.refused(local);
+                return None;
+            }
+            // Else whoever names others' ports would use up their share.
+            (Reach::Mapping, None) if !self.may_open_for(*local.ip()) => return named_only,
             _ => {}
         }
         match (self.map(protocol, local), reach) {
@@ -485,8 +493,16 @@ impl Fixup<'_> {
     }
 
     /// The mapping of an inside local: for the flow's own host, on the flow's address.
+    /// One message makes only so many.
     fn map(&mut self, protocol: Protocol, local: SocketAddrV4) -> Result<MappingId, MapError> {
         let at = self.own_address(*local.ip());
+        if self.nat.find_local(protocol, local).is_none() {
+            if self.work.mapped >= self.cx.config.limits.contacts {
+                self.refused(local);
+                return Err(MapError::TooMany);
+            }
+            self.work.mapped += 1;
+        }
         self.nat.map(&mut self.cx, protocol, local, at, self.out)
     }
 
@@ -518,6 +534,11 @@ impl Fixup<'_> {
     fn may_open_for(&self, local: Ipv4Addr) -> bool {
         local == self.host.local
             || (self.cx.config.trusts(self.host.local) && self.cx.config.permits(local))
+    }
+
+    /// Whether a door for signalling may lead there.
+    fn may_signal_at(&self, protocol: Protocol, local: SocketAddrV4) -> bool {
+        may_lead(self.cx.config, DoorKind::Signalling, protocol, local)
     }
 
     fn replace_address(&mut self, host: &HostPort, address: Ipv4Addr) {

@@ -166,6 +166,25 @@ impl Framer {
         self.demoted = true;
     }
 
+    /// Whether a message is not whole.
+    pub fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Whether its header is.
+    pub fn has_header(&self) -> bool {
+        let partial = self.partial.as_ref();
+        partial.is_some_and(|partial| partial.scan.header > 0)
+    }
+
+    /// How many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        let partial = self.partial.as_ref();
+        partial.map_or(0, |partial| {
+            size_of::<Partial>() + partial.bytes.capacity() + partial.scan.index.memory()
+        })
+    }
+
     /// The bytes of an incomplete message that are held back.
     pub fn held(&self) -> &[u8] {
         self.partial.as_ref().map_or(&[], |partial| &partial.bytes)

@@ -18,6 +18,7 @@
 extern crate alloc;
 
 pub mod addr;
+pub mod admission;
 pub mod alg;
 pub mod body;
 mod bytes;

@@ -15,7 +15,8 @@ mod rules;
 mod usage;
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
-use crate::config::Config;
+use crate::admission::Admission;
+use crate::config::{Config, Resource};
 use crate::counters::Counters;
 use crate::door::DoorKind;
 use crate::event::Event;
@@ -30,6 +31,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 pub use clear::Clear;
+pub use doors::may_lead;
 pub use usage::Peak;
 
 use addresses::Addresses;
@@ -152,9 +154,9 @@ impl Nat {
             mappings: Slab::default(),
             by_local: HashMap::with_hasher(state.clone()),
             by_global: HashMap::with_hasher(state.clone()),
-            barred: Table::new(state.clone()),
+            barred: Table::new(state),
             addresses: Addresses::default(),
-            loads: Loads::new(state),
+            loads: Loads::default(),
             reserved: Vec::new(),
             peak: Peak::default(),
             random: seed,
@@ -396,18 +398,22 @@ impl Nat {
         count: u16,
         out: &mut Outbox,
     ) -> Result<(), MapError> {
-        if self.mappings.len() + usize::from(count) > cx.config.limits.mappings {
-            cx.counters.mappings_full += 1;
-            no_port(protocol, local, out);
-            return Err(MapError::Full);
-        }
         let ports = (0..count).filter_map(|offset| local.port().checked_add(offset));
         let new = ports.filter(|port| {
             let local = SocketAddrV4::new(*local.ip(), *port);
             self.find_local(protocol, local).is_none()
         });
         let new = u32::try_from(new.count()).unwrap_or(u32::MAX);
-        if new > 0 && !self.loads.admits(&cx.config.entries, *local.ip(), new) {
+        if new == 0 {
+            return Ok(());
+        }
+        let (at, host) = ((cx.now, cx.config), *local.ip());
+        if !(cx.admission).admits(at, Resource::Mapping, host, new.into(), out) {
+            cx.counters.mappings_full += 1;
+            no_port(protocol, local, out);
+            return Err(MapError::Full);
+        }
+        if !self.loads.admits(cx, host, new) {
             cx.counters.entries_refused += 1;
             out.alarm(Event::TooManyEntries {
                 protocol,
@@ -446,7 +452,7 @@ impl Nat {
         global: SocketAddrV4,
     ) {
         let id = self.insert_as(cx.now, Standing::Dynamic, protocol, local, global);
-        self.loads.add(&cx.config.entries, *local.ip());
+        self.loads.add(cx, *local.ip());
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             let at = cx.now + cx.config.timers.mapping_idle;
             cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
@@ -498,7 +504,7 @@ impl Nat {
             }
         }
         if before == Standing::Dynamic {
-            self.loads.remove(&cx.config.entries, *local.ip());
+            self.loads.remove(cx, *local.ip());
             self.host_seen(cx, *local.ip());
         }
         if !held {
@@ -552,6 +558,8 @@ pub struct Context<'a> {
     pub timers: &'a mut Timers,
     /// Counters.
     pub counters: &'a mut Counters,
+    /// Who has how much.
+    pub admission: &'a mut Admission,
     /// Rules, bounds and lifetimes.
     pub config: &'a Config,
 }

@@ -1,6 +1,6 @@
 //! What comes out of the machine, in the order in which it must be carried out.
 
-use crate::addr::FlowId;
+use crate::addr::{FlowId, SocketAddrV4};
 use crate::door::{AddressOp, DoorOp};
 use crate::event::Event;
 use alloc::vec::Vec;
@@ -12,11 +12,16 @@ pub struct Outbox {
     pub addresses: Vec<AddressOp>,
     /// Then: doors that the kernel must open and close.
     pub doors: Vec<DoorOp>,
+    /// And inside globals that may become signalling doors for TCP within a transaction's time: who
+    /// knocks before is not answered, and comes again, instead of being refused.
+    pub awaited: Vec<SocketAddrV4>,
     /// Then: bytes for the leg opposite to the one that the call named.
     pub bytes: Vec<u8>,
     /// And flows whose outside leg must be sent CRLFCRLF, after what it was sent before. The answer
     /// is not for the inside host, and is left out of [`bytes`](Self::bytes).
     pub pings: Vec<FlowId>,
+    /// And flows that must be reset: who they belong to has taken too much, or too long.
+    pub resets: Vec<FlowId>,
     /// Last: what happened; but for what the operator must know, only if [`watch`](Self::watch) is
     /// set.
     pub events: Vec<Event>,
@@ -50,8 +55,10 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.addresses.clear();
         self.doors.clear();
+        self.awaited.clear();
         self.bytes.clear();
         self.pings.clear();
+        self.resets.clear();
         self.events.clear();
     }
 }

@@ -6,7 +6,8 @@
 mod kept;
 mod shown;
 
-use crate::addr::{Ipv4Addr, SocketAddrV4};
+use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
+use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::event::{Event, Timed};
 use crate::fixup::expires_of;
@@ -139,15 +140,26 @@ impl Registrations {
         nat: &mut Nat,
         host: Ipv4Addr,
         request: &Request<'_>,
+        out: &mut Outbox,
     ) {
         let key = self.hash(request.call_id, host);
-        let full = self.pending.len() + self.confirmed.len() >= cx.config.limits.registrations;
-        if full && !self.pending.has(&key) {
+        let again = self.pending.has(&key);
+        let at = (cx.now, cx.config);
+        if !again
+            && !cx
+                .admission
+                .admits(at, Resource::Registration, host, 1, out)
+        {
             cx.counters.registrations_full += 1;
             return;
         }
+        cx.admission
+            .take(cx.config, Resource::Registration, host, 1);
         for mapping in request.contacts.iter().chain(request.paths) {
             nat.hold(cx, *mapping);
+            let closed = nat.door(*mapping).is_none();
+            let tcp = nat.get(*mapping).filter(|m| m.protocol == Protocol::Tcp);
+            out.awaited.extend(tcp.filter(|_| closed).map(|m| m.global));
         }
         let pending = Pending {
             host,
@@ -165,6 +177,7 @@ impl Registrations {
             self.shown.unreachable(cx.now, host, aor, leak);
         }
         if let Some(before) = self.pending.insert(key, pending) {
+            cx.admission.give(Resource::Registration, host, 1);
             self.forget(cx, nat, key, before);
         }
         if let Some(pending) = self.pending.get_mut(&key) {
@@ -194,6 +207,7 @@ impl Registrations {
         let Some(pending) = self.pending.remove(&key) else {
             return;
         };
+        cx.admission.give(Resource::Registration, host, 1);
         if (200..300).contains(&response.status) {
             if pending.all {
                 self.unregister_all(cx, nat, host, pending.aor, out);
@@ -228,6 +242,7 @@ impl Registrations {
     pub fn pending_expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, key: u64) {
         if let Some(mut pending) = self.pending.remove(&key) {
             pending.armed = None;
+            cx.admission.give(Resource::Registration, pending.host, 1);
             self.forget(cx, nat, key, pending);
         }
     }
@@ -243,6 +258,7 @@ impl Registrations {
     ) {
         if let Some(gone) = self.confirmed.remove(&(mapping, aor)) {
             self.leaves(gone.flow);
+            cx.admission.give(Resource::Registration, gone.host, 1);
             self.shown.expired(cx.now, (mapping, aor));
             nat.close_door(cx, mapping, out);
         }
@@ -264,6 +280,7 @@ impl Registrations {
                 cx.timers
                     .disarm(&mut gone.armed, Key::Registration(mapping.0, aor));
                 self.leaves(gone.flow);
+                cx.admission.give(Resource::Registration, gone.host, 1);
                 self.shown.removed(name);
                 nat.close_door(cx, mapping, out);
             }
@@ -277,10 +294,15 @@ impl Registrations {
         let refreshed = self.confirmed.has(&name);
         if refreshed {
             nat.refresh_door(mapping, kept, out);
-        } else if self.confirmed.len() >= cx.config.limits.registrations {
+        } else if !cx
+            .admission
+            .admits((cx.now, cx.config), Resource::Registration, host, 1, out)
+        {
             cx.counters.registrations_full += 1;
             return;
         } else {
+            cx.admission
+                .take(cx.config, Resource::Registration, host, 1);
             nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
             cx.counters.registrations += 1;
         }

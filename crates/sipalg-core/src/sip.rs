@@ -57,6 +57,11 @@ impl Index {
         self.open = false;
     }
 
+    /// How many bytes of memory it has.
+    pub fn memory(&self) -> usize {
+        self.fields.capacity() * size_of::<Field>()
+    }
+
     /// Takes in the next header line, `line` being its place without its line end.
     pub fn add_line(&mut self, message: &[u8], line: Range<usize>) {
         let text = message.get(line.clone()).unwrap_or_default();

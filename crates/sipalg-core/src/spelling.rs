@@ -8,6 +8,7 @@
 mod kept;
 
 use crate::addr::Leg;
+use crate::config::Resource;
 use crate::fixup::edit::Text;
 use crate::kept::Table;
 use crate::nat::Context;
@@ -110,7 +111,7 @@ impl Spellings {
 
     /// Keeps one, for as long as a mapping would be kept.
     pub fn keep(&mut self, cx: &mut Context<'_>, conversation: u64, spelling: Spelling) {
-        if self.conversations.len() >= cx.config.limits.calls
+        if self.conversations.len() >= cx.config.limits.bound(Resource::Call).all as usize
             && !self.conversations.has(&conversation)
         {
             return;

@@ -15,6 +15,8 @@ pub enum Key {
     Address(Ipv4Addr),
     /// A flow that has a door.
     Flow(FlowId),
+    /// A flow of which a message is not whole.
+    Slow(FlowId),
     /// A flow that is pinged when it is silent.
     Ping(FlowId),
     /// A call.

@@ -9,15 +9,16 @@ use std::path::Path;
 const MAY_USE: &[(&str, &str)] = &[
     ("time", ""),
     ("addr", ""),
-    ("kept", "addr door health spelling time"),
+    ("kept", "addr config door health spelling time"),
     ("slab", "kept"),
     ("bytes", ""),
     ("counters", ""),
-    ("config", "addr"),
+    ("config", "addr door"),
+    ("admission", "addr config event kept outbox slab time"),
     ("health", "addr door time"),
     ("journal", "addr door event fixup time"),
     ("door", "addr"),
-    ("event", "addr door"),
+    ("event", "addr config door"),
     ("outbox", "addr door event"),
     ("timer", "addr time"),
     ("sip", "addr bytes"),
@@ -26,21 +27,21 @@ const MAY_USE: &[(&str, &str)] = &[
     ("frame", "bytes config event sip"),
     (
         "nat",
-        "addr config counters door event kept outbox slab time timer",
+        "addr admission config counters door event kept outbox slab time timer",
     ),
     ("model", "addr config door nat time"),
-    ("spelling", "addr fixup kept nat sip timer"),
+    ("spelling", "addr config fixup kept nat sip timer"),
     (
         "fixup",
-        "addr body config event health nat outbox sdp sip spelling",
+        "addr body config door event health nat outbox sdp sip spelling",
     ),
     (
         "call",
-        "addr door fixup health kept nat outbox slab time timer",
+        "addr config door fixup health kept nat outbox slab time timer",
     ),
     (
         "registration",
-        "addr door event fixup health kept nat outbox sip time timer",
+        "addr config door event fixup health kept nat outbox sip time timer",
     ),
 ];
 

@@ -6,7 +6,7 @@ mod world;
 
 use sipalg_core::Leg::{Inside, Outside};
 use sipalg_core::alg::{Clear, Cleared, Usage};
-use sipalg_core::config::SourceRule;
+use sipalg_core::config::{Resource, SourceRule};
 use sipalg_core::door::AddressOp;
 use sipalg_core::{DoorKind, FlowId, Protocol};
 use std::time::Duration;
@@ -155,23 +155,23 @@ fn every_table_tells_how_full_it_is_and_was() {
     let row = |usage: Usage| (usage.used, usage.peak, usage.limit);
     assert_eq!(row(find(&world, "mappings")), (6, Some(6), Some(262_144)));
     assert_eq!(row(find(&world, "calls")), (1, Some(1), Some(65_536)));
-    assert_eq!(row(find(&world, "doors")), (3, Some(3), None));
+    assert_eq!(row(find(&world, "doors")), (3, Some(3), Some(262_144)));
     assert_eq!(
         row(find(&world, "doors of one host")),
-        (3, None, Some(65_536))
+        (3, None, Some(16_128))
     );
     assert_eq!(row(find(&world, "flows")), (1, Some(1), None));
     let peak = world.alg.peak();
     assert_eq!((peak.count, peak.at), (6, world.now));
     clear(&mut world, Clear::All, true);
-    assert_eq!(row(find(&world, "doors")), (0, Some(3), None));
+    assert_eq!(row(find(&world, "doors")), (0, Some(3), Some(262_144)));
     assert_eq!(world.alg.peak().count, 6);
     world.alg.forget_peak(world.now);
     // What calls and flows still name.
     assert!(world.alg.peak().count < 6);
 
     let mut config = under(rules());
-    config.limits.calls = 1;
+    config.limits = config.limits.with(Resource::Call, 1);
     world.reconfigure(config);
     let flow = world.connect("192.168.1.5:40003", SERVER);
     world.say(flow, Inside, &invite().replace("Call-ID: c", "Call-ID: d"));

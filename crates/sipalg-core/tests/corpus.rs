@@ -9,7 +9,7 @@ mod world;
 
 use samples::Sample;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
-use sipalg_core::config::{AccessEntry, AccessList, SourceRule};
+use sipalg_core::config::{AccessEntry, AccessList, SourceRule, is_of_a_host};
 use sipalg_core::counters::Counters;
 use sipalg_core::{Alg, Config, DoorOp, Instant, Leg, Outbox};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +66,10 @@ fn feed_datagram(config: &Config, host: Ipv4Addr, from: Leg, bytes: &[u8]) -> Ou
     let server = SocketAddrV4::new(Ipv4Addr::new(100, 127, 1, 1), 5060);
     let phone = SocketAddrV4::new(host, 5060);
     let mut out = Outbox::default();
+    // No datagram has such a source, and no door leads there.
+    if !is_of_a_host(host) {
+        return feed(config, host, from, bytes, bytes.len());
+    }
     let opened = alg.open_datagrams(now, phone, server, &mut out).unwrap();
     // The door for the answers is the flow's, not the message's.
     out.clear();

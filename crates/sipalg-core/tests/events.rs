@@ -281,7 +281,9 @@ fn who_runs_out_of_ports_is_told_and_the_message_passes_unchanged() {
     let mut world = World::new();
     let mut config = config();
     // One mapping in all: the connection's own.
-    config.limits.mappings = 1;
+    config.limits = config
+        .limits
+        .with(sipalg_core::config::Resource::Mapping, 1);
     world.alg = Alg::new(config, 1);
     let flow = world.connect(PHONE, SERVER);
     let body = sdp("192.168.122.3", 6000);

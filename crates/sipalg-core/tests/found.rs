@@ -3,7 +3,7 @@
 mod world;
 
 use sipalg_core::Leg::{Inside, Outside};
-use sipalg_core::config::{Limits, Timers};
+use sipalg_core::config::{Limits, Resource, Timers};
 use sipalg_core::{Alg, DoorKind, DoorOp, Event, Leg, Outbox};
 use std::time::Duration;
 use world::{PHONE, SERVER, World, at, config, sdp};
@@ -102,10 +102,7 @@ fn an_address_of_the_outside_stays_as_it_is_spelled() {
 
 #[test]
 fn the_doors_of_a_host_are_bounded_whatever_asks_for_them() {
-    let limits = Limits {
-        doors_per_host: 4,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(Resource::Door, 4);
     let mut world = limited(limits);
     let flow = world.connect(PHONE, SERVER);
     for call in 0..6 {
@@ -129,10 +126,7 @@ fn the_doors_of_a_host_are_bounded_whatever_asks_for_them() {
 
 #[test]
 fn an_offer_sent_again_is_the_same_when_the_host_has_all_the_doors_it_may() {
-    let limits = Limits {
-        doors_per_host: 2,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(Resource::Door, 2);
     let mut world = limited(limits);
     let flow = world.connect(PHONE, SERVER);
     let text = request("INVITE", "c1", 1, "", &sdp("192.168.122.3", 6000));
@@ -166,10 +160,7 @@ fn a_door_that_failed_opens_for_the_next_who_asks_and_stays_as_long_as_anybody_d
 
 #[test]
 fn doors_that_failed_are_opened_when_it_is_tried_again_as_far_as_there_is_room() {
-    let limits = Limits {
-        doors_per_host: 2,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(Resource::Door, 2);
     let mut world = limited(limits);
     let flow = world.connect(PHONE, SERVER);
     let call = |name, port| request("INVITE", name, 1, "", &sdp("192.168.122.3", port));
@@ -193,11 +184,26 @@ fn doors_that_failed_are_opened_when_it_is_tried_again_as_far_as_there_is_room()
 }
 
 #[test]
+fn a_door_that_failed_is_not_tried_again_when_its_port_is_protected_now() {
+    let mut world = limited(Limits::default());
+    let flow = world.connect(PHONE, SERVER);
+    let contact = "Contact: <sip:a@192.168.122.3:7777>\r\n";
+    world.say(flow, Inside, &request("INVITE", "c1", 1, contact, ""));
+    let failed = world.alg.doors();
+    assert_eq!(failed.len(), 1);
+    world.alg.door_failed(world.now, &failed[0]);
+    let mut out = Outbox::default();
+    let mut rules = world.alg.config().clone();
+    rules.doors.protected = vec![(7777, 7777)];
+    world.alg.reconfigure(world.now, rules, &mut out);
+    out.clear();
+    assert_eq!(world.alg.retry_doors(world.now, &mut out), 0);
+    assert_eq!((out.doors, world.alg.doors()), (Vec::new(), Vec::new()));
+}
+
+#[test]
 fn registrations_are_bounded_also_by_one_request_with_many_contacts() {
-    let limits = Limits {
-        registrations: 3,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(Resource::Registration, 3);
     let mut world = limited(limits);
     let flow = world.connect(PHONE, SERVER);
     let contacts: Vec<_> = (0..8)

@@ -9,6 +9,7 @@ mod world;
 
 use rich::{CONTACT, PHONE, answer, ask, config, rich};
 use sipalg_core::Leg::{Inside, Outside};
+use sipalg_core::config::Resource;
 use sipalg_core::{Alg, Config, Instant, Outbox};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,13 +39,12 @@ fn runs() -> u64 {
 /// Tight, so that every bound is met.
 fn tight() -> Config {
     let mut config = config();
-    let limits = &mut config.limits;
-    (
-        limits.mappings,
-        limits.doors_per_host,
-        limits.calls,
-        limits.registrations,
-    ) = (6, 4, 1, 1);
+    config.limits = config
+        .limits
+        .with(Resource::Mapping, 6)
+        .with(Resource::Door, 4)
+        .with(Resource::Call, 1)
+        .with(Resource::Registration, 1);
     config
 }
 
@@ -197,15 +197,16 @@ fn holds(world: &World) {
         );
         dynamic += usize::from(!view.is_static && view.protocol.is_some());
     }
-    assert!(dynamic <= limits.mappings, "{dynamic} mappings");
+    let most = |of| limits.bound(of).all as usize;
+    assert!(dynamic <= most(Resource::Mapping), "{dynamic} mappings");
     let (calls, registrations, spellings) = alg.sizes();
-    assert!(calls <= limits.calls && spellings <= limits.calls);
-    assert!(registrations <= limits.registrations);
+    assert!(calls.max(spellings) <= most(Resource::Call));
+    assert!(registrations <= most(Resource::Registration));
     let doors = alg.doors();
     for door in &doors {
         let host = door.inside_local.ip();
         let of_host = doors.iter().filter(|other| other.inside_local.ip() == host);
-        assert!(of_host.count() <= limits.doors_per_host);
+        assert!(of_host.count() <= most(Resource::Door));
     }
 }
 

@@ -4,7 +4,7 @@
 mod world;
 
 use sipalg_core::Leg::{Inside, Outside};
-use sipalg_core::config::Limits;
+use sipalg_core::config::{Limits, Resource};
 use sipalg_core::{Alg, Config, DoorKind};
 use world::{PHONE, SERVER, World, config};
 
@@ -169,8 +169,7 @@ fn lines_and_doors_are_allowed_up_to_their_limits() {
     ] {
         let mut world = limited(Limits {
             media_lines,
-            doors_per_host,
-            ..Limits::default()
+            ..Limits::default().with(Resource::Door, doors_per_host)
         });
         sent(&mut world, OWN, lines);
         assert_eq!(
@@ -185,10 +184,7 @@ fn lines_and_doors_are_allowed_up_to_their_limits() {
 
 #[test]
 fn ports_that_are_open_already_leave_room_for_others() {
-    let mut world = limited(Limits {
-        doors_per_host: 4,
-        ..Limits::default()
-    });
+    let mut world = limited(Limits::default().with(Resource::Door, 4));
     let flow = world.connect(PHONE, SERVER);
     let one = "m=audio 6000 RTP/AVP 0\r\n";
     let two = "m=audio 6000 RTP/AVP 0\r\nm=video 6002 RTP/AVP 31\r\n";

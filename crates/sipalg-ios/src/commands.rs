@@ -9,6 +9,7 @@
 mod clear;
 mod exec;
 mod explain;
+mod limit;
 mod list;
 mod service;
 mod show;
@@ -17,6 +18,7 @@ mod system;
 mod translation;
 
 pub use exec::{EXEC, PRIVILEGED};
+pub use limit::{protected_ports, ranges};
 
 use crate::access::{List, ListKind};
 use crate::exec::Exec;
@@ -78,6 +80,8 @@ pub static GLOBAL: &[Command<Setting<Startup>>] = &[
     service::TIMEOUT,
     service::MAXIMUM_HEADER,
     service::MAXIMUM_BODY,
+    limit::LIMIT,
+    limit::PROTECTED,
     source::POOL,
     source::DYNAMIC,
     source::STATIC,
@@ -107,6 +111,11 @@ pub static EXTENDED_LIST: &[Command<Setting<List>>] =
 
 const IP: Part = keyword("ip", "Global IP configuration subcommands");
 const NAT: Part = keyword("nat", "NAT configuration commands");
+const SERVICE: Part = keyword(
+    "service",
+    "Special translation for application using non-standard port",
+);
+const SIP: Part = keyword("sip", "SIP protocol");
 
 /// The name of a list where one is used.
 const LIST_NAME: Part = OneOf(&[

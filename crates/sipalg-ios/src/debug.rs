@@ -193,6 +193,16 @@ pub fn lines(event: &Event, line: &mut dyn FnMut(&str)) {
             "NAT: SIP: no more {} translations allowed for {inside_local}, message passed unchanged",
             protocol.name()
         )),
+        Event::LimitReached { resource, host, .. } => say(format_args!(
+            "NAT: SIP: limit of {} reached for {host}",
+            resource.name()
+        )),
+        Event::TooSlow { host } => say(format_args!(
+            "NAT: SIP: message of {host} not whole in time, connection reset"
+        )),
+        Event::ForeignRequest { host } => say(format_args!(
+            "NAT: SIP: {host} speaks of the call of another host, nothing done"
+        )),
         Event::DoorRefused { inside_local } => {
             say(format_args!(
                 "NAT: SIP: door refused for {inside_local}, address passed unchanged"

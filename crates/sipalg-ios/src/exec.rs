@@ -19,6 +19,8 @@ pub enum Exec {
     ShowPools(Option<String>),
     /// `show ip nat sip resources`
     ShowSipResources,
+    /// `show ip nat sip limits`
+    ShowSipLimits,
     /// `show ip nat sip ports`
     ShowSipPorts,
     /// `show ip nat sip kernel`

@@ -228,6 +228,16 @@ fn parts(event: &Event) -> (&'static str, Value) {
             "too_many_entries",
             json!({ "protocol": protocol.name(), "inside_local": inside_local }),
         ),
+        Event::LimitReached {
+            resource,
+            host,
+            share,
+        } => (
+            "limit_reached",
+            json!({ "resource": resource.name(), "host": host, "share": share }),
+        ),
+        Event::TooSlow { host } => ("too_slow", json!({ "host": host })),
+        Event::ForeignRequest { host } => ("foreign_request", json!({ "host": host })),
         Event::DoorRefused { inside_local } => {
             ("door_refused", json!({ "inside_local": inside_local }))
         }

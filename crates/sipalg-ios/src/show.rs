@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   translations, statistics, pools     show ip nat ...
-//!   sip, ports, resources, store, kernel  show ip nat sip ...
+//!   sip, ports, resources, limits       show ip nat sip ...
+//!   store, kernel                       show ip nat sip ...: what they do besides calls
 //!   calls, messages                     show ip nat sip ...: what became of them, and why
 //!   lists                               show access-lists
 //!   system                              show version, debugging, running-config
@@ -12,6 +13,7 @@
 
 mod calls;
 mod kernel;
+mod limits;
 mod lists;
 mod messages;
 mod pools;
@@ -26,6 +28,7 @@ mod translations;
 
 pub use calls::{Call, Calls, Registrations, call, calls, registrations};
 pub use kernel::Kernel;
+pub use limits::{Limits, limits};
 pub use lists::{AccessLists, Hits, access_lists};
 pub use messages::{Message, Messages, message, messages};
 pub use pools::{Pools, pools};

@@ -5,10 +5,13 @@ mod check;
 pub use check::{Conflict, Statement};
 
 use crate::access::{List, ListKind};
+use crate::commands::{protected_ports, ranges};
 use core::fmt;
 use sipalg_core::Leg;
 use sipalg_core::addr::{Ipv4Addr, Protocol};
-use sipalg_core::config::{AccessList, FlowTimeouts, HISTORY, Limits, Timers};
+use sipalg_core::config::{
+    AccessList, Bound, DoorPorts, FlowTimeouts, HISTORY, Limits, Resource, Timers,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -58,6 +61,10 @@ pub struct Startup {
     pub sip_header_limit: usize,
     /// Body of a message that is looked into, bytes.
     pub sip_body_limit: usize,
+    /// `ip nat service sip limit`, in the order of [`Resource::ALL`].
+    pub sip_limits: [Bound; Resource::ALL.len()],
+    /// `ip nat service sip protected port`: TCP ports of inside hosts that no door leads to.
+    pub sip_protected_ports: BTreeSet<u16>,
 }
 
 impl Default for Startup {
@@ -83,6 +90,8 @@ impl Default for Startup {
             max_entries: EntryBounds::default(),
             sip_header_limit: Limits::default().header_bytes,
             sip_body_limit: Limits::default().body_bytes,
+            sip_limits: Limits::default().bounds,
+            sip_protected_ports: protected_ports(),
         }
     }
 }
@@ -241,7 +250,16 @@ impl Startup {
         Limits {
             header_bytes: self.sip_header_limit,
             body_bytes: self.sip_body_limit,
+            bounds: self.sip_limits,
             ..Limits::default()
+        }
+    }
+
+    /// To which ports of inside hosts doors may lead.
+    pub fn door_ports(&self) -> DoorPorts {
+        DoorPorts {
+            sip: self.sip_ports().collect(),
+            protected: ranges(self.sip_protected_ports.iter().copied()),
         }
     }
 

@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
 use core::time::Duration;
+use sipalg_core::admission::{LimitView, ShareView};
 use sipalg_core::alg::{MappingView, Peak, Usage};
-use sipalg_core::config::{Source, SourceRule};
+use sipalg_core::config::{Resource, Source, SourceRule};
 use sipalg_core::counters::Counters;
 use sipalg_core::door::{Door, DoorKind, MediaCount};
 use sipalg_core::{Instant, Leg, Protocol};
 use sipalg_ios::exec::DebugWhat;
 use sipalg_ios::show::{self, Connection, Form, Format, Gathered, Packets, Service, View, Which};
 use sipalg_ios::startup::Startup;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 fn at(address: &str) -> SocketAddrV4 {
     address.parse().expect("an address and port")
@@ -458,6 +459,48 @@ calls                                    12         40      65536          0
 kept spellings                            0          -          -          -
 "
     );
+}
+
+#[test]
+fn limits_show_who_is_nearest_to_them() {
+    let share = ShareView {
+        host: Ipv4Addr::new(192, 168, 122, 66),
+        used: 20,
+        limit: 20,
+        refused: 7,
+    };
+    let other = ShareView {
+        host: Ipv4Addr::new(192, 168, 122, 3),
+        used: 2,
+        refused: 0,
+        ..share
+    };
+    let view = LimitView {
+        resource: Resource::Connection,
+        used: 22,
+        peak: 30,
+        refused: 7,
+        limit: 65_536,
+        host: 20,
+        trusted: 49_152,
+        hosts: vec![share, other],
+    };
+    let shown = show::limits(&[view]);
+    assert_eq!(
+        shown.text(),
+        "\
+Limit                  Used       Peak        All       Host    Trusted    Refused
+connections              22         30      65536         20      49152          7
+  192.168.122.66 has 20 of 20, refused 7 times
+  192.168.122.3 has 2 of 20
+"
+    );
+    let json = show::render(&shown, Format::Json);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let limit = &json["limits"][0];
+    assert_eq!(limit["name"], "connections");
+    assert_eq!(limit["nearest"][0]["host"], "192.168.122.66");
+    assert_eq!(limit["nearest"][0]["refused"], 7);
 }
 
 #[test]

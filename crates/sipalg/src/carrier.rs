@@ -13,6 +13,7 @@
 //!   recover     what the process before has left there
 //!   refused     what becomes of doors that the kernel does not make
 //!   clear       translations that the operator clears; how full the tables are
+//!   limits      who is not read for a while, and who is reset
 //! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
@@ -26,6 +27,7 @@ use crate::tcp::{Way, dial};
 use crate::udp::Udp;
 use crate::wake::Wake;
 use flows::Flows;
+use limits::Held;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use sipalg_core::alg::Opened;
@@ -43,6 +45,7 @@ mod clear;
 mod datagrams;
 mod flows;
 mod keep;
+mod limits;
 mod recover;
 mod refused;
 
@@ -78,6 +81,7 @@ pub struct Carrier {
     /// There are datagrams that were not heard yet.
     hearing: bool,
     out: Outbox,
+    held: Held,
     sends: Vec<Send>,
     buffer: Box<[u8]>,
     alarms: Alarms,
@@ -98,9 +102,20 @@ struct Link {
     outside: SocketAddrV4,
     opened: Instant,
     queued: bool,
+    /// Legs that are not read until the next second.
+    held: [bool; 2],
+    /// As the machine knows it.
+    dialling: bool,
+    /// How many bytes the machine knows to wait for its legs.
+    waiting: usize,
 }
 
 impl Link {
+    /// Whether there is something to read from a leg, and it may be.
+    fn reads(&self, leg: Leg) -> bool {
+        !self.held[leg as usize] && self.conn.wants_read(leg)
+    }
+
     fn view(&self, now: Instant) -> Connection {
         Connection {
             opened_from: self.conn.accepted(),
@@ -143,7 +158,7 @@ enum Carried {
 impl Carrier {
     /// Without connections, under `plan`, which the kernel obeys already.
     pub fn new(alg: Alg, kernel: Kernel, udp: Udp, plan: &Plan, kept: Kept) -> Self {
-        Carrier {
+        let mut carrier = Carrier {
             alg,
             kernel,
             udp,
@@ -155,13 +170,16 @@ impl Carrier {
             flows: Flows::default(),
             hearing: false,
             out: Outbox::default(),
+            held: Held::default(),
             sends: Vec::new(),
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
             observers: Observers::default(),
             kept,
             lacks_doors: false,
-        }
+        };
+        carrier.know_descriptors();
+        carrier
     }
 
     /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
@@ -221,18 +239,23 @@ impl Carrier {
         self.observers.prepare(None, &mut self.out);
         turn.retain(|key| self.judge(now, *key));
         self.queue = turn;
+        self.reset_condemned(now);
         // What has ended closes doors.
         self.settle(now, console);
     }
 
     /// Whether the next turn has work without anything new from the poll.
     pub fn has_work(&self) -> bool {
-        self.hearing || !self.queue.is_empty()
+        self.hearing || !self.queue.is_empty() || !self.held.condemned.is_empty()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is next due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let due = [self.alg.next_timeout(), self.flows.next_timeout()];
+        let due = [
+            self.alg.next_timeout(),
+            self.flows.next_timeout(),
+            self.held.until,
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -241,6 +264,7 @@ impl Carrier {
         self.observers.prepare(None, &mut self.out);
         self.alg.handle_timeout(now, &mut self.out);
         self.let_flows_expire(now);
+        self.read_again(now);
     }
 
     /// The machine.
@@ -344,6 +368,9 @@ impl Carrier {
             outside: outside_end,
             opened: now,
             queued: false,
+            held: [false; 2],
+            dialling: true,
+            waiting: 0,
         };
         self.insert(registry, link).map(drop)
     }
@@ -372,10 +399,15 @@ impl Carrier {
             let Some(link) = self.links.get_mut(key) else {
                 return;
             };
-            if !link.conn.wants_read(leg) {
+            if !link.reads(leg) {
                 continue;
             }
             let flow = link.flow;
+            if let Some(until) = self.alg.held_back(now, flow, leg, &mut self.out) {
+                link.held[leg as usize] = true;
+                self.held.add(until, key);
+                continue;
+            }
             let start = self.out.bytes.len();
             let events = self.out.events.len();
             self.observers
@@ -446,6 +478,7 @@ impl Carrier {
         self.ping();
         let committed = self.commit();
         self.make_doors(now);
+        self.expect_doors();
         self.kept.step(Step::Doors);
         self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
@@ -479,6 +512,7 @@ impl Carrier {
         if committed {
             self.kept.applied();
         }
+        self.held.condemned.append(&mut self.out.resets);
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);
     }
@@ -521,6 +555,15 @@ impl Carrier {
         }
     }
 
+    fn expect_doors(&mut self) {
+        let time = self.alg.config().timers.transaction;
+        if !self.out.awaited.is_empty()
+            && let Err(error) = self.kernel.expect(&self.out.awaited, time)
+        {
+            log::line(format_args!("{error}; who comes too early is refused"));
+        }
+    }
+
     fn make_doors(&mut self, now: Instant) {
         let Outbox {
             addresses, doors, ..
@@ -542,9 +585,16 @@ impl Carrier {
         };
         match link.conn.fate() {
             Fate::Alive => {
-                let conn = &link.conn;
-                link.queued = conn.wants_read(Leg::Inside) || conn.wants_read(Leg::Outside);
-                return link.queued;
+                link.queued = link.reads(Leg::Inside) || link.reads(Leg::Outside);
+                let (again, waiting) = (link.queued, link.conn.all_waiting());
+                let dialling = link.conn.dialling();
+                if !dialling && mem::take(&mut link.dialling) {
+                    self.alg.connected(link.flow);
+                }
+                if mem::replace(&mut link.waiting, waiting) != waiting {
+                    self.alg.waiting(now, link.flow, waiting, &mut self.out);
+                }
+                return again;
             }
             Fate::Closed => link.conn.part(),
             Fate::Reset => link.conn.abort(),

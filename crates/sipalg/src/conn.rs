@@ -278,6 +278,11 @@ impl<S: Socket> Conn<S> {
         self.side(leg).waiting()
     }
 
+    /// How many bytes wait for either leg.
+    pub fn all_waiting(&self) -> usize {
+        self.waiting(Leg::Inside) + self.waiting(Leg::Outside)
+    }
+
     /// The leg that was accepted.
     pub fn accepted(&self) -> Leg {
         self.accepted

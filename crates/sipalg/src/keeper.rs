@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   supervise   the keeper: starts the worker, watches it, starts another
+//!   herald      how the worker says how it goes
+//!   sweep       the descriptors that a worker finds open
 //!   handover    the keeper gives everything to a new gateway
 //!   memory      the only module with `unsafe`: shared memory, a process that shares descriptors
 //!   layout      where everything is in the region
@@ -12,6 +14,7 @@
 
 pub mod chains;
 pub mod handover;
+pub mod herald;
 pub mod layout;
 pub mod log;
 pub mod memory;

@@ -20,7 +20,7 @@
 use crate::log;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::log::Log;
-use crate::netlink::nft::{self, Lifetimes, Nft};
+use crate::netlink::nft::{self, Lifetimes, Nft, add_element, address_port};
 use crate::netlink::route::Route;
 use addresses::Addresses;
 use adopt::Seen;
@@ -253,6 +253,20 @@ impl Kernel {
             self.health.refused += 1;
         }
         Ok(())
+    }
+
+    /// Does not answer who knocks at these inside globals for `time`: they may become signalling doors.
+    ///
+    /// # Errors
+    /// The kernel's; they are refused until then.
+    pub fn expect(&mut self, awaited: &[SocketAddrV4], time: Duration) -> Result<(), KernelError> {
+        let element = |global: &SocketAddrV4| {
+            let key = address_port(*global);
+            add_element(ruleset::TABLE, &ruleset::AWAITED, &key, None, time)
+        };
+        let messages = awaited.iter().map(element).collect();
+        let done = self.nft.commit(messages);
+        done.map_err(|error| KernelError::refused("the doors to come", error))
     }
 
     /// Deletes the connections of doors that have closed: call it every few seconds. Until then

@@ -31,6 +31,7 @@ use sipalg_core::Leg;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::process::ExitCode;
+use std::time::Duration;
 use table::{mappings, row};
 
 /// What `sipalg lab` is asked for.
@@ -83,6 +84,9 @@ const OUTSIDE_RTP: u16 = 7078;
 const PACKETS: u16 = 50;
 /// Stands in an expected message where the gateway shows no mapping; never equals anything.
 const UNMAPPED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+
+/// How long it takes to see that nobody answers.
+const KNOCK: Duration = Duration::from_secs(1);
 
 const DOOR_SHUT: &str = "no connection from outside reaches a phone that is not registered";
 const OUTWARD: &str = "outward, inside addresses become global ones and no other byte changes";
@@ -292,8 +296,11 @@ impl Lab<'_> {
     }
 
     fn refused(&mut self, address: SocketAddrV4) {
-        let failure = match Endpoint::connect(&self.network.outside, address) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
+        use io::ErrorKind::{ConnectionRefused, TimedOut};
+        // Who knocks while a registrar thinks is not answered.
+        let knock = Endpoint::connect_within(&self.network.outside, address, KNOCK);
+        let failure = match knock {
+            Err(error) if matches!(error.kind(), ConnectionRefused | TimedOut) => None,
             Err(error) => Some(error.to_string()),
             Ok(_) => Some(format!("a connection to {address} was taken")),
         };

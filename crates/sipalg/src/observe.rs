@@ -5,7 +5,8 @@ use crate::commands::Debug;
 use crate::console::Console;
 use crate::log::{self, Seldom};
 use jiff::{Timestamp, ZonedDateTime};
-use sipalg_core::addr::Ends;
+use sipalg_core::addr::{Ends, Ipv4Addr};
+use sipalg_core::config::Resource;
 use sipalg_core::{Alg, Event, Instant, Leg, Outbox};
 use sipalg_ios::{debug, json};
 use std::rc::Rc;
@@ -115,6 +116,8 @@ pub struct Alarms {
     pub refused: Seldom,
     exhausted: Seldom,
     too_many: Seldom,
+    /// In the order of [`Resource::ALL`].
+    limits: [Seldom; Resource::ALL.len()],
 }
 
 impl Alarms {
@@ -132,9 +135,38 @@ impl Alarms {
                         "no mapping for {inside_local}: `ip nat translation max-entries` is reached"
                     ),
                 ),
+                Event::LimitReached {
+                    resource,
+                    host,
+                    share,
+                } => {
+                    let seldom = &mut self.limits[*resource as usize];
+                    limit_line(seldom, now, *resource, *host, *share);
+                }
                 _ => {}
             }
         }
+    }
+}
+
+/// What to do about it is to let the host have more, or to look what it does.
+fn limit_line(seldom: &mut Seldom, now: Instant, of: Resource, host: Ipv4Addr, share: Option<u64>) {
+    let name = of.name();
+    match share {
+        Some(share) => seldom.line(
+            now,
+            format_args!(
+                "{host} has all that one host may have of {name}, {share}; if it is in order, see \
+                 `ip nat service sip limit {name} all-host`"
+            ),
+        ),
+        None => seldom.line(
+            now,
+            format_args!(
+                "there is no room for more {name}, asked for by {host}; `show ip nat sip limits` \
+                 names who has most"
+            ),
+        ),
     }
 }
 

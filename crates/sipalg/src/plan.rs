@@ -103,6 +103,7 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
             .sip_trusted
             .as_ref()
             .map(|name| startup.access_list(name).unwrap_or_default()),
+        doors: startup.door_ports(),
         limits: startup.limits(),
         entries: max_entries(startup),
         timers: startup.sip_timers,

@@ -25,6 +25,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recv, recvmsg, sendmsg,
 };
 use nix::unistd::{Pid, geteuid};
+use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -242,11 +243,14 @@ impl Line {
         let number = |word: u64| {
             let number = RawFd::try_from(word).ok();
             // What every process has is not for others to place.
-            number.filter(|number| *number > 2).ok_or_else(nonsense)
+            number
+                .filter(|number| *number > libc::STDERR_FILENO)
+                .ok_or_else(nonsense)
         };
         let (lock, region, last) = (number(lock)?, number(region)?, number(last)?);
         // Out of the way of all that comes.
         let line = Line(above(stream, last)?);
+        close_strays(line.descriptor())?;
         let mut left = usize::try_from(count).map_err(|_| nonsense())?;
         let mut placed = Vec::new();
         while left > 0 {
@@ -349,6 +353,20 @@ fn above(stream: UnixStream, number: RawFd) -> io::Result<UnixStream> {
     use nix::fcntl::{FcntlArg, fcntl};
     let moved = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number + 1))?;
     Ok(inherit(moved).ok_or_else(nonsense)?.into())
+}
+
+/// Closes what whoever started this process has left open in it, which nobody here knows of: all
+/// numbers are free then but those of the standard streams and of the line.
+fn close_strays(line: RawFd) -> io::Result<()> {
+    let listed = fs::read_dir("/proc/self/fd")?;
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let open: Vec<RawFd> = listed.filter_map(number).collect();
+    for descriptor in open {
+        if descriptor > libc::STDERR_FILENO && descriptor != line {
+            drop(inherit(descriptor));
+        }
+    }
+    Ok(())
 }
 
 fn nonsense() -> io::Error {

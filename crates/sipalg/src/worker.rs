@@ -5,7 +5,7 @@ use crate::commands::{self, Baseline, Gateway, Typed};
 use crate::configuration::{self, Source};
 use crate::conn::Readiness;
 use crate::console::Console;
-use crate::keeper::supervise::Herald;
+use crate::keeper::herald::Herald;
 use crate::kernel::ports::Ports;
 use crate::kernel::{Kernel, Plan, firewall};
 use crate::listen::Listener;

@@ -4,6 +4,7 @@ mod kept;
 
 pub use kept::FlowView;
 
+use super::limits::Cost;
 use super::ping::Pongs;
 use super::{Alg, context};
 use crate::addr::{Ends, FlowId, Ipv4Addr, Leg, Protocol, SocketAddrV4};
@@ -26,6 +27,8 @@ pub enum Refusal {
     NoDoor,
     /// No port or address is free, a table is full, or the operator allows no more.
     Exhausted,
+    /// The inside host has too many already, or there are too many in all.
+    Limited,
 }
 
 /// A flow that was opened, and how to dial its other leg.
@@ -92,6 +95,8 @@ pub(super) struct Flow {
     /// When it is pinged, if it is silent until then.
     pub ping: Armed,
     pub pongs: Pongs,
+    /// What it costs its host.
+    pub cost: Cost,
 }
 
 impl Flow {
@@ -122,6 +127,17 @@ impl Flow {
     /// Between two inside hosts.
     pub fn is_hairpin(&self) -> bool {
         self.hairpin
+    }
+
+    /// How many bytes of memory incomplete messages on it take.
+    pub fn held(&self) -> usize {
+        self.from_inside.memory() + self.from_outside.memory()
+    }
+
+    /// Forgets incomplete messages.
+    pub fn forget_held(&mut self) {
+        self.from_inside.end();
+        self.from_outside.end();
     }
 
     pub fn framer(&mut self, from: Leg) -> &mut Framer {
@@ -193,6 +209,7 @@ impl Alg {
         let mut cx = context!(self, now);
         cx.timers.disarm(&mut gone.door, Key::Flow(flow));
         cx.timers.disarm(&mut gone.ping, Key::Ping(flow));
+        gone.cost.end(flow, cx.admission, cx.timers);
         if let Some(mapping) = gone.mapping {
             if gone.protocol == Protocol::Udp {
                 self.nat.close_door(&mut cx, mapping, out);
@@ -230,6 +247,7 @@ impl Alg {
     /// those whose own address moved or ended.
     pub fn reconfigure(&mut self, now: Instant, config: Config, out: &mut Outbox) -> Vec<FlowId> {
         self.config = config;
+        self.admission.renew(&self.config);
         let mut cx = context!(self, now);
         let changed = self.nat.renew(&mut cx, out);
         self.mark_all();
@@ -332,6 +350,8 @@ impl Alg {
         };
         match opened {
             Ok(_) => self.counters.flows += 1,
+            // Counted already.
+            Err(Refusal::Limited) => {}
             Err(_) => self.counters.no_target += 1,
         }
         opened
@@ -346,6 +366,8 @@ impl Alg {
         rule: usize,
         out: &mut Outbox,
     ) -> Result<Opened, Refusal> {
+        let payer = (*inside.ip(), false);
+        self.admit_flow(now, over, payer, out)?;
         let (mapping, source) = self.map_source(now, over, inside, Some(rule), out)?;
         let of_port = self.config.sources.get(rule).filter(|r| !r.is_of_hosts());
         let global = of_port.and_then(|_| self.nat.address_of(&self.config, *inside.ip()));
@@ -359,7 +381,7 @@ impl Alg {
             inside_global: source,
             outside,
         };
-        let mut flow = self.new_flow(now, ends, host, Leg::Inside, Some(mapping));
+        let mut flow = self.new_flow(now, ends, host, Leg::Inside, Some(mapping), payer);
         flow.plain = !self.config.fixes_up(over, inside);
         let flow = self.add_flow(now, flow);
         Ok(Opened {
@@ -386,6 +408,11 @@ impl Alg {
         let global = address.or(entered.map(|entered| *entered.ip()));
         let global = global.ok_or(Refusal::NotTranslated)?;
         let hairpin = self.config.permits(*peer.ip());
+        let payer = match hairpin {
+            true => (*peer.ip(), false),
+            false => (*inside.ip(), true),
+        };
+        self.admit_flow(now, over, payer, out)?;
         let (mapping, source) = if hairpin {
             let (mapping, source) = self.map_source(now, over, peer, None, out)?;
             (Some(mapping), source)
@@ -400,7 +427,8 @@ impl Alg {
             outside: peer,
         };
         let entered = entered.map(|entered| *entered.ip());
-        let mut flow = self.new_flow(now, ends, Host { local, global }, Leg::Outside, mapping);
+        let inner = Host { local, global };
+        let mut flow = self.new_flow(now, ends, inner, Leg::Outside, mapping, payer);
         (flow.entered, flow.hairpin) = (entered, hairpin);
         // Who comes to the inside host's own address is perhaps one toward whom it is not translated.
         let exempt = entered.is_none() && self.rule_of_flow(over, inside, peer).is_none();
@@ -472,8 +500,10 @@ impl Alg {
         host: Host,
         accepted: Leg,
         mapping: Option<MappingId>,
+        payer: (Ipv4Addr, bool),
     ) -> Flow {
         self.serial += 1;
+        let cost = self.charge_flow(now, ends.protocol, payer);
         Flow {
             protocol: ends.protocol,
             serial: self.serial,
@@ -492,6 +522,7 @@ impl Alg {
             sent: now,
             ping: None,
             pongs: Pongs::default(),
+            cost,
         }
     }
 

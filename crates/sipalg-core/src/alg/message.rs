@@ -94,6 +94,7 @@ impl Alg {
         self.counters.length_missing += u64::from(message.length_missing);
         self.work.edits.clear();
         self.work.named.clear();
+        self.work.mapped = 0;
         self.work.leak = None;
         let mark = Mark::of(out);
         let Some(what) = What::read(at, &self.calls, message) else {
@@ -113,7 +114,8 @@ impl Alg {
             self.rehearse(at, &what, message, out);
             return self.passed(at, Some(&what), message, mark, out);
         }
-        let call = self.call_of(at, &what);
+        self.note_foreign(at, &what, out);
+        let call = self.call_of(at, &what, out);
         self.tell_beginning(at, &what, out);
         self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
@@ -126,7 +128,7 @@ impl Alg {
         if let Some(answers) = self.work.answers {
             self.answered_at(at.now, at.flow, answers, out);
         }
-        self.register_request(at, &what, message);
+        self.register_request(at, &what, message, out);
         self.register_response(at, &what, message, out);
         if let Some(call) = call {
             self.call_effects(at, call, &what, message, out);
@@ -140,6 +142,7 @@ impl Alg {
         self.counters.messages += 1;
         self.work.edits.clear();
         self.work.named.clear();
+        self.work.mapped = 0;
         let mark = Mark::of(out);
         let line = message.index.start_line.clone();
         if let (false, Leg::Outside, Some(StartLine::Request { uri, .. })) =
@@ -263,7 +266,13 @@ impl Alg {
 
 /// Registrations and calls.
 impl Alg {
-    fn register_request(&mut self, at: Passage, what: &What<'_>, message: &Message<'_>) {
+    fn register_request(
+        &mut self,
+        at: Passage,
+        what: &What<'_>,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
         if at.from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
             return;
         }
@@ -280,7 +289,7 @@ impl Alg {
         };
         let mut cx = context!(self, at.now);
         self.registrations
-            .request(&mut cx, &mut self.nat, at.host.local, &request);
+            .request(&mut cx, &mut self.nat, at.host.local, &request, out);
     }
 
     fn register_response(
@@ -311,7 +320,7 @@ impl Alg {
 
     /// The call that the message belongs to. One begins when its inside host sends or answers a
     /// request that makes a dialog, or describes its media; what comes from outside begins none.
-    fn call_of(&mut self, at: Passage, what: &What<'_>) -> Option<CallId> {
+    fn call_of(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) -> Option<CallId> {
         if what.call_id.is_empty() {
             return None;
         }
@@ -322,7 +331,28 @@ impl Alg {
         }
         let mut cx = context!(self, at.now);
         self.calls
-            .find_or_make(&mut cx, what.conversation, what.call_id, at.host.local)
+            .find_or_make(&mut cx, what.conversation, what.call_id, at.host.local, out)
+    }
+
+    /// Takes note of a request within a call that is another inside host's. It does nothing to it,
+    /// since calls are known by their inside host, too.
+    fn note_foreign(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) {
+        let within = match what.method {
+            b"BYE" | b"CANCEL" | b"UPDATE" => true,
+            b"INVITE" => !what.outside_tag().is_empty(),
+            _ => false,
+        };
+        let host = at.host.local;
+        if at.from == Leg::Inside
+            && within
+            && what.status().is_none()
+            && self
+                .calls
+                .is_anothers(what.conversation, what.call_id, host)
+        {
+            self.counters.foreign_requests += 1;
+            out.event(|| Event::ForeignRequest { host });
+        }
     }
 
     /// Whether the message begins a call, if there is none.

@@ -1,6 +1,7 @@
 //! How full every table is, against its bound.
 
 use super::Alg;
+use crate::config::Resource;
 use crate::nat::Peak;
 use alloc::vec::Vec;
 
@@ -24,7 +25,10 @@ impl Alg {
     pub fn usage(&self) -> Vec<Usage> {
         let (limits, counters) = (&self.config.limits, &self.counters);
         let entries = self.config.entries.all.map(|most| most as usize);
-        let (mappings, doors) = (self.nat.size(), self.nat.doors_open());
+        let mappings = self.nat.size();
+        let (doors, peak) = self.admission.in_all(Resource::Door);
+        let doors = (doors as usize, peak as usize);
+        let all = |of| Some(limits.bound(of).all as usize);
         let calls = (self.calls.len(), self.calls.peak());
         let registrations = (self.registrations.len(), self.registrations.peak());
         let spellings = (self.spellings.len(), self.spellings.peak());
@@ -38,8 +42,8 @@ impl Alg {
         };
         let most = Usage {
             name: "doors of one host",
-            used: self.nat.most_doors() as u64,
-            limit: Some(limits.doors_per_host as u64),
+            used: self.admission.most(Resource::Door),
+            limit: Some(limits.share(Resource::Door, false)),
             peak: None,
             refused: Some(counters.doors_refused),
         };
@@ -54,25 +58,25 @@ impl Alg {
             row(
                 "mappings",
                 mappings,
-                Some(limits.mappings),
+                all(Resource::Mapping),
                 Some(counters.mappings_full),
             ),
             bounded,
-            row("doors", doors, None, None),
+            row("doors", doors, all(Resource::Door), None),
             most,
             row(
                 "calls",
                 calls,
-                Some(limits.calls),
+                all(Resource::Call),
                 Some(counters.calls_full),
             ),
             row(
                 "registrations",
                 registrations,
-                Some(limits.registrations),
+                all(Resource::Registration),
                 Some(counters.registrations_full),
             ),
-            row("kept spellings", spellings, Some(limits.calls), None),
+            row("kept spellings", spellings, all(Resource::Call), None),
             row("flows", flows, None, None),
         ])
     }

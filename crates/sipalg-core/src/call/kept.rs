@@ -3,10 +3,12 @@
 use super::seen::Seen;
 use super::{Call, CallId, Calls, MOST_DIALOGS};
 use crate::addr::Ipv4Addr;
+use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::fixup::MediaDoors;
 use crate::kept::{self, At, Name, Named, Recorder, untick};
 use crate::nat::{Context, MappingId, Nat};
+use crate::outbox::Outbox;
 use crate::time::Instant;
 use crate::timer::Key;
 use alloc::vec::Vec;
@@ -102,14 +104,22 @@ impl Calls {
         record: kept::Call<'_>,
     ) -> bool {
         let (id, host) = (record.id, record.host);
-        let full = self.calls.len() >= cx.config.limits.calls;
         let own = !id.is_empty() && self.conversation(id, host) == conversation;
         let known = self.by_key.contains_key(&conversation);
         let long = id.len() > cx.config.limits.header_bytes;
         let counted = record.seen.number <= kept::MOST_COUNTED;
-        if full || !own || known || long || !counted {
+        if !own || known || long || !counted {
             return false;
         }
+        let (at, mut untold) = ((cx.now, cx.config), Outbox::default());
+        if !cx
+            .admission
+            .admits(at, Resource::Call, host, 1, &mut untold)
+        {
+            return false;
+        }
+        cx.admission.take(cx.config, Resource::Call, host, 1);
+        self.note_host(id);
         let mut media = |doors: Vec<(u16, At)>| -> MediaDoors {
             let doors = doors.into_iter();
             let again = doors

@@ -3,9 +3,12 @@
 use super::edit::Text;
 use super::{Fixup, Named};
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::config::Resource;
+use crate::door::DoorKind;
 use crate::event::{By, Event};
 use crate::health::LeakPlace;
 use crate::nat::MappingId;
+use crate::nat::may_lead;
 use crate::nat::policy::LOWEST_PORT;
 use crate::sdp::{Literal, Media, Session};
 use core::ops::Range;
@@ -123,12 +126,14 @@ impl Fixup<'_> {
         let is_new = |mapping: &Option<MappingId>| mapping.is_none_or(|id| !self.nat.is_open(id));
         let asked = self.work.doors.iter().filter(|(_, id)| is_new(&Some(*id)));
         let wanted = run.iter().take(usize::from(ports)).filter(|id| is_new(id));
-        let doors = self.nat.doors_of(address) + asked.count() + wanted.count();
+        let more = asked.count() + wanted.count();
+        let config = self.cx.config;
         let allowed = self.may_open_for(address)
-            && media.port >= LOWEST_PORT
-            && usize::from(line) < self.cx.config.limits.media_lines
-            && doors <= self.cx.config.limits.doors_per_host;
-        if !allowed {
+            && may_lead(config, DoorKind::Media, media.protocol(), local)
+            && usize::from(line) < config.limits.media_lines;
+        let at_once = (self.cx.now, config);
+        let admission = &mut self.cx.admission;
+        if !allowed || !admission.admits(at_once, Resource::Door, address, more as u64, self.out) {
             self.leaks(LeakPlace::Media, media.protocol(), local);
             self.refused(local);
             return None;

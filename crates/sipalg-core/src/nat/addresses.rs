@@ -2,7 +2,7 @@
 
 use super::{Context, MapError, Nat};
 use crate::addr::Ipv4Addr;
-use crate::config::{Pool, Source};
+use crate::config::{Pool, Resource, Source};
 use crate::door::AddressOp;
 use crate::event::Event;
 use crate::kept::{Changes, Note, tick};
@@ -143,7 +143,7 @@ impl Nat {
 
     /// A deadline of a host's address came: it comes back, if the host was idle for all that time.
     pub fn address_expired(&mut self, cx: &mut Context<'_>, host: Ipv4Addr, out: &mut Outbox) {
-        let needed = self.loads.mappings_of(host) > 0;
+        let needed = cx.admission.of_host(Resource::Mapping, host) > 0;
         if needed {
             self.addresses.touch(cx, host);
         }

@@ -2,6 +2,7 @@
 
 use super::{Context, Mapping, MappingId, Nat, Standing};
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
+use crate::config::Resource;
 use crate::outbox::Outbox;
 use alloc::vec::Vec;
 
@@ -91,7 +92,7 @@ impl Nat {
             .filter(|(host, own)| which.has_address(*host, *own))
         {
             // Its mappings are its children.
-            if self.loads.mappings_of(host) > 0 {
+            if cx.admission.of_host(Resource::Mapping, host) > 0 {
                 ended.in_use += 1;
             } else {
                 self.take_back(cx, host, out);

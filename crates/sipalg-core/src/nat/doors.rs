@@ -1,7 +1,9 @@
 //! Doors on mappings: who wants them open, and what the kernel is told.
 
+use super::loads::Loads;
 use super::{Context, MappingId, Nat, Standing, Wanted};
-use crate::addr::Ipv4Addr;
+use crate::addr::{Protocol, SocketAddrV4};
+use crate::config::{Config, Resource, is_of_a_host};
 use crate::door::{Door, DoorKind, DoorOp};
 use crate::event::Event;
 use crate::outbox::Outbox;
@@ -10,11 +12,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 impl Nat {
-    /// How many doors a host has open.
-    pub fn doors_of(&self, host: Ipv4Addr) -> usize {
-        self.loads.doors_of(host)
-    }
-
     /// The door of a mapping, if it is open.
     pub fn door(&self, id: MappingId) -> Option<Door> {
         let mapping = self.get(id)?;
@@ -72,7 +69,8 @@ impl Nat {
         let Some(mapping) = self.mappings.get_mut(id.0) else {
             return false;
         };
-        let (local, ended) = (mapping.local, mapping.standing == Standing::Ended);
+        let (protocol, local) = (mapping.protocol, mapping.local);
+        let ended = mapping.standing == Standing::Ended;
         let door = mapping.door.get_or_insert(Wanted {
             kind,
             owners: 0,
@@ -89,14 +87,17 @@ impl Nat {
         if ended {
             return false;
         }
-        if self.loads.doors_of(*local.ip()) >= cx.config.limits.doors_per_host {
+        // Whoever asks has asked himself that before; what opens doors asks it of everyone.
+        let leads = may_lead(cx.config, kind, protocol, local);
+        let (at, host) = ((cx.now, cx.config), *local.ip());
+        if !leads || !cx.admission.admits(at, Resource::Door, host, 1, out) {
             cx.counters.doors_refused += 1;
             out.event(|| Event::DoorRefused {
                 inside_local: local,
             });
             return false;
         }
-        self.loads.door_opened(*local.ip());
+        Loads::door_opened(cx, host);
         (door.kind, door.lifetime, door.open) = (kind, lifetime, true);
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
@@ -148,15 +149,18 @@ impl Nat {
     pub fn retry_doors(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> usize {
         let failed = self.list().into_iter();
         let failed = failed.filter(|(_, mapping)| {
-            let wanted = mapping.door.as_ref();
-            wanted.is_some_and(|door| !door.open) && mapping.standing != Standing::Ended
+            let closed = mapping.door.as_ref().filter(|door| !door.open);
+            let leads =
+                |door: &Wanted| may_lead(cx.config, door.kind, mapping.protocol, mapping.local);
+            closed.is_some_and(leads) && mapping.standing != Standing::Ended
         });
         let failed: Vec<_> = failed
             .map(|(id, mapping)| (id, *mapping.local.ip()))
             .collect();
         let mut opened = 0;
         for (id, host) in failed {
-            if self.loads.doors_of(host) < cx.config.limits.doors_per_host {
+            let at = (cx.now, cx.config);
+            if cx.admission.admits(at, Resource::Door, host, 1, out) {
                 self.reopen(cx, id, out);
                 opened += 1;
             }
@@ -173,7 +177,7 @@ impl Nat {
             return;
         };
         wanted.open = true;
-        self.loads.door_opened(*mapping.local.ip());
+        Loads::door_opened(cx, *mapping.local.ip());
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
             out.doors.push(DoorOp::Open(door));
@@ -190,10 +194,17 @@ impl Nat {
             wanted.open = false;
         }
         let host = *door.inside_local.ip();
-        self.loads.door_closed(host);
+        Loads::door_closed(cx, host);
         cx.counters.doors_closed += 1;
         self.bar(cx, door.protocol, door.inside_global, host);
         out.doors.push(DoorOp::Close(door));
         out.detail(|| Event::DoorClosed(door));
     }
+}
+
+/// Whether a door of that kind may lead to an inside local. What a static rule gives is open already.
+pub fn may_lead(config: &Config, kind: DoorKind, protocol: Protocol, local: SocketAddrV4) -> bool {
+    let allowed = config.doors.allow(kind, protocol, local.port());
+    let is_open = || config.fixed_global(protocol, local).is_some();
+    is_of_a_host(*local.ip()) && (allowed || is_open())
 }

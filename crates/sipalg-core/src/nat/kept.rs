@@ -1,10 +1,11 @@
 //! What is recorded of mappings, barred ports and addresses, and how they come back.
 
 use super::addresses::Assigned;
+use super::loads::Loads;
 use super::policy::LOWEST_PORT;
-use super::{Bar, Context, End, Mapping, MappingId, Nat, Standing, Wanted};
+use super::{Bar, Context, End, Mapping, MappingId, Nat, Standing, Wanted, may_lead};
 use crate::addr::{Ipv4Addr, SocketAddrV4};
-use crate::config::Config;
+use crate::config::{Config, Resource};
 use crate::door::{AddressOp, DoorKind, DoorOp};
 use crate::kept::{self, At, Name, Named, Recorder, untick};
 use crate::outbox::Outbox;
@@ -174,28 +175,33 @@ impl Nat {
         let host = *local.ip();
         let standing = self.standing_by_rules(cx.config, protocol, local, global);
         let dynamic = standing == Standing::Dynamic;
-        let full = dynamic && self.loads.mappings() as usize >= cx.config.limits.mappings;
         let known = self.find_local(protocol, local).is_some();
         let taken = self.find_global(protocol, global).is_some();
         let barred = self.barred.get(&(protocol, global));
         // As when it was made: where the rules leave no choice, no bar is asked.
         let barred = barred.is_some_and(|bar| bar.host != host)
             && !self.is_exact(cx.config, protocol, local);
-        if full || known || taken || barred || !self.may_have(cx.config, at, global) {
+        if known || taken || barred || !self.may_have(cx.config, at, global) {
+            return false;
+        }
+        let (when, mut untold) = ((cx.now, cx.config), Outbox::default());
+        if dynamic && !(cx.admission).admits(when, Resource::Mapping, host, 1, &mut untold) {
             return false;
         }
         let id = self.insert_as(cx.now, standing, protocol, local, global);
         if dynamic {
-            self.loads.add(&cx.config.entries, host);
+            self.loads.add(cx, host);
         }
         let door = record.door.as_ref().map(|door| Wanted {
             kind: door.kind,
             owners: 0,
             lifetime: door.lifetime.min(LONGEST_LIFETIME),
-            open: door.open && self.loads.doors_of(host) < cx.config.limits.doors_per_host,
+            open: door.open
+                && may_lead(cx.config, door.kind, protocol, local)
+                && (cx.admission).admits(when, Resource::Door, host, 1, &mut untold),
         });
         if door.as_ref().is_some_and(|door| door.open) {
-            self.loads.door_opened(host);
+            Loads::door_opened(cx, host);
         }
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.created = record.created.min(cx.now);

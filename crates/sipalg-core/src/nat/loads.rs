@@ -1,68 +1,49 @@
-//! How many mappings and doors there are, in all and by host and list, against the operator's bounds.
+//! How many mappings and doors there are, by host and by the operator's lists.
 
+use super::Context;
 use crate::addr::Ipv4Addr;
-use crate::config::MaxEntries;
+use crate::config::{MaxEntries, Resource};
 use alloc::vec::Vec;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 
-/// The counts. Static mappings do not count.
-#[derive(Debug)]
+/// The counts for `max-entries`; those by host are in the accounts of
+/// [`Admission`](crate::admission::Admission). Static mappings do not count.
+#[derive(Debug, Default)]
 pub(super) struct Loads {
     all: u32,
-    hosts: HashMap<Ipv4Addr, Load, FixedState>,
     /// In the order of [`MaxEntries::lists`].
     lists: Vec<u32>,
-    doors: usize,
-    peak_doors: usize,
-}
-
-#[derive(Debug, Default)]
-struct Load {
-    mappings: u32,
-    doors: usize,
 }
 
 impl Loads {
-    pub fn new(state: FixedState) -> Self {
-        Loads {
-            all: 0,
-            hosts: HashMap::with_hasher(state),
-            lists: Vec::new(),
-            doors: 0,
-            peak_doors: 0,
-        }
-    }
-
-    /// Whether `host` may have so many `more` mappings.
-    pub fn admits(&self, bounds: &MaxEntries, host: Ipv4Addr, more: u32) -> bool {
+    /// Whether `max-entries` allows `host` so many `more` mappings.
+    pub fn admits(&self, cx: &Context<'_>, host: Ipv4Addr, more: u32) -> bool {
+        let bounds = &cx.config.entries;
         let fits = |count: u32, most: u32| count.saturating_add(more) <= most;
         let own = bounds.hosts.iter().find(|(of, _)| *of == host);
         let own = own.map(|(_, most)| *most).or(bounds.each_host);
+        let of_host = u32::try_from(cx.admission.of_host(Resource::Mapping, host));
         let lists = bounds.lists.iter().zip(&self.lists);
         bounds.all.is_none_or(|most| fits(self.all, most))
-            && own.is_none_or(|most| fits(self.mappings_of(host), most))
+            && own.is_none_or(|most| fits(of_host.unwrap_or(u32::MAX), most))
             && lists
                 .filter(|((list, _), _)| list.permits(host))
                 .all(|((_, most), count)| fits(*count, *most))
     }
 
     /// The host has one mapping more.
-    pub fn add(&mut self, bounds: &MaxEntries, host: Ipv4Addr) {
+    pub fn add(&mut self, cx: &mut Context<'_>, host: Ipv4Addr) {
         self.all += 1;
-        self.hosts.entry(host).or_default().mappings += 1;
-        for ((list, _), count) in bounds.lists.iter().zip(&mut self.lists) {
+        cx.admission.take(cx.config, Resource::Mapping, host, 1);
+        for ((list, _), count) in cx.config.entries.lists.iter().zip(&mut self.lists) {
             *count += u32::from(list.permits(host));
         }
     }
 
     /// The host has one mapping less.
-    pub fn remove(&mut self, bounds: &MaxEntries, host: Ipv4Addr) {
+    pub fn remove(&mut self, cx: &mut Context<'_>, host: Ipv4Addr) {
         self.all = self.all.saturating_sub(1);
-        self.change(host, |load| {
-            load.mappings = load.mappings.saturating_sub(1);
-        });
-        for ((list, _), count) in bounds.lists.iter().zip(&mut self.lists) {
+        cx.admission.give(Resource::Mapping, host, 1);
+        for ((list, _), count) in cx.config.entries.lists.iter().zip(&mut self.lists) {
             *count = count.saturating_sub(u32::from(list.permits(host)));
         }
     }
@@ -78,52 +59,18 @@ impl Loads {
         }
     }
 
-    /// How many mappings a host has.
-    pub fn mappings_of(&self, host: Ipv4Addr) -> u32 {
-        self.hosts.get(&host).map_or(0, |load| load.mappings)
-    }
-
-    /// How many doors a host has open.
-    pub fn doors_of(&self, host: Ipv4Addr) -> usize {
-        self.hosts.get(&host).map_or(0, |load| load.doors)
-    }
-
-    /// How many doors are open, and were at most.
-    pub fn doors(&self) -> (usize, usize) {
-        (self.doors, self.peak_doors)
-    }
-
     /// How many dynamic mappings there are.
     pub fn mappings(&self) -> u32 {
         self.all
     }
 
-    /// The most doors that one host has open.
-    pub fn most_doors(&self) -> usize {
-        // A maximum is the same in any order.
-        let doors = self.hosts.values().map(|load| load.doors);
-        doors.max().unwrap_or(0)
-    }
-
     /// A door of the host opened.
-    pub fn door_opened(&mut self, host: Ipv4Addr) {
-        self.hosts.entry(host).or_default().doors += 1;
-        self.doors += 1;
-        self.peak_doors = self.peak_doors.max(self.doors);
+    pub fn door_opened(cx: &mut Context<'_>, host: Ipv4Addr) {
+        cx.admission.take(cx.config, Resource::Door, host, 1);
     }
 
     /// A door of the host closed.
-    pub fn door_closed(&mut self, host: Ipv4Addr) {
-        self.doors = self.doors.saturating_sub(1);
-        self.change(host, |load| load.doors = load.doors.saturating_sub(1));
-    }
-
-    fn change(&mut self, host: Ipv4Addr, change: impl FnOnce(&mut Load)) {
-        if let Some(load) = self.hosts.get_mut(&host) {
-            change(load);
-            if load.mappings == 0 && load.doors == 0 {
-                self.hosts.remove(&host);
-            }
-        }
+    pub fn door_closed(cx: &mut Context<'_>, host: Ipv4Addr) {
+        cx.admission.give(Resource::Door, host, 1);
     }
 }

@@ -130,7 +130,7 @@ impl Nat {
             (Standing::Dynamic, Standing::Static) => {
                 mapping.standing = Standing::Static;
                 cx.timers.disarm(&mut mapping.armed, Key::Mapping(id.0));
-                self.loads.remove(&cx.config.entries, host);
+                self.loads.remove(cx, host);
             }
             (Standing::Static, Standing::Dynamic) => {
                 mapping.standing = Standing::Dynamic;
@@ -138,7 +138,7 @@ impl Nat {
                     let at = cx.now + cx.config.timers.mapping_idle;
                     cx.timers.arm(&mut mapping.armed, Key::Mapping(id.0), at);
                 }
-                self.loads.add(&cx.config.entries, host);
+                self.loads.add(cx, host);
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
 use super::*;
-use crate::config::{AccessEntry, AccessList, SourceRule};
+use crate::config::{AccessEntry, AccessList, Limits, SourceRule};
 use crate::door::DoorOp;
 use core::time::Duration;
 
@@ -10,6 +10,7 @@ struct World {
     nat: Nat,
     timers: Timers,
     counters: Counters,
+    admission: Admission,
     config: Config,
     out: Outbox,
 }
@@ -23,12 +24,14 @@ impl World {
         };
         let config = Config {
             sources: alloc::vec![SourceRule::overload(list, GLOBAL)],
+            limits: Limits::default().with(Resource::Mapping, 65_536),
             ..Config::default()
         };
         World {
             nat: Nat::new(7),
             timers: Timers::default(),
             counters: Counters::default(),
+            admission: Admission::new(7),
             config,
             out: Outbox::default(),
         }
@@ -39,6 +42,7 @@ impl World {
             now: Instant::ZERO,
             timers: &mut self.timers,
             counters: &mut self.counters,
+            admission: &mut self.admission,
             config: &self.config,
         };
         act(&mut self.nat, &mut cx, &mut self.out)
@@ -103,7 +107,10 @@ fn the_port_of_a_closed_door_is_barred_for_others_only() {
         world.out.doors[..],
         [DoorOp::Open(_), DoorOp::Close(_)]
     ));
-    assert_eq!(world.nat.doors_of("192.168.1.2".parse().unwrap()), 0);
+    assert_eq!(
+        (world.admission).of_host(Resource::Door, "192.168.1.2".parse().unwrap()),
+        0
+    );
     assert_ne!(world.map("192.168.1.3:6000", 1), at("10.1.1.1:6000"));
     assert_eq!(world.map("192.168.1.2:6000", 1), at("10.1.1.1:6000"));
 }

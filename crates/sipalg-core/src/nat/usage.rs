@@ -18,16 +18,6 @@ impl Nat {
         (self.mappings.len(), self.mappings.peak())
     }
 
-    /// How many doors are open, and were at most.
-    pub fn doors_open(&self) -> (usize, usize) {
-        self.loads.doors()
-    }
-
-    /// The most doors that one host has open.
-    pub fn most_doors(&self) -> usize {
-        self.loads.most_doors()
-    }
-
     /// How many dynamic mappings there are, as `max-entries` counts them.
     pub fn dynamic(&self) -> u32 {
         self.loads.mappings()

@@ -2,9 +2,12 @@
 
 use super::shown::{MOST_OF_AOR, Of};
 use super::{LONGEST, Pending, Registration, Registrations};
+use crate::addr::Ipv4Addr;
+use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::kept::{self, At, Name, Named, Recorder};
 use crate::nat::{Context, MappingId, Nat};
+use crate::outbox::Outbox;
 use crate::timer::Key;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -110,8 +113,7 @@ impl Registrations {
     ) -> bool {
         let host = record.host;
         let long = record.text.len() > MOST_OF_AOR;
-        let full = self.pending.len() >= cx.config.limits.registrations;
-        if full || self.pending.has(&key) || long {
+        if self.pending.has(&key) || long || !charge(cx, host) {
             return false;
         }
         let mut again = |list: &[At]| -> Vec<MappingId> {
@@ -156,8 +158,8 @@ impl Registrations {
             return false;
         };
         let name = (mapping, aor);
-        let full = self.confirmed.len() >= cx.config.limits.registrations;
-        if full || self.confirmed.has(&name) || record.text.len() > MOST_OF_AOR {
+        let long = record.text.len() > MOST_OF_AOR;
+        if self.confirmed.has(&name) || long || !charge(cx, host) {
             return false;
         }
         nat.own_again(cx, mapping, DoorKind::Signalling);
@@ -192,4 +194,15 @@ impl Registrations {
     pub fn waiting(&self) -> usize {
         self.pending.len()
     }
+}
+
+/// Takes one to its host's account, if there is room.
+fn charge(cx: &mut Context<'_>, host: Ipv4Addr) -> bool {
+    let (at, mut untold) = ((cx.now, cx.config), Outbox::default());
+    let room = (cx.admission).admits(at, Resource::Registration, host, 1, &mut untold);
+    if room {
+        cx.admission
+            .take(cx.config, Resource::Registration, host, 1);
+    }
+    room
 }

@@ -1,6 +1,7 @@
 //! What is recorded of spellings, and how they come back.
 
 use super::{Conversation, MOST, Spelling, Spellings};
+use crate::config::Resource;
 use crate::fixup::edit::Text;
 use crate::kept::{self, Name, Named, Recorder, untick};
 use crate::nat::Context;
@@ -62,7 +63,7 @@ impl Spellings {
         conversation: u64,
         record: &kept::Spellings<'_>,
     ) -> bool {
-        let full = self.conversations.len() >= cx.config.limits.calls;
+        let full = self.conversations.len() >= cx.config.limits.bound(Resource::Call).all as usize;
         if full || self.conversations.has(&conversation) || record.list.len() > MOST {
             return false;
         }

@@ -2,7 +2,7 @@
 //! notices.
 
 use super::world::{PHONE, SERVER, at, fixed, fixed_port, overload, pool, under};
-use sipalg_core::config::{Limits, SourceRule};
+use sipalg_core::config::{Limits, Resource, SourceRule};
 use sipalg_core::{Alg, DoorOp, Event, FlowId, Instant, Leg, Outbox, Protocol};
 use std::time::Duration;
 
@@ -103,13 +103,11 @@ pub struct Gateway {
 
 /// Bounds that a flood must reach.
 pub fn small() -> Limits {
-    Limits {
-        mappings: 60,
-        doors_per_host: 10,
-        calls: 7,
-        registrations: 5,
-        ..Limits::default()
-    }
+    Limits::default()
+        .with(Resource::Mapping, 60)
+        .with(Resource::Door, 10)
+        .with(Resource::Call, 7)
+        .with(Resource::Registration, 5)
 }
 
 impl Gateway {

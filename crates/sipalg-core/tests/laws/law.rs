@@ -4,6 +4,7 @@ use super::gateway::{Gateway, Output, Trial, bytes, small};
 use super::messages::{Coverage, Dice, message, stream};
 use super::skeleton;
 use super::world::{at, sdp};
+use sipalg_core::config::Resource;
 use sipalg_core::{DoorOp, Event, Leg};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -250,12 +251,13 @@ pub fn bounded(dice: &mut Dice, trial: Trial) -> Result<(), String> {
         );
         gateway.pass(Leg::Outside, answer.as_bytes());
         let most = [
-            limits.mappings,
-            limits.doors_per_host,
-            limits.calls,
-            limits.registrations,
-            limits.calls,
+            Resource::Mapping,
+            Resource::Door,
+            Resource::Call,
+            Resource::Registration,
+            Resource::Call,
         ];
+        let most = most.map(|of| limits.bound(of).all as usize);
         let sizes = gateway.sizes();
         if sizes.iter().zip(most).any(|(size, most)| *size > most) {
             return Err(format!("{sizes:?} over {most:?}"));

@@ -365,7 +365,6 @@ fn limit(config: &mut Config, name: &str, number: usize) -> bool {
         "body_bytes" => &mut limits.body_bytes,
         "media_lines" => &mut limits.media_lines,
         "contacts" => &mut limits.contacts,
-        "doors_per_host" => &mut limits.doors_per_host,
         _ => return false,
     };
     *limit = number;

@@ -10,6 +10,7 @@ pub static EXEC: &[Command<Question>] = &[
     show::TRANSLATIONS,
     show::POOLS,
     show::RESOURCES,
+    show::LIMITS,
     show::PORTS,
     show::STORE,
     show::KERNEL,

@@ -1,6 +1,6 @@
 //! `ip nat service sip` and `ip nat l4f`: what is done about SIP.
 
-use super::{Goto, IP, LIST_NAME, NAT, Refusal, Setting, one};
+use super::{Goto, IP, LIST_NAME, NAT, Refusal, SERVICE, SIP, Setting, one};
 use crate::grammar::Part::{NoEnds, OneOf};
 use crate::grammar::{Args, Command, Kind, Part, keyword, value};
 use crate::startup::{DEFAULT_SIP_PORT, Startup};
@@ -204,6 +204,7 @@ pub(super) const TIMEOUT: Command<Setting<Startup>> = Command {
                 "call-silence",
                 "A call without media of which nothing is heard",
             )],
+            &[keyword("header", "A message whose header is not whole")],
             &[keyword("mapping", "A mapping that nobody uses")],
             &[keyword("media", "An answered call without media packets")],
             &[keyword("quarantine", "The port of a closed door")],
@@ -295,19 +296,15 @@ pub(super) const MAXIMUM_BODY: Command<Setting<Startup>> = Command {
     },
 };
 
-const SERVICE: Part = keyword(
-    "service",
-    "Special translation for application using non-standard port",
-);
-const SIP: Part = keyword("sip", "SIP protocol");
 const MAXIMUM: Part = keyword("maximum", "What is longer passes unchanged");
 
 type TimerField = fn(&mut Timers) -> &mut Duration;
 
 /// The lifetimes by keyword.
-static TIMERS: [(&str, TimerField); 9] = [
+static TIMERS: [(&str, TimerField); 10] = [
     ("call-setup", |t| &mut t.call_setup),
     ("call-silence", |t| &mut t.call_silence),
+    ("header", |t| &mut t.header),
     ("mapping", |t| &mut t.mapping_idle),
     ("media", |t| &mut t.media_inactivity),
     ("quarantine", |t| &mut t.quarantine),

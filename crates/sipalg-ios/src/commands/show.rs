@@ -64,6 +64,20 @@ pub(super) const RESOURCES: Command<Question> = Command {
     meaning: |_| Exec::ShowSipResources,
 };
 
+pub(super) const LIMITS: Command<Question> = Command {
+    pattern: &[
+        SHOW,
+        SHOW_IP,
+        SHOW_NAT,
+        SHOW_SIP,
+        keyword("limits", "Limits, and who is nearest to them"),
+        JSON,
+    ],
+    no: false,
+    example: "show ip nat sip limits",
+    meaning: |_| Exec::ShowSipLimits,
+};
+
 pub(super) const PORTS: Command<Question> = Command {
     pattern: &[
         SHOW,

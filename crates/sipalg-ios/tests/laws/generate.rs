@@ -94,6 +94,19 @@ fn service(startup: &mut Startup, random: &mut Random) {
         startup.sip_keepalive = Some(Duration::from_secs(5 + random.below(1000) as u64));
         startup.sip_header_limit = 1024 + random.below(5000);
         startup.sip_body_limit = random.below(70_000);
+        for bound in &mut startup.sip_limits {
+            // Memory is counted by megabytes.
+            let mut number = || random.flip().then(|| (1 + random.below(16) as u64) << 20);
+            bound.all = number().unwrap_or(bound.all);
+            (bound.host, bound.trusted) = (number(), number());
+        }
+        for _ in 0..random.below(4) {
+            let port = [1, 1080, 5901, 5902, 9000, 9001, 65535][random.below(7)];
+            match random.flip() {
+                true => startup.sip_protected_ports.insert(port),
+                false => startup.sip_protected_ports.remove(&port),
+            };
+        }
     }
 }
 

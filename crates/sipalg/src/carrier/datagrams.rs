@@ -75,6 +75,9 @@ impl Carrier {
         let Some(flow) = self.flows.get(key).map(|flow| flow.flow) else {
             return;
         };
+        if (self.alg.held_back(now, flow, leg, &mut self.out)).is_some() {
+            return;
+        }
         let (start, events) = (self.out.bytes.len(), self.out.events.len());
         self.observers
             .prepare(self.alg.ends(flow).as_ref(), &mut self.out);

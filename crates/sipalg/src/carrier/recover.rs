@@ -249,6 +249,9 @@ impl Carrier {
             outside: connection.outside,
             opened: connection.opened.min(now),
             queued: false,
+            held: [false; 2],
+            dialling: is_dialling,
+            waiting: 0,
         };
         let key = self.insert(registry, link)?;
         Ok(Going {

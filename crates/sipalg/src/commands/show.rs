@@ -52,6 +52,7 @@ impl<G: Gateway> Shown<'_, G> {
             Exec::ShowSipCounters => to(format)(self.counters()),
             Exec::ShowSipConnections => to(format)(self.connections()),
             Exec::ShowSipResources => to(format)(self.resources()),
+            Exec::ShowSipLimits => to(format)(self.limits()),
             Exec::ShowSipPorts => to(format)(self.ports()),
             Exec::ShowSipStore => to(format)(self.store()),
             Exec::ShowSipKernel => to(format)(self.kernel()),
@@ -176,6 +177,11 @@ impl<G: Gateway> Shown<'_, G> {
         show::resources(&self.gateway.carrier().usage())
     }
 
+    fn limits(&mut self) -> show::Limits {
+        let now = self.now;
+        show::limits(&self.gateway.carrier().alg().limits(now))
+    }
+
     fn store(&mut self) -> show::Store {
         let status = self.gateway.store();
         let ago = |moment: &Moment| Moment::now().since_boot - moment.since_boot;
@@ -278,6 +284,7 @@ impl<G: Gateway> Shown<'_, G> {
             .with("show ip nat sip connections", &self.connections())
             .with("show ip nat sip counters", &self.counters())
             .with("show ip nat sip resources", &self.resources())
+            .with("show ip nat sip limits", &self.limits())
             .with("show ip nat sip store", &self.store())
             .with("show ip nat sip kernel", &self.kernel())
             .with("show access-lists", &self.access_lists(None))

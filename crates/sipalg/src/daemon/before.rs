@@ -4,9 +4,10 @@
 use super::Options;
 use crate::carrier::{Configuration, Kept};
 use crate::console::Console;
+use crate::keeper::herald::Herald;
 use crate::keeper::layout::Name;
 use crate::keeper::region::{Region, Step};
-use crate::keeper::supervise::{Herald, Start};
+use crate::keeper::supervise::Start;
 use crate::keeper::sweep::{Inherited, sweep};
 use crate::kernel::{Kernel, KernelError, Plan};
 use crate::listen::Listener;

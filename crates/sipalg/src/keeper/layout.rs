@@ -128,6 +128,12 @@ pub struct Areas {
 
 const MIB: usize = 1024 * 1024;
 
+impl Default for Areas {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Areas {
     /// All of them, of which nothing is used yet.
     pub fn new() -> Self {

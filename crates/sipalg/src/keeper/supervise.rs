@@ -3,6 +3,7 @@
 //! It carries nothing itself, and waits for nothing but signals and the worker's word.
 
 use super::handover::Handover;
+use super::herald::{Herald, READY, tell};
 use super::layout::{NAMES, Name};
 use super::memory::clone_process;
 use super::shared::Shared;
@@ -16,7 +17,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 use sd_notify::NotifyState;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -53,56 +54,6 @@ pub fn main_process() -> u32 {
     match MAIN.load(Ordering::Relaxed) {
         0 => std::process::id(),
         main => main,
-    }
-}
-
-/// What the worker says to those who wait for it.
-#[derive(Debug)]
-pub enum Herald {
-    /// There is no keeper: systemd hears it.
-    Alone,
-    /// The keeper hears it, and tells systemd.
-    Keeper(&'static PipeWriter),
-}
-
-const READY: u8 = b'r';
-const RELOADED: u8 = b'l';
-
-impl Herald {
-    /// Connections are carried from now on.
-    pub fn ready(&mut self) {
-        if let Herald::Alone = self {
-            log::line(format_args!("ready"));
-        }
-        self.say(READY, &[NotifyState::Ready]);
-    }
-
-    /// The configuration is being read again.
-    pub fn reloading(&mut self) {
-        let since = NotifyState::monotonic_usec_now();
-        if let (Herald::Alone, Ok(since)) = (&self, since) {
-            tell(&[NotifyState::Reloading, since]);
-        }
-    }
-
-    /// It was read.
-    pub fn reloaded(&mut self) {
-        self.say(RELOADED, &[NotifyState::Ready]);
-    }
-
-    /// The end has begun.
-    pub fn stopping(&mut self) {
-        if let Herald::Alone = self {
-            tell(&[NotifyState::Stopping]);
-        }
-    }
-
-    fn say(&mut self, word: u8, state: &[NotifyState<'_>]) {
-        match self {
-            Herald::Alone => tell(state),
-            // A keeper that does not hear is no more, and so are we.
-            Herald::Keeper(bell) => drop((&**bell).write(&[word])),
-        }
     }
 }
 
@@ -647,9 +598,4 @@ fn say(text: std::fmt::Arguments<'_>) {
     if matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1)) {
         log::line(text);
     }
-}
-
-/// Without systemd there is nobody to tell, and nothing to be done if it does not hear.
-fn tell(state: &[NotifyState<'_>]) {
-    let _ = sd_notify::notify(state);
 }

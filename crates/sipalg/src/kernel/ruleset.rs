@@ -142,7 +142,10 @@ pub const STATIC_SIGNAL_LOCALS: Set = set(
     SetKind::Plain,
 );
 
-const SETS: [&Set; 28] = [
+/// Inside globals of which a registrar has not said yet whether they are signalling doors.
+pub const AWAITED: Set = set("awaited", 29, KeyType::AddressPort, SetKind::Expiring);
+
+const SETS: [&Set; 29] = [
     &MEDIA_DN,
     &MEDIA_SN,
     &MEDIA_GLOBAL,
@@ -171,6 +174,7 @@ const SETS: [&Set; 28] = [
     &STATIC_HOST_SN,
     &STATIC_SIGNALS,
     &STATIC_SIGNAL_LOCALS,
+    &AWAITED,
 ];
 
 /// Before connection tracking (-200), after fragments have been put together (-400).

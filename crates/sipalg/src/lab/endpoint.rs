@@ -37,8 +37,16 @@ impl Endpoint {
     /// # Errors
     /// As the far side answers; `ConnectionRefused` is kept as kind.
     pub fn connect(host: &Host, to: SocketAddrV4) -> io::Result<Self> {
+        Endpoint::connect_within(host, to, PATIENCE)
+    }
+
+    /// The same with less patience.
+    ///
+    /// # Errors
+    /// As the far side answers; `ConnectionRefused` and `TimedOut` are kept as kinds.
+    pub fn connect_within(host: &Host, to: SocketAddrV4, patience: Duration) -> io::Result<Self> {
         let stream = host
-            .run(move || TcpStream::connect_timeout(&SocketAddr::V4(to), PATIENCE))
+            .run(move || TcpStream::connect_timeout(&SocketAddr::V4(to), patience))
             .map_err(|error| about(error, &format!("{}: connecting to {to}", host.name)))?;
         Endpoint::new(host.name, stream)
     }

@@ -90,7 +90,7 @@ impl From<Refusal> for LeftOut {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoDoor | Refusal::NotTranslated => LeftOut::Refused,
-            Refusal::Exhausted => LeftOut::NoPort,
+            Refusal::Exhausted | Refusal::Limited => LeftOut::NoPort,
         }
     }
 }

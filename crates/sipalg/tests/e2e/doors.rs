@@ -8,6 +8,8 @@ use crate::harness::registration::Registration;
 use crate::harness::sip::{Peer, Server, answer, session};
 use crate::harness::until;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
+use std::time::Duration;
 
 #[test]
 fn a_registered_phone_is_reached_once_the_registrar_agreed_until_it_leaves() {
@@ -46,6 +48,26 @@ fn a_registered_phone_is_reached_once_the_registrar_agreed_until_it_leaves() {
     assert_eq!(gateway.signalling_doors(), []);
     caller.send("\r\n\r\n");
     assert_eq!(called.bytes(4), b"\r\n\r\n");
+}
+
+#[test]
+fn who_knocks_before_the_registrar_agreed_is_let_in_when_it_has() {
+    let net = Net::new();
+    let (phone, registrar, stranger) = (net.inside(3), net.outside(2), net.outside(9));
+    let gateway = Gateway::start(&net);
+    let at_home = Server::listen(&phone, contact(3));
+    let mut line = Registration::ask((&phone, contact(3)), (&registrar, office()), 600);
+    let (any, global) = (SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), line.global);
+    assert_eq!(gateway.signalling_doors(), []);
+    let early = thread::scope(|scope| {
+        let knocking = scope.spawn(|| Peer::connect(&stranger, any, global));
+        until("the first knock", || stranger.is_connecting().then_some(()));
+        assert!(at_home.is_left_alone());
+        line.grant(600);
+        knocking.join().expect("no panic")
+    });
+    early.expect("a door that opened").send("\r\n\r\n");
+    assert_eq!(at_home.accept().bytes(4), b"\r\n\r\n");
 }
 
 #[test]
@@ -249,7 +271,8 @@ fn contact(number: u8) -> SocketAddrV4 {
 
 fn knock(host: &Host, line: &Registration) -> std::io::Result<Peer> {
     let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-    Peer::connect(host, any, line.global)
+    // Nobody answers at a door to come.
+    Peer::connect_within(host, any, line.global, Duration::from_secs(2))
 }
 
 /// Whether a new connection to the phone's Contact from an outside host gets there. The phone sees

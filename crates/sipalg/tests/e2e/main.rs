@@ -3,6 +3,7 @@
 //! Needs root and the programs that `./test.sh` installs. Each file is a chapter of what the
 //! gateway promises; `harness` is what they stand on.
 
+mod attacks;
 mod calls;
 mod changes;
 mod doors;
@@ -19,6 +20,7 @@ mod load;
 mod moving;
 mod nat;
 mod ordinary;
+mod overload;
 mod pbx;
 mod pools;
 mod refusal;

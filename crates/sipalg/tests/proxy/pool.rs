@@ -134,10 +134,14 @@ fn heard_at_last(phone: &UdpSocket, server: &UdpSocket, to: SocketAddrV4) -> Soc
         .set_read_timeout(Some(Duration::from_millis(20)))
         .unwrap();
     let end = Instant::now() + PATIENCE;
-    let mut buffer = [0; 16];
+    let mut buffer = [0; 64];
+    // On a busy machine what another phone said more than once may still be on its way.
+    let text = format!("hello of {}", phone.local_addr().unwrap());
     loop {
-        udp::says(phone, "hello", to);
-        if let Ok((_, SocketAddr::V4(from))) = server.recv_from(&mut buffer) {
+        udp::says(phone, &text, to);
+        if let Ok((length, SocketAddr::V4(from))) = server.recv_from(&mut buffer)
+            && buffer[..length] == *text.as_bytes()
+        {
             server.set_read_timeout(Some(PATIENCE)).unwrap();
             return from;
         }

@@ -100,6 +100,11 @@ impl Running {
 
     /// The same. Gives what it said before, too.
     pub(crate) fn wait_through(&mut self, start: &str) -> (String, String) {
+        self.wait_for_any(&[start])
+    }
+
+    /// The same, up to a line that starts in one of these ways.
+    pub(crate) fn wait_for_any(&mut self, starts: &[&str]) -> (String, String) {
         let mut said = String::new();
         loop {
             let mut line = String::new();
@@ -109,12 +114,12 @@ impl Running {
                     PollFlags::POLLIN,
                 )];
                 let ready = poll(&mut asked, PollTimeout::from(u16::MAX)).unwrap();
-                assert!(ready > 0, "it does not say `{start}`: {said}");
+                assert!(ready > 0, "it does not say {starts:?}: {said}");
             }
             if self.stderr.read_line(&mut line).unwrap() == 0 {
-                panic!("it ended without `{start}`: {said}");
+                panic!("it ended without {starts:?}: {said}");
             }
-            if line.starts_with(start) {
+            if starts.iter().any(|start| line.starts_with(start)) {
                 return (said, line);
             }
             if std::env::var_os("SHOW").is_some() {
@@ -161,10 +166,14 @@ impl Running {
 
     /// The process that carries connections, of which this one is the keeper.
     pub(crate) fn worker(&self) -> Pid {
+        self.try_worker().unwrap()
+    }
+
+    /// The same; there may be none at the moment.
+    pub(crate) fn try_worker(&self) -> Option<Pid> {
         let keeper = self.pid();
         let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
-        let children = children.unwrap();
-        Pid::from_raw(children.trim().parse().unwrap())
+        Some(Pid::from_raw(children.unwrap().trim().parse().ok()?))
     }
 
     /// How many sockets it has open.

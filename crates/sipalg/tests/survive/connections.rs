@@ -1,8 +1,9 @@
 //! The worker is killed, and connections go on: idle, half-open, half-closed, slow, half-heard.
 
-use crate::gateway::{Gateway, eventually};
+use crate::gateway::eventually;
 use crate::running::Running;
 use crate::scene::{Line, has_ended, hears, is_reset, says};
+use nix::sys::signal::{Signal, kill};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -42,7 +43,7 @@ fn what_is_said_while_nobody_serves_is_heard_when_somebody_does() {
     let mut line = Line::open(&gateway, &server, 40_000);
     for number in 0..20 {
         let (said, expected) = Line::outward(line.port, number);
-        nix::sys::signal::kill(running.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
+        kill(running.worker(), Signal::SIGKILL).unwrap();
         says(&mut line.phone, said.as_bytes());
         hears(&mut line.outside, expected.as_bytes());
         running.service_is_back();
@@ -167,7 +168,7 @@ fn a_fin_that_comes_while_nobody_serves_is_passed_on() {
     let server = gateway.outside.listen(5060);
     let mut line = Line::open(&gateway, &server, 40_000);
     line.works(0);
-    nix::sys::signal::kill(running.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(running.worker(), Signal::SIGKILL).unwrap();
     let (said, expected) = Line::outward(line.port, 1);
     says(&mut line.phone, said.as_bytes());
     line.phone.shutdown(Shutdown::Write).unwrap();
@@ -184,7 +185,7 @@ fn a_reset_that_comes_while_nobody_serves_is_passed_on() {
     let server = gateway.outside.listen(5060);
     let mut line = Line::open(&gateway, &server, 40_000);
     line.works(0);
-    nix::sys::signal::kill(running.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(running.worker(), Signal::SIGKILL).unwrap();
     SockRef::from(&line.phone)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
@@ -213,7 +214,7 @@ fn who_connects_while_nobody_serves_is_served() {
     let (gateway, mut running) = Running::start();
     let server = gateway.outside.listen(5060);
     for number in 0..10 {
-        nix::sys::signal::kill(running.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
+        kill(running.worker(), Signal::SIGKILL).unwrap();
         let mut line = Line::open(&gateway, &server, 41_000 + number);
         line.works(usize::from(number));
         running.service_is_back();
@@ -227,10 +228,10 @@ fn when_the_keeper_is_killed_all_connections_are_reset() {
     let mut line = Line::open(&gateway, &server, 40_000);
     line.works(0);
     let worker = running.worker();
-    nix::sys::signal::kill(running.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(running.pid(), Signal::SIGKILL).unwrap();
     is_reset(&mut line.phone);
     is_reset(&mut line.outside);
-    eventually(|| nix::sys::signal::kill(worker, None).is_err().then_some(()));
+    eventually(|| kill(worker, None).is_err().then_some(()));
     // And SIP is ordinary traffic.
     let mut line = Line::open(&gateway, &server, 40_001);
     let text = format!(
@@ -243,7 +244,6 @@ fn when_the_keeper_is_killed_all_connections_are_reset() {
 
 /// Waits until the gateway has read all that the phone has said.
 fn taken(running: &Running, line: &Line) {
-    let _ = Gateway::bare as fn() -> Gateway;
     eventually(|| {
         let queues = std::fs::read_to_string(format!("/proc/{}/net/tcp", running.pid())).unwrap();
         let port = format!(":{:04X} 01 ", line.port);

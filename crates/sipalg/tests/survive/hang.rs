@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 laws![
     a_worker_that_hangs_is_replaced,
+    while_no_worker_serves_sip_is_ordinary_traffic_after_two_seconds,
     when_all_hangs_the_watchdog_ends_it_and_sip_is_ordinary_traffic,
 ];
 
@@ -30,6 +31,39 @@ fn a_worker_that_hangs_is_replaced() {
     );
     running.service_is_back();
     line.works(2);
+}
+
+fn while_no_worker_serves_sip_is_ordinary_traffic_after_two_seconds() {
+    let (gateway, mut running) = Running::start();
+    let server = gateway.outside.listen(5060);
+    let mut line = Line::open(&gateway, &server, 40_000);
+    line.works(0);
+    let unserved = "sipalg: nobody serves SIP";
+    // One that serves already when it is stopped is replaced, and the next one is tried.
+    let stopped = loop {
+        let before = running.worker();
+        kill(before, Signal::SIGKILL).unwrap();
+        let next = eventually(|| {
+            let next = running.try_worker()?;
+            (next != before).then_some(next)
+        });
+        kill(next, Signal::SIGSTOP).unwrap();
+        let (_, said) = running.wait_for_any(&[unserved, "sipalg: service is back after "]);
+        if said.starts_with(unserved) {
+            break next;
+        }
+    };
+    let mut ordinary = Line::open(&gateway, &server, 40_001);
+    let (said, _) = Line::outward(ordinary.port, 1);
+    says(&mut ordinary.phone, said.as_bytes());
+    hears(&mut ordinary.outside, said.as_bytes());
+    // What was there before waits, and then goes on.
+    let (said, expected) = Line::outward(line.port, 1);
+    says(&mut line.phone, said.as_bytes());
+    kill(stopped, Signal::SIGKILL).unwrap();
+    running.service_is_back();
+    hears(&mut line.outside, expected.as_bytes());
+    Line::open(&gateway, &server, 40_002).works(2);
 }
 
 fn when_all_hangs_the_watchdog_ends_it_and_sip_is_ordinary_traffic() {

@@ -22,6 +22,7 @@ laws![
     ten_takeovers_under_the_load_of_a_thousand_connections_lose_no_connection_and_no_byte,
     a_new_one_with_a_wrong_configuration_leaves_the_old_one_alone,
     a_new_one_that_dies_with_everything_in_its_hands_leaves_it_to_the_old_one,
+    what_a_worker_that_died_had_is_handed_over_under_any_number,
     a_new_one_that_hangs_is_ended_and_the_old_one_goes_on,
     a_signal_starts_the_new_one_and_systemd_is_told_of_it,
     where_none_runs_there_is_none_to_take_over_from,
@@ -134,6 +135,23 @@ fn a_new_one_that_dies_with_everything_in_its_hands_leaves_it_to_the_old_one() {
     assert_eq!(self::doors(&running), doors);
     load.end();
     assert_eq!(running.stop().status.code(), Some(0));
+}
+
+fn what_a_worker_that_died_had_is_handed_over_under_any_number() {
+    let (gateway, mut running) = Running::start();
+    let server = gateway.outside.listen(5060);
+    // The next worker uses numbers again that whoever started the gateway had in use.
+    running.worker_dies();
+    let mut lines: Vec<_> = (40_000..40_020)
+        .map(|port| Line::open(&gateway, &server, port))
+        .collect();
+    for number in 0..3 {
+        running = running.taken_over(&gateway);
+        running.worker_dies();
+        for line in &mut lines {
+            line.works(number);
+        }
+    }
 }
 
 fn a_new_one_that_hangs_is_ended_and_the_old_one_goes_on() {

@@ -143,6 +143,13 @@ impl Alg {
         let Some(mapping) = self.own_mapping(record) else {
             return false;
         };
+        let payer = match (record.accepted, record.hairpin) {
+            (Leg::Outside, true) => (*record.ends.outside.ip(), false),
+            (accepted, _) => (*record.ends.inside_local.ip(), accepted == Leg::Outside),
+        };
+        let Some(cost) = self.charge_again(now, protocol, payer) else {
+            return false;
+        };
         let answers = record.answers.and_then(|at| self.mapping_of(local, at));
         let mut cx = context!(self, now);
         if let Some(mapping) = mapping {
@@ -180,9 +187,11 @@ impl Alg {
             sent: now,
             ping: None,
             pongs: Pongs::restored(record.pings),
+            cost,
         };
         self.serial = self.serial.max(record.serial);
         self.flows.put_back(id, flow);
+        self.watch_again(now, FlowId(id));
         let latest = now + self.config.timers.check_interval();
         let has_door = protocol == Protocol::Udp && (mapping.is_some() || answers.is_some());
         if let Some(flow) = self.flows.get_mut(id).filter(|_| has_door) {

@@ -126,11 +126,11 @@ impl Worker {
             worker.feed(n, input, read as usize);
             fed[n][index(input.leg)] = true;
         }
-        for n in 0..CONNECTIONS {
+        for (n, fed) in fed.iter().enumerate() {
             for leg in LEGS {
                 let read = worker.region.side(worker.slots[n], leg).read;
                 let agrees = read == world.sockets[n][index(leg)].read as u64;
-                assert!(fed[n][index(leg)] || agrees, "connection {n}, {leg:?}");
+                assert!(fed[index(leg)] || agrees, "connection {n}, {leg:?}");
             }
         }
         worker.settle(world);

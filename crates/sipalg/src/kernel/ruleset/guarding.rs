@@ -147,6 +147,12 @@ fn closed(plan: &Plan) -> Vec<Rule> {
             .end_in(End::Destination, &BORROWED)
             .unasked()
             .drop(),
+        // Whoever knocks too early is let in when he knocks again.
+        Rule::new()
+            .protocol(libc::IPPROTO_TCP)
+            .syn()
+            .end_in(End::Destination, &AWAITED)
+            .drop(),
     ]
 }
 

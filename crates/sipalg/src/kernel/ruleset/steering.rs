@@ -62,6 +62,9 @@ pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
     chains
 }
 
+/// The highest port that is a service's, as [`DoorPorts`](sipalg_core::config::DoorPorts) has it.
+const HIGHEST_SERVICE: u16 = 1023;
+
 /// Datagrams from inside.
 fn divert_udp(plan: &Plan) -> Vec<Rule> {
     let udp = || {
@@ -90,11 +93,11 @@ fn divert_udp(plan: &Plan) -> Vec<Rule> {
     ));
     rules.extend(outward(&SIGNAL_UDP_LOCALS));
     rules.extend(outward(&STATIC_SIGNAL_LOCALS));
-    rules.push(
-        udp()
-            .end_in(End::Destination, &SIP_UDP_PORTS)
-            .goto("from_inside"),
-    );
+    let to_sip = || udp().end_in(End::Destination, &SIP_UDP_PORTS);
+    // No door leads to a service of an inside host, so that what it sends is ordinary traffic.
+    let of_service = to_sip().ports(End::Source, 0, HIGHEST_SERVICE, false);
+    rules.push(of_service.end_not_in(End::Source, &SIP_UDP_PORTS).accept());
+    rules.push(to_sip().goto("from_inside"));
     rules
 }
 

@@ -130,6 +130,16 @@ impl Host {
         child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
     }
 
+    /// Whether somebody on this host waits for an answer to a SYN.
+    pub fn is_connecting(&self) -> bool {
+        let table = self.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
+        // 02 for SYN_SENT.
+        table
+            .expect("sockets")
+            .lines()
+            .any(|line| line.split_whitespace().nth(3) == Some("02"))
+    }
+
     /// Waits until somebody on this host listens at a TCP port.
     pub fn wait_for_listener(&self, port: u16) {
         // Local address, remote address, and 0A for LISTEN.

@@ -37,6 +37,11 @@ impl Server {
         Server(listener)
     }
 
+    /// Its socket, for what is not said here.
+    pub fn socket(&self) -> &TcpListener {
+        &self.0
+    }
+
     /// The next connection.
     ///
     /// # Panics

@@ -1,0 +1,352 @@
+//! What flows cost their hosts, and which of them must go: [`Admission`](crate::admission::Admission)
+//! decides, here its word is carried out.
+
+use super::Alg;
+use super::flow::{Flow, Refusal};
+use crate::addr::{FlowId, Ipv4Addr, Leg, Protocol};
+use crate::admission::{AccountId, Admission, LimitView, Said};
+use crate::config::Resource;
+use crate::event::Event;
+use crate::outbox::Outbox;
+use crate::time::Instant;
+use crate::timer::{Armed, Key, Timers};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How long a connection must have been silent to be closed for want of room.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How often room is made, since to find who is idle takes the longer the more there are.
+const ROOM_EVERY: Duration = Duration::from_millis(100);
+
+/// The time that a whole message may take, in times of what its header may.
+const WHOLE: u32 = 5;
+
+/// Who pays for a flow, and what it costs.
+#[derive(Debug)]
+pub(super) struct Cost {
+    /// Its inside host; of two, the one that opened it.
+    pub account: AccountId,
+    of: Resource,
+    from_outside: bool,
+    half_open: bool,
+    /// Bytes that are counted for it: of messages that are not whole, and what waits for a leg.
+    memory: u32,
+    /// Those of the latter.
+    waiting: u32,
+    /// Since when a message of each leg is not whole.
+    since: [Armed; 2],
+    /// When that is looked at.
+    look: Armed,
+    /// When something was last heard on it.
+    heard: Instant,
+    /// It must be reset, and costs nothing any more.
+    condemned: bool,
+}
+
+impl Alg {
+    /// The flow's other leg is connected.
+    pub fn connected(&mut self, flow: FlowId) {
+        if let Some(flow) = self.flows.quiet_mut(flow.0)
+            && core::mem::take(&mut flow.cost.half_open)
+        {
+            (self.admission).give_by(flow.cost.account, Resource::HalfOpen, 1);
+        }
+    }
+
+    /// So many bytes wait for the legs of a flow, since they do not take them.
+    pub fn waiting(&mut self, now: Instant, flow: FlowId, bytes: usize, out: &mut Outbox) {
+        if let Some(entry) = self.flows.quiet_mut(flow.0) {
+            entry.cost.waiting = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.count_memory(now, flow, out);
+        }
+    }
+
+    /// Until when nothing may be read of what comes in by a leg of a flow, if its host has said too
+    /// much in this second, or too much was said to it. Datagrams are dropped.
+    pub fn held_back(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        from: Leg,
+        out: &mut Outbox,
+    ) -> Option<Instant> {
+        let cost = &self.flows.get(flow.0)?.cost;
+        let (account, said) = (cost.account, cost.said(from));
+        let until = self.admission.waits((now, &self.config), account, said)?;
+        self.counters.reads_held_back += 1;
+        self.admission.waited((now, &self.config), account, out);
+        Some(until)
+    }
+
+    /// The machine's host has room for no more than so much of something, whatever is configured.
+    pub fn set_ceiling(&mut self, of: Resource, most: u64) {
+        self.admission.set_ceiling(of, most);
+    }
+
+    /// Every limit, and the hosts that are nearest to theirs.
+    pub fn limits(&mut self, now: Instant) -> Vec<LimitView> {
+        self.admission.views(now, &self.config)
+    }
+
+    /// Asks whether one more flow may be opened, and makes room if there is hardly any.
+    pub(super) fn admit_flow(
+        &mut self,
+        now: Instant,
+        over: Protocol,
+        (host, from_outside): (Ipv4Addr, bool),
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        let of = resource(over);
+        if over == Protocol::Tcp {
+            self.make_room(now, out);
+        }
+        let at = (now, &self.config);
+        let half_open =
+            over == Protocol::Udp || (self.admission).admits(at, Resource::HalfOpen, host, 1, out);
+        let admitted = half_open
+            && match from_outside {
+                true => self.admission.admits_from_outside(at, of, host, out),
+                false => self.admission.admits(at, of, host, 1, out),
+            };
+        if admitted {
+            return Ok(());
+        }
+        self.counters.flows_refused += 1;
+        Err(Refusal::Limited)
+    }
+
+    /// A flow that was admitted begins.
+    pub(super) fn charge_flow(
+        &mut self,
+        now: Instant,
+        over: Protocol,
+        (host, from_outside): (Ipv4Addr, bool),
+    ) -> Cost {
+        let of = resource(over);
+        let account = self.admission.take(&self.config, of, host, 1);
+        let half_open = over == Protocol::Tcp;
+        if half_open {
+            self.admission.take_by(account, Resource::HalfOpen, 1);
+        }
+        if from_outside {
+            self.admission.opened_from_outside(account, of);
+        }
+        Cost {
+            account,
+            of,
+            from_outside,
+            half_open,
+            memory: 0,
+            waiting: 0,
+            since: [None; 2],
+            look: None,
+            heard: now,
+            condemned: false,
+        }
+    }
+
+    /// A flow goes on that was there before this machine was: takes it to its host's account, if there
+    /// is room for it.
+    pub(super) fn charge_again(
+        &mut self,
+        now: Instant,
+        over: Protocol,
+        (host, from_outside): (Ipv4Addr, bool),
+    ) -> Option<Cost> {
+        let at = (now, &self.config);
+        let mut untold = Outbox::default();
+        let room = (self.admission).admits(at, resource(over), host, 1, &mut untold);
+        room.then(|| self.charge_flow(now, over, (host, from_outside)))
+    }
+
+    /// A flow that goes on is connected, and may have half of a message.
+    pub(super) fn watch_again(&mut self, now: Instant, flow: FlowId) {
+        self.connected(flow);
+        if let Some(entry) = self.flows.quiet_mut(flow.0) {
+            let at = now + self.config.timers.header;
+            self.timers.arm(&mut entry.cost.look, Key::Slow(flow), at);
+        }
+    }
+
+    /// Something came in on a leg and was looked into: counts it. Whether one message at least was
+    /// whole, and how many messages it counts as.
+    pub(super) fn heard(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        from: Leg,
+        (whole, messages): (bool, u64),
+        out: &mut Outbox,
+    ) {
+        self.connected(flow);
+        let Some(entry) = self.flows.quiet_mut(flow.0) else {
+            return;
+        };
+        entry.cost.heard = now;
+        let (account, said) = (entry.cost.account, entry.cost.said(from));
+        let partial = entry.framer(from).is_partial();
+        if messages > 0 {
+            self.admission.spoke(now, account, said, messages);
+        }
+        let since = &mut entry.cost.since[from as usize];
+        match partial {
+            false => *since = None,
+            // After a whole message, what is not whole is another one.
+            true if since.is_none() || whole => {
+                *since = Some(now);
+                // What is armed already comes sooner.
+                if entry.cost.look.is_none() {
+                    let at = now + self.config.timers.header;
+                    self.timers.arm(&mut entry.cost.look, Key::Slow(flow), at);
+                }
+            }
+            true => {}
+        }
+        self.count_memory(now, flow, out);
+    }
+
+    /// Whether a flow must be reset, so that nothing of it passes any more.
+    pub(super) fn is_condemned(&self, flow: FlowId) -> bool {
+        let flow = self.flows.get(flow.0);
+        flow.is_some_and(|flow| flow.cost.condemned)
+    }
+
+    /// Time to look whether a message of the flow takes too long.
+    pub(super) fn look_for_slow(&mut self, now: Instant, id: FlowId, out: &mut Outbox) {
+        let time = self.config.timers.header;
+        let Some(flow) = self.flows.quiet_mut(id.0) else {
+            return;
+        };
+        flow.cost.look = None;
+        // Where a machine before was stopped, it is not known since when.
+        for leg in [Leg::Inside, Leg::Outside] {
+            if flow.framer(leg).is_partial() {
+                flow.cost.since[leg as usize].get_or_insert(now);
+            }
+        }
+        let dues = [Leg::Inside, Leg::Outside].map(|leg| {
+            let since = flow.cost.since[leg as usize]?;
+            let more = if flow.framer(leg).has_header() {
+                WHOLE
+            } else {
+                1
+            };
+            Some(since + time * more)
+        });
+        let Some(due) = dues.into_iter().flatten().min() else {
+            return;
+        };
+        if due > now {
+            self.timers.arm(&mut flow.cost.look, Key::Slow(id), due);
+            return;
+        }
+        self.counters.slow_resets += 1;
+        let host = flow.host.local;
+        out.event(|| Event::TooSlow { host });
+        self.condemn(id, out);
+    }
+
+    /// Counts the memory of a flow; if its host has too much now, or all have, who has most loses it.
+    pub(super) fn count_memory(&mut self, now: Instant, id: FlowId, out: &mut Outbox) {
+        let Some(flow) = self.flows.quiet_mut(id.0) else {
+            return;
+        };
+        let held = u32::try_from(flow.held()).unwrap_or(u32::MAX);
+        let memory = held.saturating_add(flow.cost.waiting);
+        let before = core::mem::replace(&mut flow.cost.memory, memory);
+        if memory == before || flow.cost.condemned {
+            return;
+        }
+        let account = flow.cost.account;
+        if memory < before {
+            return self
+                .admission
+                .give_by(account, Resource::Memory, (before - memory).into());
+        }
+        self.admission
+            .take_by(account, Resource::Memory, (memory - before).into());
+        while let Some(debtor) = self.admission.debtor(&self.config, account) {
+            let flows = self.flows.iter();
+            let own = flows.filter(|(_, flow)| flow.cost.account == debtor && flow.cost.memory > 0);
+            let most = own.max_by_key(|(id, flow)| (flow.cost.memory, *id));
+            let Some((most, _)) = most.filter(|(_, flow)| !flow.cost.condemned) else {
+                return;
+            };
+            self.counters.memory_resets += 1;
+            self.admission
+                .took_memory_back((now, &self.config), debtor, out);
+            self.condemn(FlowId(most), out);
+        }
+    }
+
+    /// Closes connections that are idle and nobody's registration or call, the longest idle first, if
+    /// there is hardly room for one more.
+    fn make_room(&mut self, now: Instant, out: &mut Outbox) {
+        let all = self.admission.room(&self.config, Resource::Connection);
+        let (used, _) = self.admission.in_all(Resource::Connection);
+        if used + all / 64 < all || now < self.room_at {
+            return;
+        }
+        self.room_at = now + ROOM_EVERY;
+        let idle = |flow: &Flow| {
+            let cost = &flow.cost;
+            cost.of == Resource::Connection
+                && !cost.condemned
+                && now.since(cost.heard) >= IDLE
+                && !self.registrations.live_on(flow.serial)
+                && self.admission.of_host(Resource::Call, flow.host.local) == 0
+        };
+        let idle = self.flows.iter().filter(|(_, flow)| idle(flow));
+        let mut idle: Vec<_> = idle.map(|(id, flow)| (flow.cost.heard, id)).collect();
+        idle.sort_unstable();
+        for (_, id) in idle.into_iter().take((all / 32).max(1) as usize) {
+            self.counters.idle_closed += 1;
+            self.condemn(FlowId(id), out);
+        }
+    }
+
+    /// The flow must be reset: it costs nothing from now on, and nothing of it passes.
+    fn condemn(&mut self, id: FlowId, out: &mut Outbox) {
+        if let Some(flow) = self.flows.quiet_mut(id.0) {
+            flow.cost.end(id, &mut self.admission, &mut self.timers);
+            flow.forget_held();
+            out.resets.push(id);
+        }
+    }
+}
+
+impl Cost {
+    /// Whose word it is what comes in by a leg.
+    fn said(&self, from: Leg) -> Said {
+        match (from, self.from_outside) {
+            (Leg::Inside, _) => Said::ByHost,
+            (Leg::Outside, false) => Said::ToHost,
+            (Leg::Outside, true) => Said::Unasked,
+        }
+    }
+
+    /// The flow costs nothing any more.
+    pub fn end(&mut self, id: FlowId, admission: &mut Admission, timers: &mut Timers) {
+        timers.disarm(&mut self.look, Key::Slow(id));
+        if core::mem::replace(&mut self.condemned, true) {
+            return;
+        }
+        admission.give_by(self.account, Resource::Memory, self.memory.into());
+        if self.half_open {
+            admission.give_by(self.account, Resource::HalfOpen, 1);
+        }
+        if self.from_outside {
+            admission.closed_from_outside(self.account, self.of);
+        }
+        // Last, since the account may end with it.
+        admission.give_by(self.account, self.of, 1);
+    }
+}
+
+fn resource(over: Protocol) -> Resource {
+    match over {
+        Protocol::Tcp => Resource::Connection,
+        Protocol::Udp => Resource::DatagramFlow,
+    }
+}
