@@ -269,7 +269,7 @@ fn five_thousand_connections_are_carried_in_little_memory() {
     const MANY: usize = 5000;
     let gateway = Gateway::bare();
     // Where few descriptors are allowed, a quarter of them is less.
-    let more = "ip nat service sip limit connections all-host 6000\n";
+    let more = "ip nat service sip limit connections all-host 9000\n";
     let running = Running::start_with(&gateway, &format!("{CONFIGURATION}{more}"));
     let server = gateway.outside.listen(5060);
     // Before counting: what the first of them need and the others share, such as the store's cache.
