@@ -13,17 +13,14 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
-        [] | ["time"] => Ok(clock::run(501, "")),
-        ["time", rounds] => Ok(clock::run(rounds.parse().unwrap_or(501), "")),
-        ["time", rounds, part] => Ok(clock::run(rounds.parse().unwrap_or(501), part)),
+        [] | ["time"] => time("501", ""),
+        ["time", rounds] => time(rounds, ""),
+        ["time", rounds, part] => time(rounds, part),
         ["instructions"] => instructions::check(),
         ["instructions", "--raise", reason] => instructions::raise(reason),
         ["shapes"] => shapes::run(),
         ["work", name, times] => work(name, times),
-        ["shape", name, length, part] => match (length.parse(), part.parse()) {
-            (Ok(length), Ok(part)) => shapes::work(name, length, part),
-            _ => Err(USAGE.to_string()),
-        },
+        ["shape", name, length, part] => shape(name, length, part),
         _ => Err(USAGE.to_string()),
     };
     match done {
@@ -35,14 +32,24 @@ fn main() -> ExitCode {
     }
 }
 
+fn time(rounds: &str, part: &str) -> Result<(), String> {
+    clock::run(number(rounds)?, part);
+    Ok(())
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
 fn work(name: &str, times: &str) -> Result<(), String> {
     let subject = subjects::SUBJECTS
         .iter()
         .find(|subject| subject.name == name);
     let subject = subject.ok_or_else(|| format!("no subject is named `{name}`"))?;
-    let times = times
-        .parse()
-        .map_err(|_| format!("`{times}` is no number"))?;
-    instructions::measured(&mut (subject.make)(), times);
+    instructions::measured(&mut (subject.make)(), number(times)?);
     Ok(())
+}
+
+fn shape(name: &str, length: &str, part: &str) -> Result<(), String> {
+    shapes::work(name, number(length)?, number(part)?)
 }

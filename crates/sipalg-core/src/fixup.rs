@@ -4,6 +4,7 @@
 //! an inside global of ours coming in becomes its inside local, all else stays to the byte.
 
 pub mod edit;
+mod events;
 mod session;
 pub mod table;
 mod twin;
@@ -11,8 +12,8 @@ mod twin;
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
 use crate::door::DoorKind;
-use crate::event::{By, Event};
-use crate::health::{Leak, LeakPlace, LeakReason, is_private};
+use crate::event::By;
+use crate::health::{Leak, LeakPlace};
 use crate::nat::{Context, MapError, Mapping, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
@@ -564,70 +565,6 @@ impl Fixup<'_> {
     fn local_of(&self, protocol: Protocol, global: SocketAddrV4) -> Option<SocketAddrV4> {
         let (local, _) = self.nat.local_of(self.cx.config, protocol, global)?;
         self.cx.config.fixes_up(protocol, local).then_some(local)
-    }
-}
-
-/// Events.
-impl Fixup<'_> {
-    /// An address at which its sender wants to be reached stays as it is: takes note of it, if it
-    /// leads nowhere on the other side.
-    fn leaks(&mut self, place: LeakPlace, protocol: Protocol, address: SocketAddrV4) {
-        let (config, host) = (self.cx.config, *address.ip());
-        let is_route = place == LeakPlace::Route;
-        let reason = match self.from {
-            Leg::Inside if !is_private(host) || config.is_global(host) => return,
-            // A route may be one of the outside that an answer repeats.
-            Leg::Inside if !config.permits(host) && is_route => return,
-            Leg::Inside if !config.permits(host) => LeakReason::NoRule,
-            Leg::Inside if !config.fixes_up(protocol, address) => LeakReason::NoPayload,
-            Leg::Inside if !self.may_open_for(host) => LeakReason::Foreign,
-            Leg::Inside => LeakReason::Refused,
-            Leg::Outside if is_route => return,
-            Leg::Outside if config.is_global(host) => LeakReason::NoMapping,
-            Leg::Outside if is_private(host) && !is_private(self.peer) => LeakReason::Private,
-            Leg::Outside => return,
-        };
-        self.work.leak.get_or_insert(Leak {
-            place,
-            from: self.from,
-            address,
-            reason,
-        });
-    }
-
-    /// A field names a mapping whose door may open with it.
-    fn named(&mut self, mapping: MappingId) {
-        if self.out.watch {
-            self.work.named.push(Named {
-                after: self.out.events.len(),
-                mapping,
-                media: false,
-            });
-        }
-    }
-
-    fn refused(&mut self, inside_local: SocketAddrV4) {
-        self.cx.counters.doors_refused += 1;
-        self.out.event(|| Event::DoorRefused { inside_local });
-    }
-
-    fn address_event(&mut self, from: SocketAddrV4, to: SocketAddrV4) {
-        let session = self.session();
-        self.out
-            .event(|| Event::TranslatedAddress { session, from, to });
-    }
-
-    fn translated_events(&mut self, from: SocketAddrV4, to: SocketAddrV4) {
-        self.address_event(from, to);
-        if from.port() != to.port() {
-            self.port_event(from.port(), to.port());
-        }
-    }
-
-    fn port_event(&mut self, from: u16, to: u16) {
-        let session = self.session();
-        self.out
-            .event(|| Event::TranslatedPort { session, from, to });
     }
 }
 

@@ -475,6 +475,8 @@ impl Carrier {
     /// Carries out what the machine has put out: addresses and doors, then bytes, then what is seen
     /// of them.
     fn settle(&mut self, now: Instant, console: &mut Console) {
+        // A wake-up under a flood has many batches: whoever is busy does not hang.
+        self.kept.beat();
         self.ping();
         let committed = self.commit();
         self.make_doors(now);

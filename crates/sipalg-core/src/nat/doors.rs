@@ -150,9 +150,8 @@ impl Nat {
         let failed = self.list().into_iter();
         let failed = failed.filter(|(_, mapping)| {
             let closed = mapping.door.as_ref().filter(|door| !door.open);
-            let leads = |door: &Wanted| {
-                may_lead(cx.config, door.kind, mapping.protocol, mapping.local)
-            };
+            let leads =
+                |door: &Wanted| may_lead(cx.config, door.kind, mapping.protocol, mapping.local);
             closed.is_some_and(leads) && mapping.standing != Standing::Ended
         });
         let failed: Vec<_> = failed

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub(super) const VERSION: u64 = 1;
 
 /// How much of a file is kept in memory for being read or written again.
-const CACHE: usize = 4 * 1024 * 1024;
+const CACHE: usize = 512 * 1024;
 
 const VERSIONS: TableDefinition<'_, (), u64> = TableDefinition::new("version");
 const METAS: TableDefinition<'_, (), Row> = TableDefinition::new("meta");
