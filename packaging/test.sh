@@ -253,7 +253,8 @@ step() {
 
 clean_up() {
     if [ -n "$machine" ]; then
-        kill -KILL $machine 2>/dev/null || true
+        # Its first process outlives the one that started it.
+        kill -KILL $leader $machine 2>/dev/null || true
         wait $machine 2>/dev/null || true
     fi
     umount "$root" 2>/dev/null || true
