@@ -5,19 +5,10 @@
 
 #![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-/// Name of the law, and the function that holds it up to the kernel.
-type Law = (&'static str, fn());
-
-/// The named functions as laws. One that is left out is dead code, which the compiler reports.
-macro_rules! laws {
-    ($($name:ident),* $(,)?) => {
-        pub(crate) const LAWS: &[$crate::Law] = &[$((stringify!($name), $name)),*];
-    };
-}
-
+#[macro_use]
+mod laws;
 #[path = "kernel/access.rs"]
 mod access;
 #[path = "kernel/adopt.rs"]
@@ -49,7 +40,6 @@ mod steering;
 #[path = "kernel/translation.rs"]
 mod translation;
 
-/// Runs the laws whose name contains one of the words on the command line, or all.
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let [host::WITHOUT_PRIVILEGE, state_dir] =
@@ -58,15 +48,8 @@ fn main() -> ExitCode {
         host::try_without_privilege(state_dir.as_ref());
         return ExitCode::SUCCESS;
     }
-    let list = words.iter().any(|word| word == "--list");
-    let words: Vec<String> = words
-        .into_iter()
-        .filter(|word| !word.starts_with('-'))
-        .collect();
     net::become_root();
-    let mut failed = Vec::new();
-    let mut held = 0;
-    let all = [
+    let laws = [
         route::LAWS,
         doors::LAWS,
         steering::LAWS,
@@ -80,30 +63,6 @@ fn main() -> ExitCode {
         faults::LAWS,
         firewall::LAWS,
         host::LAWS,
-    ]
-    .concat();
-    for (name, law) in all {
-        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        if list {
-            println!("{name}: test");
-            continue;
-        }
-        // A thread each: the namespace that it enters ends with it.
-        let verdict = std::thread::spawn(move || catch_unwind(law)).join();
-        if matches!(verdict, Ok(Ok(()))) {
-            println!("law {name} ... ok");
-            held += 1;
-        } else {
-            println!("law {name} ... FAILED");
-            failed.push(name);
-        }
-    }
-    println!("\n{held} laws held, {} failed {failed:?}", failed.len());
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    ];
+    laws::hold(&laws)
 }
