@@ -150,8 +150,16 @@ impl Kernel {
     /// # Errors
     /// One sentence for the operator. Everything is as before then.
     pub fn install(plan: &Plan, state_dir: &Path) -> Result<Kernel, KernelError> {
-        let mut host = Host::lock(state_dir)?;
-        match prepare(plan, &mut host) {
+        Kernel::begin(plan, Host::lock(state_dir)?)
+    }
+
+    /// With a table of its own, whatever was there.
+    fn begin(plan: &Plan, mut host: Host) -> Result<Kernel, KernelError> {
+        let begun = prepare(plan, &mut host, |nft, ruleset| {
+            nft.commit(ruleset.install())
+                .map_err(|error| KernelError::refused("the rules", error))
+        });
+        match begun.and_then(Parts::with_older_flows) {
             Ok(parts) => Ok(Kernel::new(plan, parts, host)),
             Err(error) => {
                 // The first error is the one to tell; undoing may well fail for the same reason.
@@ -447,49 +455,45 @@ struct Parts {
     newcomers: Log,
 }
 
-fn prepare(plan: &Plan, host: &mut Host) -> Result<Parts, KernelError> {
+/// Host settings, rules, which `put` puts in force, and what else it takes then.
+fn prepare(
+    plan: &Plan,
+    host: &mut Host,
+    put: impl FnOnce(&mut Nft, &Ruleset) -> Result<(), KernelError>,
+) -> Result<Parts, KernelError> {
     let borrowed = borrowed(plan)?;
     host.set_up(plan, &borrowed)?;
     host.forget(plan, &borrowed)?;
-    let refused = |error| KernelError::refused("the rules", error);
-    let mut nft = Nft::open().map_err(refused)?;
+    let mut nft = Nft::open().map_err(|error| KernelError::refused("the rules", error))?;
     let lifetimes = try_lifetimes(&mut nft)?;
     let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
-    nft.commit(ruleset.install()).map_err(refused)?;
-    let mut parts = Parts::new(plan, nft, ruleset, lifetimes, host)?;
-    // Flows that are older than the rules were not noted by them.
-    let listed = parts.sweep.list(&Doors::default());
-    listed.map_err(|error| match error.errno {
-        nix::errno::Errno::EINVAL => KernelError::Missing {
-            what: "access to connection tracking".into(),
-            option: "CONFIG_NF_CT_NETLINK",
-        },
-        _ => KernelError::refused("to list connections", error),
-    })?;
-    Ok(parts)
+    put(&mut nft, &ruleset)?;
+    host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
+    let elements = try_elements(&mut nft)?;
+    let newcomers = Log::listen(NEWCOMERS)
+        .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
+    Ok(Parts {
+        nft,
+        ruleset,
+        lifetimes,
+        elements,
+        sweep: Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?,
+        newcomers,
+    })
 }
 
 impl Parts {
-    /// What else it takes once the rules are in force.
-    fn new(
-        plan: &Plan,
-        mut nft: Nft,
-        ruleset: Ruleset,
-        lifetimes: bool,
-        host: &Host,
-    ) -> Result<Self, KernelError> {
-        host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
-        let elements = try_elements(&mut nft)?;
-        let newcomers = Log::listen(NEWCOMERS)
-            .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
-        Ok(Parts {
-            nft,
-            ruleset,
-            lifetimes,
-            elements,
-            sweep: Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?,
-            newcomers,
-        })
+    /// Lists the flows that are older than the rules, which did not note them.
+    fn with_older_flows(mut self) -> Result<Self, KernelError> {
+        let listed = self.sweep.list(&Doors::default());
+        listed.map_err(|error| match error.errno {
+            nix::errno::Errno::EINVAL => KernelError::Missing {
+                what: "access to connection tracking".into(),
+                option: "CONFIG_NF_CT_NETLINK",
+            },
+            _ => KernelError::refused("to list connections", error),
+        })?;
+        Ok(self)
     }
 }
 

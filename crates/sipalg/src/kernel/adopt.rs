@@ -112,20 +112,18 @@ impl Kernel {
     ) -> Result<(Kernel, Adopted), KernelError> {
         let mut host = Host::lock(state_dir)?;
         let refused = |error| KernelError::refused("the rules", error);
-        let mut nft = Nft::open().map_err(refused)?;
-        let tables = nft.tables().map_err(refused)?;
-        let was_there = tables.iter().any(|name| name == TABLE);
-        let mut adopted = Adopted::default();
-        let parts = adopt_parts(plan, nft, was_there, &mut host, &mut adopted);
-        let mut kernel = match parts {
-            Ok(parts) => Kernel::new(plan, parts, host),
-            Err(error) => {
-                if !was_there {
-                    // The first error is the one to tell; undoing may well fail for the same reason.
-                    let _ = take_away(&mut host);
-                }
-                return Err(error);
-            }
+        let tables = Nft::open().and_then(|mut nft| nft.tables());
+        let mut adopted = Adopted {
+            table: !tables.map_err(refused)?.iter().any(|name| name == TABLE),
+            ..Adopted::default()
+        };
+        let mut kernel = if adopted.table {
+            Kernel::begin(plan, host)?
+        } else {
+            let parts = prepare(plan, &mut host, |nft, ruleset| {
+                adopt_rules(nft, ruleset, &mut adopted)
+            })?;
+            Kernel::new(plan, parts, host)
         };
         kernel.adopt_doors(doors, addresses, &mut adopted)?;
         Ok((kernel, adopted))
@@ -223,28 +221,6 @@ impl Kernel {
             .and_then(|()| sweep.release(&moved.released))
             .map_err(|error| KernelError::refused("to list and delete connections", error))
     }
-}
-
-fn adopt_parts(
-    plan: &Plan,
-    mut nft: Nft,
-    was_there: bool,
-    host: &mut Host,
-    adopted: &mut Adopted,
-) -> Result<Parts, KernelError> {
-    let borrowed = borrowed(plan)?;
-    host.set_up(plan, &borrowed)?;
-    host.forget(plan, &borrowed)?;
-    let lifetimes = try_lifetimes(&mut nft)?;
-    let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
-    if was_there {
-        adopt_rules(&mut nft, &ruleset, adopted)?;
-    } else {
-        adopted.table = true;
-        let refused = |error| KernelError::refused("the rules", error);
-        nft.commit(ruleset.install()).map_err(refused)?;
-    }
-    Parts::new(plan, nft, ruleset, lifetimes, host)
 }
 
 /// Makes the rules those of `ruleset`. A table that cannot be kept is replaced, which is said.
