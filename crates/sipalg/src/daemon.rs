@@ -272,9 +272,10 @@ fn serve(options: &Options, start: Option<Start>, other: Option<&Line>) -> Resul
         Some(ear) => listen(listener_at, |at| Udp::inherited(ear, at))?,
         None => listen(listener_at, Udp::bind)?,
     };
-    let bound = match inherited.console {
-        Some(_) => None,
-        None => Some(bind_console(options)?),
+    // One that is inherited is the other gateway's until that lets go.
+    let console = match inherited.console {
+        Some(inherited) => Err(inherited),
+        None => Ok(bind_console(options)?),
     };
     let poll = Poll::new().map_err(|error| host("poll", error))?;
 
@@ -288,14 +289,12 @@ fn serve(options: &Options, start: Option<Start>, other: Option<&Line>) -> Resul
         before.taken();
         other.ready().map_err(Problem::NotLet)?;
     }
-    let console = match (inherited.console, bound) {
-        (Some(console), _) => Console::inherited(console, &options.socket).map_err(|error| {
+    let console = console.or_else(|inherited| {
+        Console::inherited(inherited, &options.socket).map_err(|error| {
             let path = options.socket.clone();
             Problem::Console { path, error }
-        })?,
-        (None, Some(bound)) => bound,
-        (None, None) => bind_console(options)?,
-    };
+        })
+    })?;
     before.name(&listener, &udp, &console);
     let is_warm = before.is_warm();
     let (kept, epoch, mut herald) = before.into_parts(options);
