@@ -156,7 +156,7 @@ impl Admission {
         let trusted = account.map_or_else(|| config.trusts(host), |account| account.trusted);
         let has = account.map_or(0, |account| account.used[of as usize]);
         let share = self.share(config, of, trusted);
-        let all = self.all(config, of);
+        let all = self.room(config, of);
         let whole = self.totals[of as usize].used.saturating_add(more) > all;
         if more == 0 || (!whole && has.saturating_add(more) <= share) {
             return true;
@@ -180,7 +180,7 @@ impl Admission {
         let has = account.map_or(0, |account| account.from_outside[kind]);
         let trusted = account.map_or_else(|| config.trusts(host), |account| account.trusted);
         let share = self.share(config, of, trusted).div_ceil(2);
-        let whole = self.from_outside[kind] >= self.all(config, of).div_ceil(2);
+        let whole = self.from_outside[kind] >= self.room(config, of).div_ceil(2);
         if whole || has >= share {
             self.refuse(now, of, host, (!whole).then_some(share), out);
             return false;
@@ -298,7 +298,7 @@ impl Admission {
         if !spoke || said == 0 {
             return None;
         }
-        let all = self.all(config, Resource::Message);
+        let all = self.room(config, Resource::Message);
         let total = self.totals[Resource::Message as usize].used;
         let hosts = self.second.hosts.max(self.second.before).max(1);
         let over = said >= self.share(config, Resource::Message, account.trusted)
@@ -306,11 +306,18 @@ impl Admission {
         over.then(|| Instant::from_micros((self.second.number + 1) * SECOND))
     }
 
-    /// Something was not taken because of [`waits`](Self::waits): it is counted and told.
-    pub fn waited(&mut self, (now, config): (Instant, &Config), id: AccountId, out: &mut Outbox) {
+    /// Something was not taken, or was taken back, because the host has had its share: it is counted
+    /// and told.
+    pub fn had_its_share(
+        &mut self,
+        (now, config): (Instant, &Config),
+        of: Resource,
+        id: AccountId,
+        out: &mut Outbox,
+    ) {
         if let Some((host, trusted)) = self.accounts.get(id.0).map(|a| (a.host, a.trusted)) {
-            let share = self.share(config, Resource::Message, trusted);
-            self.refuse(now, Resource::Message, host, Some(share), out);
+            let share = self.share(config, of, trusted);
+            self.refuse(now, of, host, Some(share), out);
         }
     }
 
@@ -322,25 +329,12 @@ impl Admission {
         if account.used[of as usize] > self.share(config, of, account.trusted) {
             return Some(id);
         }
-        if self.totals[of as usize].used <= self.all(config, of) {
+        if self.totals[of as usize].used <= self.room(config, of) {
             return None;
         }
         let most = |(id, account): (u32, &Account)| (account.used[of as usize], id);
         let (_, id) = self.accounts.iter().map(most).max()?;
         Some(AccountId(id))
-    }
-
-    /// A connection is reset because its host has too much memory: it is counted and told.
-    pub fn took_memory_back(
-        &mut self,
-        (now, config): (Instant, &Config),
-        id: AccountId,
-        out: &mut Outbox,
-    ) {
-        if let Some((host, trusted)) = self.accounts.get(id.0).map(|a| (a.host, a.trusted)) {
-            let share = self.share(config, Resource::Memory, trusted);
-            self.refuse(now, Resource::Memory, host, Some(share), out);
-        }
     }
 
     /// Begins another second, if it is time.
@@ -380,7 +374,7 @@ impl Admission {
 
     /// How much there may be of something in all.
     pub fn room(&self, config: &Config, of: Resource) -> u64 {
-        self.all(config, of)
+        config.limits.bound(of).all.min(self.ceilings[of as usize])
     }
 
     /// How often there was no room for something.
@@ -428,7 +422,7 @@ impl Admission {
             used: now,
             peak,
             refused,
-            limit: self.all(config, of),
+            limit: self.room(config, of),
             host: self.share(config, of, false),
             trusted: self.share(config, of, true),
             hosts,
@@ -437,10 +431,6 @@ impl Admission {
 
     fn account(&self, host: Ipv4Addr) -> Option<&Account> {
         self.accounts.get(self.names.get(&host)?.0)
-    }
-
-    fn all(&self, config: &Config, of: Resource) -> u64 {
-        config.limits.bound(of).all.min(self.ceilings[of as usize])
     }
 
     /// A quarter of a ceiling is a quarter of what there really is, unless the operator says how much.

@@ -75,7 +75,8 @@ impl Alg {
         let (account, said) = (cost.account, cost.said(from));
         let until = self.admission.waits((now, &self.config), account, said)?;
         self.counters.reads_held_back += 1;
-        self.admission.waited((now, &self.config), account, out);
+        let at = (now, &self.config);
+        (self.admission).had_its_share(at, Resource::Message, account, out);
         Some(until)
     }
 
@@ -274,8 +275,8 @@ impl Alg {
                 return;
             };
             self.counters.memory_resets += 1;
-            self.admission
-                .took_memory_back((now, &self.config), debtor, out);
+            let at = (now, &self.config);
+            (self.admission).had_its_share(at, Resource::Memory, debtor, out);
             self.condemn(FlowId(most), out);
         }
     }

@@ -1,6 +1,5 @@
 //! Doors on mappings: who wants them open, and what the kernel is told.
 
-use super::loads::Loads;
 use super::{Context, MappingId, Nat, Standing, Wanted};
 use crate::addr::{Protocol, SocketAddrV4};
 use crate::config::{Config, Resource, is_of_a_host};
@@ -97,7 +96,7 @@ impl Nat {
             });
             return false;
         }
-        Loads::door_opened(cx, host);
+        cx.admission.take(cx.config, Resource::Door, host, 1);
         (door.kind, door.lifetime, door.open) = (kind, lifetime, true);
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
@@ -177,7 +176,8 @@ impl Nat {
             return;
         };
         wanted.open = true;
-        Loads::door_opened(cx, *mapping.local.ip());
+        cx.admission
+            .take(cx.config, Resource::Door, *mapping.local.ip(), 1);
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
             out.doors.push(DoorOp::Open(door));
@@ -194,7 +194,7 @@ impl Nat {
             wanted.open = false;
         }
         let host = *door.inside_local.ip();
-        Loads::door_closed(cx, host);
+        cx.admission.give(Resource::Door, host, 1);
         cx.counters.doors_closed += 1;
         self.bar(cx, door.protocol, door.inside_global, host);
         out.doors.push(DoorOp::Close(door));

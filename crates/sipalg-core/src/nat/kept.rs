@@ -1,7 +1,6 @@
 //! What is recorded of mappings, barred ports and addresses, and how they come back.
 
 use super::addresses::Assigned;
-use super::loads::Loads;
 use super::policy::LOWEST_PORT;
 use super::{Bar, Context, End, Mapping, MappingId, Nat, Standing, Wanted, may_lead};
 use crate::addr::{Ipv4Addr, SocketAddrV4};
@@ -201,7 +200,7 @@ impl Nat {
                 && (cx.admission).admits(when, Resource::Door, host, 1, &mut untold),
         });
         if door.as_ref().is_some_and(|door| door.open) {
-            Loads::door_opened(cx, host);
+            cx.admission.take(cx.config, Resource::Door, host, 1);
         }
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.created = record.created.min(cx.now);

@@ -1,4 +1,4 @@
-//! How many mappings and doors there are, by host and by the operator's lists.
+//! How many mappings there are, by host and by the operator's lists.
 
 use super::Context;
 use crate::addr::Ipv4Addr;
@@ -62,15 +62,5 @@ impl Loads {
     /// How many dynamic mappings there are.
     pub fn mappings(&self) -> u32 {
         self.all
-    }
-
-    /// A door of the host opened.
-    pub fn door_opened(cx: &mut Context<'_>, host: Ipv4Addr) {
-        cx.admission.take(cx.config, Resource::Door, host, 1);
-    }
-
-    /// A door of the host closed.
-    pub fn door_closed(cx: &mut Context<'_>, host: Ipv4Addr) {
-        cx.admission.give(Resource::Door, host, 1);
     }
 }
