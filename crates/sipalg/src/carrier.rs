@@ -104,10 +104,6 @@ struct Link {
     queued: bool,
     /// Legs that are not read until the next second.
     held: [bool; 2],
-    /// As the machine knows it.
-    dialling: bool,
-    /// How many bytes the machine knows to wait for its legs.
-    waiting: usize,
 }
 
 impl Link {
@@ -369,8 +365,6 @@ impl Carrier {
             opened: now,
             queued: false,
             held: [false; 2],
-            dialling: true,
-            waiting: 0,
         };
         self.insert(registry, link).map(drop)
     }
@@ -589,13 +583,10 @@ impl Carrier {
             Fate::Alive => {
                 link.queued = link.reads(Leg::Inside) || link.reads(Leg::Outside);
                 let (again, waiting) = (link.queued, link.conn.all_waiting());
-                let dialling = link.conn.dialling();
-                if !dialling && mem::take(&mut link.dialling) {
+                if !link.conn.dialling() {
                     self.alg.connected(link.flow);
                 }
-                if mem::replace(&mut link.waiting, waiting) != waiting {
-                    self.alg.waiting(now, link.flow, waiting, &mut self.out);
-                }
+                self.alg.waiting(now, link.flow, waiting, &mut self.out);
                 return again;
             }
             Fate::Closed => link.conn.part(),

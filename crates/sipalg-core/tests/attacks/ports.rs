@@ -253,7 +253,7 @@ fn a_via_or_a_flow_of_datagrams_has_no_door_at_a_port_of_a_service() {
 
 /// Now and then all that is left is forgotten.
 fn rest(world: &mut World, port: u16) {
-    if port % 512 == 0 {
+    if port.is_multiple_of(512) {
         world.wait(Duration::from_secs(300));
     }
 }

@@ -250,8 +250,6 @@ impl Carrier {
             opened: connection.opened.min(now),
             queued: false,
             held: [false; 2],
-            dialling: is_dialling,
-            waiting: 0,
         };
         let key = self.insert(registry, link)?;
         Ok(Going {
