@@ -14,8 +14,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// How many seconds a connection must have been silent to be closed for want of room.
-const IDLE: u32 = 60;
+/// How long nothing must have been sent outside on a connection that is closed for want of room.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// How often room is made, since to find who is idle takes the longer the more there are.
 const ROOM_EVERY: Duration = Duration::from_millis(100);
@@ -31,8 +31,6 @@ pub(super) struct Cost {
     of: Resource,
     from_outside: bool,
     half_open: bool,
-    /// When something was last heard on it, in seconds.
-    heard: u32,
     /// While something of it waits, and until that was looked at again.
     held: Option<Box<Held>>,
     /// It must be reset, and costs nothing any more.
@@ -129,7 +127,6 @@ impl Alg {
     /// A flow that was admitted begins.
     pub(super) fn charge_flow(
         &mut self,
-        now: Instant,
         over: Protocol,
         (host, from_outside): (Ipv4Addr, bool),
     ) -> Cost {
@@ -147,7 +144,6 @@ impl Alg {
             of,
             from_outside,
             half_open,
-            heard: seconds(now),
             held: None,
             condemned: false,
         }
@@ -164,7 +160,7 @@ impl Alg {
         let at = (now, &self.config);
         let mut untold = Outbox::default();
         let room = (self.admission).admits(at, resource(over), host, 1, &mut untold);
-        room.then(|| self.charge_flow(now, over, (host, from_outside)))
+        room.then(|| self.charge_flow(over, (host, from_outside)))
     }
 
     /// A flow that goes on is connected, and may have half of a message.
@@ -191,7 +187,6 @@ impl Alg {
         let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
-        entry.cost.heard = seconds(now);
         let (account, said) = (entry.cost.account, entry.cost.said(from));
         let partial = entry.framer(from).is_partial();
         if messages > 0 {
@@ -309,12 +304,12 @@ impl Alg {
             let cost = &flow.cost;
             cost.of == Resource::Connection
                 && !cost.condemned
-                && seconds(now).saturating_sub(cost.heard) >= IDLE
+                && now.since(flow.sent) >= IDLE
                 && !self.registrations.live_on(flow.serial)
                 && self.admission.of_host(Resource::Call, flow.host.local) == 0
         };
         let idle = self.flows.iter().filter(|(_, flow)| idle(flow));
-        let mut idle: Vec<_> = idle.map(|(id, flow)| (flow.cost.heard, id)).collect();
+        let mut idle: Vec<_> = idle.map(|(id, flow)| (flow.sent, id)).collect();
         idle.sort_unstable();
         for (_, id) in idle.into_iter().take((all / 32).max(1) as usize) {
             self.counters.idle_closed += 1;
@@ -372,11 +367,6 @@ impl Cost {
         // Last, since the account may end with it.
         admission.give_by(self.account, self.of, 1);
     }
-}
-
-/// Whole seconds.
-fn seconds(at: Instant) -> u32 {
-    u32::try_from(at.as_micros() / 1_000_000).unwrap_or(u32::MAX)
 }
 
 fn resource(over: Protocol) -> Resource {

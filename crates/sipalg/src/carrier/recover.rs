@@ -249,7 +249,7 @@ impl Carrier {
             outside: connection.outside,
             opened: connection.opened.min(now),
             queued: false,
-            held: [false; 2],
+            held: 0,
         };
         let key = self.insert(registry, link)?;
         Ok(Going {
