@@ -559,6 +559,7 @@ impl World {
             };
             self.now = self.now.max(next);
             self.alg.handle_timeout(self.now, &mut self.out);
+            self.reset();
             self.kernel.obey(&self.out.doors);
             self.out.clear();
             let again = self.alg.next_timeout();
@@ -568,6 +569,15 @@ impl World {
             );
         }
         panic!("time does not pass");
+    }
+
+    /// Ends the connections that the machine wants reset, such as those with slow headers.
+    fn reset(&mut self) {
+        for flow in std::mem::take(&mut self.out.resets) {
+            self.connections
+                .retain(|connection| connection.flow != flow);
+            self.alg.close(self.now, flow, &mut self.out);
+        }
     }
 
     /// What must hold at every moment.

@@ -36,7 +36,7 @@ impl Gateway {
             config
                 .sources
                 .push(rule([10, 128, 0, 0], 23, "10.1.2.1", "10.1.2.16"));
-            for of in [Resource::Mapping, Resource::Connection] {
+            for of in [Resource::Mapping, Resource::Connection, Resource::HalfOpen] {
                 let most = mappings + 4 * DISTINCT;
                 config.limits = config.limits.with(of, most as u64);
             }

@@ -1,7 +1,7 @@
 //! What survives the machine: its state as records, one for each object, for a crash, a restart and
 //! an upgrade.
 //!
-//! A table marks the names of what may have changed ([`Changes`]). When the program asks, each of
+//! A table marks the names of what may have changed (`Changes`). When the program asks, each of
 //! these is encoded once, and told if its bytes are others than before: the newest record of a name
 //! is the state of the object, and a name without record is no more. So a message that changes
 //! nothing costs nothing, and nobody has to think of what a change is.

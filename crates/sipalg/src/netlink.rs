@@ -33,6 +33,8 @@ const HEADER: usize = 16;
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// Asked for as the send buffer, so that a whole ruleset or thousands of doors fit one batch.
 const SEND_BYTES: usize = 4 * 1024 * 1024;
+/// How many questions are asked in one go: all answers fit the receive buffer.
+const QUESTIONS: usize = 64;
 /// How often a dump is begun again because the table changed under it.
 const DUMP_TRIES: usize = 8;
 /// `nfgenmsg.res_id` of the batch messages: the subsystem they speak to, nftables.
@@ -241,6 +243,53 @@ impl Socket {
         let bytes = message.finish(sequence, libc::NLM_F_ACK);
         self.send(&bytes)?;
         self.replies(&bytes, sequence, &mut each).map(|_| ())
+    }
+
+    /// Asks for several things in one go, and says of each whether it is there, in order.
+    ///
+    /// # Errors
+    /// The kernel's, but for `ENOENT`.
+    pub fn exist(&mut self, messages: Vec<Message>) -> Result<Vec<bool>, Error> {
+        let mut there = Vec::with_capacity(messages.len());
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            let mut request = Vec::new();
+            let mut last = 0;
+            for message in messages.by_ref().take(QUESTIONS) {
+                last = self.next_sequence();
+                request.extend(message.finish(last, libc::NLM_F_ACK));
+            }
+            self.send(&request)?;
+            self.verdicts(&request, last, &mut there)?;
+        }
+        Ok(there)
+    }
+
+    /// The kernel's word on each message of `request`, whose last has the number `last`.
+    fn verdicts(&mut self, request: &[u8], last: u32, there: &mut Vec<bool>) -> Result<(), Error> {
+        let first = u32_at(request, 8);
+        loop {
+            let length = self.receive(MsgFlags::empty())?;
+            let mut rest = self.buffer.get(..length).unwrap_or_default();
+            while let Some((message, after)) = split(rest) {
+                rest = after;
+                let sequence = u32_at(message, 8);
+                let is_verdict = i32::from(u16_at(message, 4)) == libc::NLMSG_ERROR;
+                if !is_verdict || !(first..=last).contains(&sequence) {
+                    continue;
+                }
+                match error_in(message, request) {
+                    Some(error) if error.errno != Errno::ENOENT => {
+                        self.drain();
+                        return Err(error);
+                    }
+                    refused => there.push(refused.is_none()),
+                }
+                if sequence == last {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Sends the question `message` and collects what `read` finds in the payload of each message

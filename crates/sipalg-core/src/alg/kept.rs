@@ -1,4 +1,4 @@
-//! The machine's state as records, and a machine from records: see [`kept`](crate::kept).
+//! The machine's state as records, and a machine from records: see [`kept`].
 
 use super::{Alg, context};
 use crate::addr::FlowId;

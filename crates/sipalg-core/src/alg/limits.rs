@@ -1,4 +1,4 @@
-//! What flows cost their hosts, and which of them must go: [`Admission`](crate::admission::Admission)
+//! What flows cost their hosts, and which of them must go: [`Admission`]
 //! decides, here its word is carried out.
 
 use super::Alg;

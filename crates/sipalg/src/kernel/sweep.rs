@@ -22,8 +22,6 @@ use sipalg_core::door::DoorKind;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// With more doors than this in one go, one listing is cheaper than to ask for each.
-const MOST_QUESTIONS: usize = 64;
 /// With more closed doors than this, their flows are deleted without being asked.
 const MOST_ENDED: usize = 16_384;
 
@@ -117,16 +115,13 @@ impl Sweep {
         {
             self.tidy(doors)?;
         }
-        let mut suspects = Vec::new();
         for pair in opened {
             if self.ended.remove(pair) {
                 self.ended_locals.remove(&pair.local);
                 self.ended_globals.remove(&pair.global);
             }
-            if opened.len() > MOST_QUESTIONS || self.may_be_in_the_way(nft, pair)? {
-                suspects.push(*pair);
-            }
         }
+        let suspects = self.in_whose_way(nft, opened)?;
         self.clear_way(nft, &suspects)
     }
 
@@ -199,18 +194,16 @@ impl Sweep {
             || other(self.ended_globals.get(&pair.global), pair.local)
     }
 
-    /// Whether a flow that is older than the door may have one of its ends.
-    fn may_be_in_the_way(&mut self, nft: &mut Nft, pair: &Pair) -> Result<bool, Error> {
-        let ends = [pair.local, pair.global];
-        if ends.iter().any(|end| self.older.contains(end)) {
-            return Ok(true);
-        }
-        for end in ends {
-            if nft.has(TABLE, &LOOSE_ENDS, &nft::address_port(end))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// The doors of which a flow that is older may have an end.
+    fn in_whose_way(&self, nft: &mut Nft, doors: &HashSet<Pair>) -> Result<Vec<Pair>, Error> {
+        let ends = doors.iter().flat_map(|pair| [pair.local, pair.global]);
+        let keys: Vec<_> = ends.map(nft::address_port).collect();
+        let loose = nft.have(TABLE, &LOOSE_ENDS, keys.iter().map(AsRef::as_ref))?;
+        let is_older =
+            |pair: &Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
+        let suspects = doors.iter().zip(loose.chunks(2));
+        let suspects = suspects.filter(|(pair, loose)| loose.contains(&true) || is_older(pair));
+        Ok(suspects.map(|(pair, _)| *pair).collect())
     }
 
     /// Deletes the flows that stand in the way of these doors. Ordinary flows of other hosts that

@@ -284,19 +284,18 @@ impl Nft {
         self.list(&question, |told, found| found.extend(elements_in(told)))
     }
 
-    /// Whether `key` is in a set; takes no longer in a large one.
+    /// Which of these keys are in a set, in order; takes no longer in a large one.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn has(&mut self, table: &str, set: &Set, key: &[u8]) -> Result<bool, Error> {
-        match self
-            .0
-            .request(element(NFT_MSG_GETSETELEM, table, set, key, |m| m))
-        {
-            Ok(()) => Ok(true),
-            Err(error) if error.errno == nix::errno::Errno::ENOENT => Ok(false),
-            Err(error) => Err(error),
-        }
+    pub fn have<'a>(
+        &mut self,
+        table: &str,
+        set: &Set,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<bool>, Error> {
+        let ask = |key| element(NFT_MSG_GETSETELEM, table, set, key, |m| m);
+        self.0.exist(keys.map(ask).collect())
     }
 }
 
