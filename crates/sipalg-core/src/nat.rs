@@ -25,6 +25,7 @@ use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timer::{Armed, Key, Timers};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use foldhash::fast::FixedState;
@@ -58,7 +59,8 @@ pub struct Mapping {
     standing: Standing,
     /// Flows, calls and registrations that need it.
     holders: u32,
-    door: Option<Wanted>,
+    /// Apart, since most of what passes has none.
+    door: Option<Box<Wanted>>,
     armed: Armed,
 }
 
@@ -94,6 +96,18 @@ struct Wanted {
     lifetime: Duration,
     /// Whether it is: not if it was refused or failed, until one more owner asks for it.
     open: bool,
+}
+
+impl Wanted {
+    /// Nobody's yet, and closed.
+    fn new(kind: DoorKind, lifetime: Duration) -> Box<Self> {
+        Box::new(Wanted {
+            kind,
+            owners: 0,
+            lifetime,
+            open: false,
+        })
+    }
 }
 
 /// Why nothing was mapped.

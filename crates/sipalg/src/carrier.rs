@@ -102,18 +102,14 @@ struct Link {
     outside: SocketAddrV4,
     opened: Instant,
     queued: bool,
-    /// Legs that are not read until the next second.
-    held: [bool; 2],
-    /// As the machine knows it.
-    dialling: bool,
-    /// How many bytes the machine knows to wait for its legs.
-    waiting: usize,
+    /// Legs that are not read until the next second, a bit each.
+    held: u8,
 }
 
 impl Link {
     /// Whether there is something to read from a leg, and it may be.
     fn reads(&self, leg: Leg) -> bool {
-        !self.held[leg as usize] && self.conn.wants_read(leg)
+        self.held & bit(leg) == 0 && self.conn.wants_read(leg)
     }
 
     fn view(&self, now: Instant) -> Connection {
@@ -368,9 +364,7 @@ impl Carrier {
             outside: outside_end,
             opened: now,
             queued: false,
-            held: [false; 2],
-            dialling: true,
-            waiting: 0,
+            held: 0,
         };
         self.insert(registry, link).map(drop)
     }
@@ -404,7 +398,7 @@ impl Carrier {
             }
             let flow = link.flow;
             if let Some(until) = self.alg.held_back(now, flow, leg, &mut self.out) {
-                link.held[leg as usize] = true;
+                link.held |= bit(leg);
                 self.held.add(until, key);
                 continue;
             }
@@ -589,13 +583,10 @@ impl Carrier {
             Fate::Alive => {
                 link.queued = link.reads(Leg::Inside) || link.reads(Leg::Outside);
                 let (again, waiting) = (link.queued, link.conn.all_waiting());
-                let dialling = link.conn.dialling();
-                if !dialling && mem::take(&mut link.dialling) {
+                if !link.conn.dialling() {
                     self.alg.connected(link.flow);
                 }
-                if mem::replace(&mut link.waiting, waiting) != waiting {
-                    self.alg.waiting(now, link.flow, waiting, &mut self.out);
-                }
+                self.alg.waiting(now, link.flow, waiting, &mut self.out);
                 return again;
             }
             Fate::Closed => link.conn.part(),
@@ -618,6 +609,11 @@ fn way<'a>(exits: &'a [Option<String>], config: &Config, opened: &Opened) -> Way
         Leg::Outside if config.is_global(*opened.source.ip()) => Way::Global,
         Leg::Outside => Way::Foreign,
     }
+}
+
+/// A leg's place in a set of legs.
+fn bit(leg: Leg) -> u8 {
+    1 << leg as u8
 }
 
 /// Whether an error is the network's word, which the peer hears as RST, and nothing to log.

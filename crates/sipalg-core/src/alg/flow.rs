@@ -69,7 +69,6 @@ pub(super) struct Passage {
 /// One connection, or the datagrams between two addresses, through the gateway.
 #[derive(Debug)]
 pub(super) struct Flow {
-    pub protocol: Protocol,
     pub serial: u64,
     pub host: Host,
     /// Who speaks with whom.
@@ -80,8 +79,6 @@ pub(super) struct Flow {
     mapping: Option<MappingId>,
     /// Where the inside host wants its answers, if not there: the sent-by of a Via without `rport`.
     answers: Option<MappingId>,
-    /// Toward an inside host: the inside global that the flow was for, if it was for one.
-    entered: Option<Ipv4Addr>,
     from_inside: Framer,
     from_outside: Framer,
     pub demoted: bool,
@@ -107,7 +104,7 @@ impl Flow {
             serial: self.serial,
             host: self.host,
             from,
-            protocol: self.protocol,
+            protocol: self.ends.protocol,
             hairpin: self.hairpin,
             ends: self.ends,
             dry_run: false,
@@ -121,7 +118,13 @@ impl Flow {
 
     /// Toward an inside host: the inside global that the flow was for, if it was for one.
     pub fn entered(&self) -> Option<Ipv4Addr> {
-        self.entered
+        let Ends {
+            inside_local,
+            inside_global,
+            ..
+        } = self.ends;
+        let by_global = self.accepted == Leg::Outside && inside_global != inside_local;
+        by_global.then_some(*inside_global.ip())
     }
 
     /// Between two inside hosts.
@@ -211,7 +214,7 @@ impl Alg {
         cx.timers.disarm(&mut gone.ping, Key::Ping(flow));
         gone.cost.end(flow, cx.admission, cx.timers);
         if let Some(mapping) = gone.mapping {
-            if gone.protocol == Protocol::Udp {
+            if gone.ends.protocol == Protocol::Udp {
                 self.nat.close_door(&mut cx, mapping, out);
             }
             self.nat.release(&mut cx, mapping);
@@ -283,7 +286,7 @@ impl Alg {
         let Some(entry) = self.flows.get(flow.0) else {
             return;
         };
-        if entry.mapping.is_some() || entry.entered.is_none() {
+        if entry.mapping.is_some() || entry.entered().is_none() {
             return;
         }
         let inside = entry.ends.inside_local;
@@ -426,10 +429,9 @@ impl Alg {
             inside_global: entered.unwrap_or(inside),
             outside: peer,
         };
-        let entered = entered.map(|entered| *entered.ip());
         let inner = Host { local, global };
         let mut flow = self.new_flow(now, ends, inner, Leg::Outside, mapping, payer);
-        (flow.entered, flow.hairpin) = (entered, hairpin);
+        flow.hairpin = hairpin;
         // Who comes to the inside host's own address is perhaps one toward whom it is not translated.
         let exempt = entered.is_none() && self.rule_of_flow(over, inside, peer).is_none();
         flow.plain = exempt || !self.config.fixes_up(over, inside);
@@ -503,16 +505,14 @@ impl Alg {
         payer: (Ipv4Addr, bool),
     ) -> Flow {
         self.serial += 1;
-        let cost = self.charge_flow(now, ends.protocol, payer);
+        let cost = self.charge_flow(ends.protocol, payer);
         Flow {
-            protocol: ends.protocol,
             serial: self.serial,
             host,
             ends,
             accepted,
             mapping,
             answers: None,
-            entered: None,
             from_inside: Framer::default(),
             from_outside: Framer::default(),
             demoted: false,
@@ -527,7 +527,7 @@ impl Alg {
     }
 
     fn add_flow(&mut self, now: Instant, flow: Flow) -> FlowId {
-        let has_door = flow.protocol == Protocol::Udp && flow.mapping.is_some();
+        let has_door = flow.ends.protocol == Protocol::Udp && flow.mapping.is_some();
         let id = FlowId(self.flows.insert(flow));
         if has_door {
             self.refresh_later(now, id);

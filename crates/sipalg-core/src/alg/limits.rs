@@ -10,10 +10,11 @@ use crate::event::Event;
 use crate::outbox::Outbox;
 use crate::time::Instant;
 use crate::timer::{Armed, Key, Timers};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// How long a connection must have been silent to be closed for want of room.
+/// How long nothing must have been sent outside on a connection that is closed for want of room.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How often room is made, since to find who is idle takes the longer the more there are.
@@ -30,6 +31,14 @@ pub(super) struct Cost {
     of: Resource,
     from_outside: bool,
     half_open: bool,
+    /// While something of it waits, and until that was looked at again.
+    held: Option<Box<Held>>,
+    /// It must be reset, and costs nothing any more.
+    condemned: bool,
+}
+
+#[derive(Debug, Default)]
+struct Held {
     /// Bytes that are counted for it: of messages that are not whole, and what waits for a leg.
     memory: u32,
     /// Those of the latter.
@@ -38,10 +47,6 @@ pub(super) struct Cost {
     since: [Armed; 2],
     /// When that is looked at.
     look: Armed,
-    /// When something was last heard on it.
-    heard: Instant,
-    /// It must be reset, and costs nothing any more.
-    condemned: bool,
 }
 
 impl Alg {
@@ -57,7 +62,10 @@ impl Alg {
     /// So many bytes wait for the legs of a flow, since they do not take them.
     pub fn waiting(&mut self, now: Instant, flow: FlowId, bytes: usize, out: &mut Outbox) {
         if let Some(entry) = self.flows.quiet_mut(flow.0) {
-            entry.cost.waiting = u32::try_from(bytes).unwrap_or(u32::MAX);
+            if bytes > 0 || entry.cost.held.is_some() {
+                let held = entry.cost.held.get_or_insert_default();
+                held.waiting = u32::try_from(bytes).unwrap_or(u32::MAX);
+            }
             self.count_memory(now, flow, out);
         }
     }
@@ -120,7 +128,6 @@ impl Alg {
     /// A flow that was admitted begins.
     pub(super) fn charge_flow(
         &mut self,
-        now: Instant,
         over: Protocol,
         (host, from_outside): (Ipv4Addr, bool),
     ) -> Cost {
@@ -138,11 +145,7 @@ impl Alg {
             of,
             from_outside,
             half_open,
-            memory: 0,
-            waiting: 0,
-            since: [None; 2],
-            look: None,
-            heard: now,
+            held: None,
             condemned: false,
         }
     }
@@ -158,7 +161,7 @@ impl Alg {
         let at = (now, &self.config);
         let mut untold = Outbox::default();
         let room = (self.admission).admits(at, resource(over), host, 1, &mut untold);
-        room.then(|| self.charge_flow(now, over, (host, from_outside)))
+        room.then(|| self.charge_flow(over, (host, from_outside)))
     }
 
     /// A flow that goes on is connected, and may have half of a message.
@@ -166,7 +169,8 @@ impl Alg {
         self.connected(flow);
         if let Some(entry) = self.flows.quiet_mut(flow.0) {
             let at = now + self.config.timers.header;
-            self.timers.arm(&mut entry.cost.look, Key::Slow(flow), at);
+            let held = entry.cost.held.get_or_insert_default();
+            self.timers.arm(&mut held.look, Key::Slow(flow), at);
         }
     }
 
@@ -184,25 +188,25 @@ impl Alg {
         let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
-        entry.cost.heard = now;
         let (account, said) = (entry.cost.account, entry.cost.said(from));
         let partial = entry.framer(from).is_partial();
         if messages > 0 {
             self.admission.spoke(now, account, said, messages);
         }
-        let since = &mut entry.cost.since[from as usize];
-        match partial {
-            false => *since = None,
+        if partial {
+            let held = entry.cost.held.get_or_insert_default();
+            let since = &mut held.since[from as usize];
             // After a whole message, what is not whole is another one.
-            true if since.is_none() || whole => {
+            if since.is_none() || whole {
                 *since = Some(now);
-                // What is armed already comes sooner.
-                if entry.cost.look.is_none() {
-                    let at = now + self.config.timers.header;
-                    self.timers.arm(&mut entry.cost.look, Key::Slow(flow), at);
-                }
             }
-            true => {}
+            // What is armed already comes sooner.
+            if held.look.is_none() {
+                let at = now + self.config.timers.header;
+                self.timers.arm(&mut held.look, Key::Slow(flow), at);
+            }
+        } else if let Some(held) = &mut entry.cost.held {
+            held.since[from as usize] = None;
         }
         self.count_memory(now, flow, out);
     }
@@ -219,15 +223,14 @@ impl Alg {
         let Some(flow) = self.flows.quiet_mut(id.0) else {
             return;
         };
-        flow.cost.look = None;
-        // Where a machine before was stopped, it is not known since when.
-        for leg in [Leg::Inside, Leg::Outside] {
-            if flow.framer(leg).is_partial() {
-                flow.cost.since[leg as usize].get_or_insert(now);
-            }
-        }
+        let mut held = flow.cost.held.take().unwrap_or_default();
+        held.look = None;
         let dues = [Leg::Inside, Leg::Outside].map(|leg| {
-            let since = flow.cost.since[leg as usize]?;
+            if !flow.framer(leg).is_partial() {
+                return None;
+            }
+            // Where a machine before was stopped, it is not known since when.
+            let since = *held.since[leg as usize].get_or_insert(now);
             let more = if flow.framer(leg).has_header() {
                 WHOLE
             } else {
@@ -235,11 +238,14 @@ impl Alg {
             };
             Some(since + time * more)
         });
-        let Some(due) = dues.into_iter().flatten().min() else {
-            return;
-        };
-        if due > now {
-            self.timers.arm(&mut flow.cost.look, Key::Slow(id), due);
+        let due = dues.into_iter().flatten().min();
+        if let Some(due) = due.filter(|due| *due > now) {
+            self.timers.arm(&mut held.look, Key::Slow(id), due);
+        }
+        if held.look.is_some() || held.memory > 0 {
+            flow.cost.held = Some(held);
+        }
+        if due.is_none_or(|due| due > now) {
             return;
         }
         self.counters.slow_resets += 1;
@@ -253,11 +259,16 @@ impl Alg {
         let Some(flow) = self.flows.quiet_mut(id.0) else {
             return;
         };
-        let held = u32::try_from(flow.held()).unwrap_or(u32::MAX);
-        let memory = held.saturating_add(flow.cost.waiting);
-        let before = core::mem::replace(&mut flow.cost.memory, memory);
+        let partial = u32::try_from(flow.held()).unwrap_or(u32::MAX);
+        let waiting = flow.cost.held.as_ref().map_or(0, |held| held.waiting);
+        let (memory, before) = (partial.saturating_add(waiting), flow.cost.memory());
         if memory == before || flow.cost.condemned {
             return;
+        }
+        let held = flow.cost.held.get_or_insert_default();
+        held.memory = memory;
+        if memory == 0 && held.look.is_none() {
+            flow.cost.held = None;
         }
         let account = flow.cost.account;
         if memory < before {
@@ -270,7 +281,7 @@ impl Alg {
         while let Some(debtor) = self.admission.debtor(&self.config, account) {
             let flows = self.flows.iter();
             let own = flows.filter(|(_, flow)| flow.cost.owes(debtor));
-            let most = own.max_by_key(|(id, flow)| (flow.cost.memory, *id));
+            let most = own.max_by_key(|(id, flow)| (flow.cost.memory(), *id));
             let Some((most, _)) = most else {
                 return;
             };
@@ -294,12 +305,12 @@ impl Alg {
             let cost = &flow.cost;
             cost.of == Resource::Connection
                 && !cost.condemned
-                && now.since(cost.heard) >= IDLE
+                && now.since(flow.sent) >= IDLE
                 && !self.registrations.live_on(flow.serial)
                 && self.admission.of_host(Resource::Call, flow.host.local) == 0
         };
         let idle = self.flows.iter().filter(|(_, flow)| idle(flow));
-        let mut idle: Vec<_> = idle.map(|(id, flow)| (flow.cost.heard, id)).collect();
+        let mut idle: Vec<_> = idle.map(|(id, flow)| (flow.sent, id)).collect();
         idle.sort_unstable();
         for (_, id) in idle.into_iter().take((all / 32).max(1) as usize) {
             self.counters.idle_closed += 1;
@@ -320,7 +331,12 @@ impl Alg {
 impl Cost {
     /// Whether something of what this account has too much of comes back with it.
     fn owes(&self, debtor: AccountId) -> bool {
-        self.account == debtor && self.memory > 0 && !self.condemned
+        self.account == debtor && self.memory() > 0 && !self.condemned
+    }
+
+    /// The bytes that are counted for it.
+    fn memory(&self) -> u32 {
+        self.held.as_ref().map_or(0, |held| held.memory)
     }
 
     /// Whose word it is what comes in by a leg.
@@ -334,11 +350,15 @@ impl Cost {
 
     /// The flow costs nothing any more.
     pub fn end(&mut self, id: FlowId, admission: &mut Admission, timers: &mut Timers) {
-        timers.disarm(&mut self.look, Key::Slow(id));
+        let held = self.held.take();
+        let memory = held.as_ref().map_or(0, |held| held.memory);
+        if let Some(mut held) = held {
+            timers.disarm(&mut held.look, Key::Slow(id));
+        }
         if core::mem::replace(&mut self.condemned, true) {
             return;
         }
-        admission.give_by(self.account, Resource::Memory, self.memory.into());
+        admission.give_by(self.account, Resource::Memory, memory.into());
         if self.half_open {
             admission.give_by(self.account, Resource::HalfOpen, 1);
         }

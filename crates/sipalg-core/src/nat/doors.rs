@@ -70,12 +70,9 @@ impl Nat {
         };
         let (protocol, local) = (mapping.protocol, mapping.local);
         let ended = mapping.standing == Standing::Ended;
-        let door = mapping.door.get_or_insert(Wanted {
-            kind,
-            owners: 0,
-            lifetime,
-            open: false,
-        });
+        let door = mapping
+            .door
+            .get_or_insert_with(|| Wanted::new(kind, lifetime));
         door.owners += 1;
         if door.open {
             if lifetime > door.lifetime {
@@ -151,7 +148,7 @@ impl Nat {
             let closed = mapping.door.as_ref().filter(|door| !door.open);
             let leads =
                 |door: &Wanted| may_lead(cx.config, door.kind, mapping.protocol, mapping.local);
-            closed.is_some_and(leads) && mapping.standing != Standing::Ended
+            closed.is_some_and(|door| leads(door)) && mapping.standing != Standing::Ended
         });
         let failed: Vec<_> = failed
             .map(|(id, mapping)| (id, *mapping.local.ip()))

@@ -191,13 +191,12 @@ impl Nat {
         if dynamic {
             self.loads.add(cx, host);
         }
-        let door = record.door.as_ref().map(|door| Wanted {
-            kind: door.kind,
-            owners: 0,
-            lifetime: door.lifetime.min(LONGEST_LIFETIME),
-            open: door.open
+        let door = record.door.as_ref().map(|door| {
+            let mut wanted = Wanted::new(door.kind, door.lifetime.min(LONGEST_LIFETIME));
+            wanted.open = door.open
                 && may_lead(cx.config, door.kind, protocol, local)
-                && (cx.admission).admits(when, Resource::Door, host, 1, &mut untold),
+                && (cx.admission).admits(when, Resource::Door, host, 1, &mut untold);
+            wanted
         });
         if door.as_ref().is_some_and(|door| door.open) {
             cx.admission.take(cx.config, Resource::Door, host, 1);
@@ -227,12 +226,9 @@ impl Nat {
         self.hold_again(cx, id);
         let lifetime = cx.config.timers.door_lifetime();
         if let Some(mapping) = self.mappings.get_mut(id.0) {
-            let door = mapping.door.get_or_insert(Wanted {
-                kind,
-                owners: 0,
-                lifetime,
-                open: false,
-            });
+            let door = mapping
+                .door
+                .get_or_insert_with(|| Wanted::new(kind, lifetime));
             door.owners += 1;
         }
     }

@@ -49,7 +49,7 @@ impl Carrier {
         for key in mem::take(&mut self.held.keys) {
             // Another link may have the key by now: it is looked at for nothing.
             if let Some(link) = self.links.get_mut(key)
-                && mem::take(&mut link.held) != [false; 2]
+                && mem::take(&mut link.held) != 0
                 && !mem::replace(&mut link.queued, true)
             {
                 self.queue.push(key);

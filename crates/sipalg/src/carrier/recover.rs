@@ -249,9 +249,7 @@ impl Carrier {
             outside: connection.outside,
             opened: connection.opened.min(now),
             queued: false,
-            held: [false; 2],
-            dialling: is_dialling,
-            waiting: 0,
+            held: 0,
         };
         let key = self.insert(registry, link)?;
         Ok(Going {

@@ -53,7 +53,7 @@ impl Flow {
             accepted: self.accepted,
             mapping: self.mapping.and_then(|id| nat.at(id)),
             answers: self.answers.and_then(|id| nat.at(id)),
-            entered: self.entered,
+            entered: self.entered(),
             demoted: self.demoted,
             plain: self.plain,
             hairpin: self.hairpin,
@@ -170,14 +170,12 @@ impl Alg {
         };
         let [from_inside, from_outside] = record.rests.map(framer);
         let flow = Flow {
-            protocol,
             serial: record.serial,
             host: Host { local, global },
             ends: record.ends,
             accepted: record.accepted,
             mapping,
             answers,
-            entered: record.entered,
             from_inside,
             from_outside,
             demoted: record.demoted,
