@@ -71,9 +71,84 @@ fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> 
     }
 }
 
+/// Sixty-four bytes of a text, of which it is asked where each special one stands: a bit for each byte,
+/// the lowest for the first.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    parts: [u8x16; 4],
+}
+
+impl Block {
+    /// How many bytes it has.
+    pub const SIZE: usize = 64;
+
+    /// The bytes of `text` from `start` on, and zeros behind its end.
+    #[inline]
+    pub fn at(text: &[u8], start: usize) -> Block {
+        let rest = text.get(start..).unwrap_or_default();
+        match rest.first_chunk::<64>() {
+            Some(bytes) => Block::new(bytes),
+            None => {
+                let mut bytes = [0; 64];
+                for (to, from) in bytes.iter_mut().zip(rest) {
+                    *to = *from;
+                }
+                Block::new(&bytes)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn new(bytes: &[u8; 64]) -> Block {
+        let (chunks, _) = bytes.as_chunks::<16>();
+        let mut parts = [u8x16::ZERO; 4];
+        for (part, chunk) in parts.iter_mut().zip(chunks) {
+            *part = u8x16::new(*chunk);
+        }
+        Block { parts }
+    }
+
+    /// Where `byte` stands.
+    #[inline(always)]
+    pub fn of(&self, byte: u8) -> u64 {
+        self.any([byte])
+    }
+
+    /// Where one of `wanted` stands.
+    #[inline(always)]
+    pub fn any<const N: usize>(&self, wanted: [u8; N]) -> u64 {
+        let mut mask = 0;
+        for (part, shift) in self.parts.iter().zip([0, 16, 32, 48]) {
+            let mut found = u8x16::ZERO;
+            for byte in wanted {
+                found |= part.simd_eq(u8x16::splat(byte));
+            }
+            mask |= u64::from(found.to_bitmask()) << shift;
+        }
+        mask
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_knows_where_each_byte_stands_and_nothing_behind_the_end() {
+        let text: Vec<u8> = (0..100).map(|at| b'a' + at % 7).collect();
+        for start in 0..text.len() + 2 {
+            let block = Block::at(&text, start);
+            let rest = text.get(start..).unwrap_or_default();
+            for wanted in [[b'a', b'c'], [b'g', b'x']] {
+                let places = rest.iter().take(Block::SIZE).enumerate();
+                let places = places.filter(|(_, byte)| wanted.contains(byte));
+                let expected = places.map(|(at, _)| 1u64 << at).sum::<u64>();
+                assert_eq!(block.any(wanted), expected, "{start}");
+            }
+            let a = rest.iter().take(Block::SIZE).filter(|byte| **byte == b'a');
+            assert_eq!(block.of(b'a').count_ones() as usize, a.count());
+        }
+    }
 
     #[test]
     fn the_first_is_found_wherever_it_is_and_never_behind_the_end() {
