@@ -77,6 +77,14 @@ pub fn places(block: &[u8; 16], byte: u8) -> u32 {
     u8x16::new(*block).simd_eq(u8x16::splat(byte)).to_bitmask()
 }
 
+/// Where a byte from `first` to `last` stands in a block of sixteen.
+#[inline(always)]
+pub fn places_between(block: &[u8; 16], first: u8, last: u8) -> u32 {
+    let block = u8x16::new(*block);
+    let within = block.max(u8x16::splat(first)).min(u8x16::splat(last));
+    within.simd_eq(block).to_bitmask()
+}
+
 /// Where `block` with the bits `added` to its bytes is as `wanted`.
 #[inline(always)]
 pub fn equal_with(block: &[u8; 16], added: &[u8; 16], wanted: &[u8; 16]) -> u32 {
@@ -178,6 +186,7 @@ mod tests {
     fn sixteen_bytes_are_compared_at_once_with_bits_added() {
         let (block, lower) = (b"Call-ID: 1.\r\rxyz", b"call-id: 1.--xyz");
         assert_eq!(places(block, b'\r'), 1 << 11 | 1 << 12);
+        assert_eq!(places_between(block, b'C', b'I'), 1 << 0 | 1 << 5 | 1 << 6);
         assert_eq!(equal_with(block, &[0x20; 16], lower), 0xffff);
         assert_eq!(equal_with(block, &[0; 16], block), 0xffff);
         assert_eq!(equal_with(block, &[0; 16], lower), 0b1110_0111_1001_1110);

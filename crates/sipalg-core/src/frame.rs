@@ -81,12 +81,13 @@ struct Reading {
     held: Vec<u8>,
     index: Index,
     start: StartCheck,
-    /// Bytes of the message in which line ends have been looked for.
+    /// Bytes of the message in which line ends have been looked for; none before the start line is
+    /// whole.
     scanned: usize,
     /// Where the line being read began.
     line: usize,
-    /// Whether lines end in CRLF, once the first did.
-    crlf: Option<bool>,
+    /// Whether lines end in CRLF, as the first does.
+    crlf: bool,
     /// Length of the header section, once whole.
     header: usize,
     /// Length of the message, once known.
@@ -347,7 +348,7 @@ impl Reading {
         self.start = StartCheck::default();
         self.scanned = 0;
         self.line = 0;
-        self.crlf = None;
+        self.crlf = false;
         self.header = 0;
         self.total = 0;
         self.length_missing = false;
@@ -392,51 +393,43 @@ impl Reading {
 
     /// Indexes line after line; true once the empty line was found.
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
-        if !self.start.done {
+        let most = limits.header_bytes;
+        if self.line == 0 {
             // No further than the limit: that it is passed is known at the same byte, however the
             // stream was cut.
-            let judged = message.len().min(limits.header_bytes);
-            let judged = message.get(..judged).unwrap_or_default();
-            self.index.start = self.start.check(judged)?;
+            let judged = message.get(..most).unwrap_or(message);
+            if let Some((start, length)) = self.start.check(judged)? {
+                let line = 0..line_end(message, length - 1);
+                self.crlf = line.end + 1 < length;
+                self.index.start_line = line;
+                self.index.start = Some(start);
+                (self.line, self.scanned) = (length, length);
+            }
         }
-        while self.scanned < message.len() {
+        while self.line > 0 && self.scanned < message.len() {
             let base = self.scanned;
             let mut feeds = Block::at(message, base).of(b'\n');
             while feeds != 0 {
                 let feed = base + feeds.trailing_zeros() as usize;
                 feeds &= feeds - 1;
-                if feed >= limits.header_bytes {
+                if feed >= most {
                     return Err(Demotion::HeaderTooLong);
                 }
-                if self.line_ends(message, feed)? {
+                let line = self.line..line_end(message, feed);
+                if (line.end < feed) != self.crlf {
+                    return Err(Demotion::MixedLineEnds);
+                }
+                self.line = feed + 1;
+                if line.is_empty() {
                     self.header = feed + 1;
                     return Ok(true);
                 }
+                self.index.add_line(message, line);
             }
             self.scanned = message.len().min(base + Block::SIZE);
         }
-        if message.len() > limits.header_bytes {
+        if message.len() > most {
             return Err(Demotion::HeaderTooLong);
-        }
-        Ok(false)
-    }
-
-    /// Indexes the line that ends at `feed`; whether it was empty.
-    #[inline(always)] // in one place
-    fn line_ends(&mut self, message: &[u8], feed: usize) -> Result<bool, Demotion> {
-        let crlf = feed > self.line && message.get(feed - 1) == Some(&b'\r');
-        if *self.crlf.get_or_insert(crlf) != crlf {
-            return Err(Demotion::MixedLineEnds);
-        }
-        let line = self.line..feed - usize::from(crlf);
-        self.line = feed + 1;
-        if line.is_empty() {
-            return Ok(true);
-        }
-        if line.start == 0 {
-            self.index.start_line = line;
-        } else {
-            self.index.add_line(message, line);
         }
         Ok(false)
     }
@@ -444,12 +437,11 @@ impl Reading {
     /// The body's length by Content-Length (RFC 3261 sections 18.3 and 20.14). More than one, even
     /// if equal, and anything but digits is doubt: another parser may frame differently.
     fn content_length(&mut self, message: &[u8]) -> Result<u64, Demotion> {
-        let mut fields = self.index.all(Name::ContentLength);
-        let Some(field) = fields.next() else {
+        let Some(field) = self.index.field(Name::ContentLength) else {
             self.length_missing = true;
             return Ok(0);
         };
-        if fields.next().is_some() {
+        if self.index.is_repeated(Name::ContentLength) {
             return Err(Demotion::DuplicateLength);
         }
         // Trimmed as where the length is written anew, so that none is accepted that is not found.
@@ -459,6 +451,12 @@ impl Reading {
             .filter(|length| *length <= u64::from(u32::MAX))
             .ok_or(Demotion::BadLength)
     }
+}
+
+/// Where the line that `feed` ends has its line end.
+fn line_end(message: &[u8], feed: usize) -> usize {
+    let before = message.get(feed.wrapping_sub(1));
+    feed - usize::from(before == Some(&b'\r'))
 }
 
 #[cfg(test)]

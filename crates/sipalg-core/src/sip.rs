@@ -29,8 +29,9 @@ pub struct Index {
     pub start: Option<Start>,
     /// The recognised fields, in order.
     pub fields: Vec<Field>,
-    /// The names that there are fields of.
+    /// The names that there are fields of, and those of more than one.
     present: u64,
+    repeated: u64,
     /// Of each of them, the place of its first field.
     firsts: [u32; Name::COUNT],
     /// Whether the line before was a recognised field, so that a folded line continues it.
@@ -44,6 +45,7 @@ impl Default for Index {
             start: None,
             fields: Vec::new(),
             present: 0,
+            repeated: 0,
             firsts: [0; Name::COUNT],
             open: false,
         }
@@ -57,6 +59,7 @@ impl Index {
         self.start = None;
         self.fields.clear();
         self.present = 0;
+        self.repeated = 0;
         self.open = false;
     }
 
@@ -66,6 +69,7 @@ impl Index {
     }
 
     /// Takes in the next header line, `line` being its place without its line end.
+    #[inline(always)] // most of what framing costs
     pub fn add_line(&mut self, message: &[u8], line: Range<usize>) {
         let folded = matches!(message.get(line.start), Some(b' ' | b'\t'));
         if folded && !line.is_empty() {
@@ -78,6 +82,7 @@ impl Index {
         self.open = found.is_some_and(|(name, _)| name != Name::Other);
         if let (true, Some((name, colon))) = (self.open, found) {
             let value = colon + 1..line.end;
+            self.repeated |= self.present & name.bit();
             if self.present & name.bit() == 0
                 && let Some(first) = self.firsts.get_mut(name as usize)
             {
@@ -93,6 +98,11 @@ impl Index {
         let fields = self.place_of(name).and_then(|at| self.fields.get(at..));
         let fields = fields.unwrap_or_default().iter();
         fields.filter(move |field| field.name == name)
+    }
+
+    /// Whether there is more than one field of that name.
+    pub fn is_repeated(&self, name: Name) -> bool {
+        self.repeated & name.bit() != 0
     }
 
     /// The first field of that name.

@@ -125,7 +125,8 @@ impl Name {
     }
 
     /// The name that a header line begins with, and the place of the colon behind it.
-    pub fn of_line(message: &[u8], line: Range<usize>) -> Option<(Name, usize)> {
+    #[inline(always)] // asked of every line in one place
+    pub(super) fn of_line(message: &[u8], line: Range<usize>) -> Option<(Name, usize)> {
         let head = message.get(line.start..)?.first_chunk();
         if let Some((name, length)) = head.and_then(short)
             && length < line.len()
