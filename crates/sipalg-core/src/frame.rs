@@ -341,10 +341,8 @@ const JOINED_AT_ONCE: usize = 1024;
 const MOST_KEPT: usize = 8192;
 
 impl Reading {
-    /// Forgets everything and keeps the memory.
+    /// Forgets how far that was, and keeps the memory.
     fn clear(&mut self) {
-        self.held.clear();
-        self.index.clear();
         self.start = StartCheck::default();
         self.scanned = 0;
         self.line = 0;
@@ -392,6 +390,7 @@ impl Reading {
     }
 
     /// Indexes line after line; true once the empty line was found.
+    #[inline(never)] // its loops need all registers
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
         let most = limits.header_bytes;
         if self.line == 0 {
@@ -401,8 +400,7 @@ impl Reading {
             if let Some((start, length)) = self.start.check(judged)? {
                 let line = 0..line_end(message, length - 1);
                 self.crlf = line.end + 1 < length;
-                self.index.start_line = line;
-                self.index.start = Some(start);
+                self.index.begin(line, start);
                 (self.line, self.scanned) = (length, length);
             }
         }
@@ -415,8 +413,8 @@ impl Reading {
                 if feed >= most {
                     return Err(Demotion::HeaderTooLong);
                 }
-                let line = self.line..line_end(message, feed);
-                if (line.end < feed) != self.crlf {
+                let line = self.line..feed - usize::from(self.crlf);
+                if (line_end(message, feed) < feed) != self.crlf {
                     return Err(Demotion::MixedLineEnds);
                 }
                 self.line = feed + 1;
@@ -445,9 +443,13 @@ impl Reading {
             return Err(Demotion::DuplicateLength);
         }
         // Trimmed as where the length is written anew, so that none is accepted that is not found.
-        let value = uri::trim(message, field.value.clone());
-        let value = message.get(value).unwrap_or_default();
-        parse_decimal(value)
+        let trimmed = || message.get(uri::trim(message, field.value.clone()));
+        let usual = match message.get(field.value.clone()) {
+            Some([b' ', digits @ ..]) => parse_decimal(digits),
+            _ => None,
+        };
+        usual
+            .or_else(|| parse_decimal(trimmed()?))
             .filter(|length| *length <= u64::from(u32::MAX))
             .ok_or(Demotion::BadLength)
     }
