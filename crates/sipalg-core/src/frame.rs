@@ -86,8 +86,8 @@ struct Reading {
     scanned: usize,
     /// Where the line being read began.
     line: usize,
-    /// Whether lines end in CRLF, as the first does.
-    crlf: bool,
+    /// The length of each line end, as of the first: LF or CRLF.
+    line_end: usize,
     /// Length of the header section, once whole.
     header: usize,
     /// Length of the message, once known.
@@ -346,7 +346,6 @@ impl Reading {
         self.start = StartCheck::default();
         self.scanned = 0;
         self.line = 0;
-        self.crlf = false;
         self.header = 0;
         self.total = 0;
         self.length_missing = false;
@@ -392,43 +391,55 @@ impl Reading {
     /// Indexes line after line; true once the empty line was found.
     #[inline(never)] // its loops need all registers
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
-        let most = limits.header_bytes;
-        if self.line == 0 {
-            // No further than the limit: that it is passed is known at the same byte, however the
-            // stream was cut.
-            let judged = message.get(..most).unwrap_or(message);
-            if let Some((start, length)) = self.start.check(judged)? {
-                let line = 0..line_end(message, length - 1);
-                self.crlf = line.end + 1 < length;
-                self.index.begin(line, start);
-                (self.line, self.scanned) = (length, length);
-            }
+        // Nothing is looked at beyond the limit: that it is passed is known at the same byte, however
+        // the stream was cut.
+        let judged = message.get(..limits.header_bytes).unwrap_or(message);
+        if (self.line > 0 || self.start_line(judged)?) && self.lines(judged)? {
+            return Ok(true);
         }
-        while self.line > 0 && self.scanned < message.len() {
-            let base = self.scanned;
-            let mut feeds = Block::at(message, base).of(b'\n');
+        if judged.len() < message.len() {
+            return Err(Demotion::HeaderTooLong);
+        }
+        Ok(false)
+    }
+
+    /// Whether the start line is whole.
+    #[inline(always)] // in one place
+    fn start_line(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let Some((start, length)) = self.start.check(message)? else {
+            return Ok(false);
+        };
+        self.line_end = line_end_at(message, length - 1);
+        let line = 0..length - self.line_end;
+        self.index.begin(line, start);
+        (self.line, self.scanned) = (length, length);
+        Ok(true)
+    }
+
+    /// Indexes the lines behind it; whether they are whole.
+    #[inline(always)] // in one place
+    fn lines(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let (mut start, line_end) = (self.line, self.line_end);
+        let mut block = self.scanned;
+        while block < message.len() {
+            let mut feeds = Block::at(message, block).of(b'\n');
             while feeds != 0 {
-                let feed = base + feeds.trailing_zeros() as usize;
+                let feed = block + feeds.trailing_zeros() as usize;
                 feeds &= feeds - 1;
-                if feed >= most {
-                    return Err(Demotion::HeaderTooLong);
-                }
-                let line = self.line..feed - usize::from(self.crlf);
-                if (line_end(message, feed) < feed) != self.crlf {
+                if line_end_at(message, feed) != line_end {
                     return Err(Demotion::MixedLineEnds);
                 }
-                self.line = feed + 1;
+                let line = start..feed + 1 - line_end;
+                start = feed + 1;
                 if line.is_empty() {
-                    self.header = feed + 1;
+                    self.header = start;
                     return Ok(true);
                 }
                 self.index.add_line(message, line);
             }
-            self.scanned = message.len().min(base + Block::SIZE);
+            block += Block::SIZE;
         }
-        if message.len() > most {
-            return Err(Demotion::HeaderTooLong);
-        }
+        (self.line, self.scanned) = (start, message.len());
         Ok(false)
     }
 
@@ -455,10 +466,10 @@ impl Reading {
     }
 }
 
-/// Where the line that `feed` ends has its line end.
-fn line_end(message: &[u8], feed: usize) -> usize {
-    let before = message.get(feed.wrapping_sub(1));
-    feed - usize::from(before == Some(&b'\r'))
+/// The length of the line end that ends in that line feed.
+#[inline(always)]
+fn line_end_at(message: &[u8], feed: usize) -> usize {
+    1 + usize::from(message.get(feed.wrapping_sub(1)) == Some(&b'\r'))
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl Name {
 /// seen by comparing the sixteen bytes that the line begins with.
 #[inline(always)]
 fn short(head: &[u8; 16]) -> Option<(Name, usize)> {
-    let length = bytes::places(head, b':').trailing_zeros() as usize;
+    let length = bytes::first_place(head, b':')?;
     let text = head.get(..length)?;
     let known = KNOWN.get(slot(text)?)?;
     let same = bytes::equal_with(head, &known.cased, &known.lower) | known.beyond;
