@@ -155,14 +155,14 @@ impl Session {
         let (mut start, mut at) = (0, 0);
         while at < body.len() {
             let window = Window::at(body, at);
-            let mut feeds = window.from(at, window.block.of(b'\n'));
+            let mut feeds = window.block.of(b'\n') >> window.before;
             while feeds != 0 {
-                let feed = window.first(feeds);
+                let feed = at + feeds.trailing_zeros() as usize;
                 self.line(body, start, feed);
                 start = feed + 1;
                 feeds &= feeds - 1;
             }
-            at = window.end();
+            at += Block::SIZE;
         }
         self.line(body, start, body.len());
         true
@@ -196,19 +196,25 @@ impl Session {
     }
 
     /// The line from `start` to `end`, where its line feed is, or the end of the body.
+    #[inline(always)] // most lines are of no interest
     fn line(&mut self, body: &[u8], start: usize, end: usize) {
+        let kind = body.get(start..).and_then(|text| text.first_chunk());
+        if let Some([kind @ (b'o' | b'c' | b'm' | b'a'), b'=']) = kind {
+            self.value(body, *kind, start + 2, end);
+        }
+    }
+
+    fn value(&mut self, body: &[u8], kind: u8, start: usize, end: usize) {
         let text = body.get(start..end).unwrap_or_default();
-        let [kind @ (b'o' | b'c' | b'm' | b'a'), b'=', value @ ..] = text else {
-            return;
-        };
-        let value = start + 2..start + 2 + value.trim_ascii_end().len();
+        let value = start..start + text.trim_ascii_end().len();
         match kind {
             // username sess-id sess-version nettype addrtype unicast-address
             b'o' if self.origin.is_none() && self.media.is_empty() => {
-                self.origin = net_address(&mut Words::behind(body, value, 3), None);
+                self.origin = net_address(Words::behind(body, value, 3));
             }
             b'c' => {
-                let literal = net_address(&mut Words::of(body, value), self.origin);
+                let usual = usual_address(body, start, self.origin);
+                let literal = usual.or_else(|| net_address(Words::of(body, value)));
                 match self.media.last_mut() {
                     Some(media) => {
                         media.foreign_connection |= literal.is_none();
@@ -293,7 +299,7 @@ fn rtcp(body: &[u8], value: Range<usize>) -> Option<Rtcp> {
     Some(Rtcp {
         port_span: Span::new(port.start, port.end),
         port: whole_number(body.get(port)?)?,
-        address: net_address(&mut words, None),
+        address: net_address(words),
     })
 }
 
@@ -321,24 +327,28 @@ fn path(body: &[u8], value: Range<usize>) -> Option<Path> {
     })
 }
 
-/// `IN IP4 <address>`: the address, if it is an IPv4 literal; perhaps one that was read before. A
-/// multicast address with `/ttl` is one too; no NAT rule permits it.
-fn net_address(words: &mut Words<'_>, before: Option<Literal>) -> Option<Literal> {
+/// `IN IP4 <address>`: the address, if it is an IPv4 literal. A multicast address with `/ttl` is one
+/// too; no NAT rule permits it.
+fn net_address(mut words: Words<'_>) -> Option<Literal> {
     let body = words.body;
-    let start = words.seek(|blanks| !blanks);
-    // As it is nearly always written.
-    if body.get(start..)?.starts_with(b"IN IP4 ") {
-        let at = start + 7;
-        let again = before.and_then(|before| same_literal(body, before, at));
-        if let Some(literal) = again.or_else(|| literal(body, at)) {
-            return Some(literal);
-        }
+    let nettype = words.next();
+    if let Some(literal) = usual_address(body, nettype.start, None) {
+        return Some(literal);
     }
-    let (nettype, addrtype, address) = (words.next(), words.next(), words.next());
+    let (addrtype, address) = (words.next(), words.next());
     if body.get(nettype)? != b"IN" || body.get(addrtype)? != b"IP4" {
         return None;
     }
     literal(body, address.start)
+}
+
+/// The same at `at`, as it is nearly always written; perhaps with a literal that was read before.
+fn usual_address(body: &[u8], at: usize, before: Option<Literal>) -> Option<Literal> {
+    if !body.get(at..)?.starts_with(b"IN IP4 ") {
+        return None;
+    }
+    let again = before.and_then(|before| same_literal(body, before, at + 7));
+    again.or_else(|| literal(body, at + 7))
 }
 
 /// The IPv4 literal at `at`. It cannot go on behind the line, since white space ends both.
@@ -385,62 +395,53 @@ fn whole_number(text: &[u8]) -> Option<u16> {
     (digits == text.len()).then_some(number)
 }
 
-/// Sixty-four bytes of a body; the last ones, if no more are left.
+/// Sixty-four bytes of a body, or the last ones, if no more are left.
 struct Window {
-    base: usize,
     block: Block,
+    /// How many of them are before what was asked for.
+    before: usize,
 }
 
 impl Window {
+    /// The bytes from `at` on, which is in the body.
+    #[inline(always)]
     fn at(body: &[u8], at: usize) -> Window {
         let base = at.min(body.len().saturating_sub(Block::SIZE));
         Window {
-            base,
             block: Block::at(body, base),
+            before: (at - base) % Block::SIZE,
         }
-    }
-
-    fn end(&self) -> usize {
-        self.base + Block::SIZE
-    }
-
-    /// Of those bits the ones from `at` on, which is in the window.
-    fn from(&self, at: usize, bits: u64) -> u64 {
-        bits & u64::MAX << ((at - self.base) % Block::SIZE)
-    }
-
-    /// The place of the first of those bits.
-    fn first(&self, bits: u64) -> usize {
-        self.base + bits.trailing_zeros() as usize
     }
 }
 
 /// The words of a line, with white space between them.
 struct Words<'a> {
     body: &'a [u8],
-    /// From the next word on, or the white space before it.
-    rest: Range<usize>,
+    /// The end of the line.
+    end: usize,
     /// Where the bits begin.
     base: usize,
-    /// Which bytes are white space.
-    blanks: u64,
+    /// Where a word begins, the first white space behind it, where the next word begins, and so on.
+    edges: u64,
 }
 
 impl<'a> Words<'a> {
-    fn of(body: &'a [u8], rest: Range<usize>) -> Self {
-        let window = Window::at(body, rest.start);
-        Words {
+    #[inline(always)]
+    fn of(body: &'a [u8], line: Range<usize>) -> Self {
+        let mut words = Words {
             body,
-            rest,
-            base: window.base,
-            // Line feeds are in no line.
-            blanks: window.block.any([b' ', b'\t', b'\r']),
-        }
+            end: line.end,
+            base: line.start,
+            edges: 0,
+        };
+        words.look(0);
+        words
     }
 
     /// Those behind the first `n`.
-    fn behind(body: &'a [u8], rest: Range<usize>, n: usize) -> Self {
-        let mut words = Words::of(body, rest);
+    #[inline(always)]
+    fn behind(body: &'a [u8], line: Range<usize>, n: usize) -> Self {
+        let mut words = Words::of(body, line);
         for _ in 0..n {
             words.next();
         }
@@ -448,24 +449,34 @@ impl<'a> Words<'a> {
     }
 
     /// The next one; an empty place at the end.
+    #[inline(always)]
     fn next(&mut self) -> Range<usize> {
-        self.seek(|blanks| !blanks)..self.seek(|blanks| blanks)
+        self.edge(0)..self.edge(1)
     }
 
-    /// Goes on to the first byte that is sought by its kind, or to the end.
+    /// The next edge; `before` is 1 in a word.
     #[inline(always)]
-    fn seek(&mut self, sought: impl Fn(u64) -> u64) -> usize {
-        while self.rest.start < self.rest.end {
-            let bits = sought(self.blanks) >> ((self.rest.start - self.base) % Block::SIZE);
-            if bits != 0 {
-                let found = self.rest.start + bits.trailing_zeros() as usize;
-                self.rest.start = found.min(self.rest.end);
-                return self.rest.start;
+    fn edge(&mut self, before: u64) -> usize {
+        while self.edges == 0 {
+            if self.end - self.base <= Block::SIZE {
+                return self.end;
             }
-            *self = Words::of(self.body, self.base + Block::SIZE..self.rest.end);
+            self.base += Block::SIZE;
+            self.look(before);
         }
-        self.rest.start = self.rest.end;
-        self.rest.end
+        let edge = self.base + self.edges.trailing_zeros() as usize;
+        self.edges &= self.edges - 1;
+        edge.min(self.end)
+    }
+
+    /// Finds the edges from `base` on.
+    #[inline(always)]
+    fn look(&mut self, before: u64) {
+        let window = Window::at(self.body, self.base);
+        // Line feeds are in no line.
+        let blanks = window.block.any([b' ', b'\t', b'\r']);
+        let words = !blanks >> window.before;
+        self.edges = words ^ (words << 1 | before);
     }
 }
 
