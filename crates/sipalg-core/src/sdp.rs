@@ -198,41 +198,44 @@ impl Session {
     /// The line from `start` to `end`, where its line feed is, or the end of the body.
     #[inline(always)] // most lines are of no interest
     fn line(&mut self, body: &[u8], start: usize, end: usize) {
-        let kind = body.get(start..).and_then(|text| text.first_chunk());
-        if let Some([kind @ (b'o' | b'c' | b'm' | b'a'), b'=']) = kind {
-            self.value(body, *kind, start + 2, end);
+        let value = start + 2..end;
+        match body.get(start..).and_then(|text| text.first_chunk()) {
+            Some(b"o=") => self.origin(body, value),
+            Some(b"c=") => self.connection(body, value),
+            Some(b"m=") => self.section(body, value),
+            Some(b"a=") => self.attribute(body, trim_end(body, value)),
+            _ => {}
         }
     }
 
-    fn value(&mut self, body: &[u8], kind: u8, start: usize, end: usize) {
-        let text = body.get(start..end).unwrap_or_default();
-        let value = start..start + text.trim_ascii_end().len();
-        match kind {
-            // username sess-id sess-version nettype addrtype unicast-address
-            b'o' if self.origin.is_none() && self.media.is_empty() => {
-                self.origin = net_address(Words::behind(body, value, 3));
-            }
-            b'c' => {
-                let usual = usual_address(body, start, self.origin);
-                let literal = usual.or_else(|| net_address(Words::of(body, value)));
-                match self.media.last_mut() {
-                    Some(media) => {
-                        media.foreign_connection |= literal.is_none();
-                        media.connection = media.connection.or(literal);
-                    }
-                    None => self.connection = self.connection.or(literal),
-                }
-            }
-            // A line that cannot be read still begins a section, so that what follows is not
-            // taken for the section before.
-            b'm' => {
-                let mut media = media_line(body, value).unwrap_or_default();
-                media.candidates = Span::new(self.candidates.len(), self.candidates.len());
-                self.media.push(media);
-            }
-            b'a' => self.attribute(body, value),
-            _ => {}
+    fn origin(&mut self, body: &[u8], value: Range<usize>) {
+        // username sess-id sess-version nettype addrtype unicast-address
+        if self.origin.is_none() && self.media.is_empty() {
+            self.origin = net_address(Words::behind(body, trim_end(body, value), 3));
         }
+    }
+
+    fn connection(&mut self, body: &[u8], value: Range<usize>) {
+        let usual = usual_address(body, value.start, self.origin);
+        let words = || Words::of(body, trim_end(body, value));
+        let literal = usual.or_else(|| net_address(words()));
+        match self.media.last_mut() {
+            Some(media) => {
+                media.foreign_connection |= literal.is_none();
+                media.connection = media.connection.or(literal);
+            }
+            None => self.connection = self.connection.or(literal),
+        }
+    }
+
+    /// A line that cannot be read still begins a section, so that what follows is not taken for the
+    /// section before.
+    fn section(&mut self, body: &[u8], value: Range<usize>) {
+        let candidates = self.candidates.len();
+        self.media.push(Media {
+            candidates: Span::new(candidates, candidates),
+            ..media_line(body, trim_end(body, value)).unwrap_or_default()
+        });
     }
 
     fn attribute(&mut self, body: &[u8], value: Range<usize>) {
@@ -269,6 +272,12 @@ impl Session {
         }
         media.candidates.end = self.candidates.len() as u32;
     }
+}
+
+/// The range without white space behind it.
+fn trim_end(body: &[u8], value: Range<usize>) -> Range<usize> {
+    let text = body.get(value.clone()).unwrap_or_default();
+    value.start..value.start + text.trim_ascii_end().len()
 }
 
 /// `<media> <port>[/<count>] <proto> ...` (RFC 8866 section 5.14).
@@ -423,19 +432,24 @@ struct Words<'a> {
     base: usize,
     /// Where a word begins, the first white space behind it, where the next word begins, and so on.
     edges: u64,
+    /// From where on there are no bits.
+    rest: usize,
 }
 
 impl<'a> Words<'a> {
-    #[inline(always)]
+    #[inline]
     fn of(body: &'a [u8], line: Range<usize>) -> Self {
-        let mut words = Words {
+        let window = Window::at(body, line.start);
+        // Line feeds are in no line.
+        let blanks = window.block.any([b' ', b'\t', b'\r']);
+        let words = !blanks >> window.before;
+        Words {
             body,
             end: line.end,
             base: line.start,
-            edges: 0,
-        };
-        words.look(0);
-        words
+            edges: words ^ words << 1,
+            rest: line.start + Block::SIZE - window.before,
+        }
     }
 
     /// Those behind the first `n`.
@@ -451,33 +465,28 @@ impl<'a> Words<'a> {
     /// The next one; an empty place at the end.
     #[inline(always)]
     fn next(&mut self) -> Range<usize> {
-        self.edge(0)..self.edge(1)
+        self.edge(false)..self.edge(true)
     }
 
-    /// The next edge; `before` is 1 in a word.
+    /// The next edge: the end of a word, or the start of one.
     #[inline(always)]
-    fn edge(&mut self, before: u64) -> usize {
-        while self.edges == 0 {
-            if self.end - self.base <= Block::SIZE {
-                return self.end;
-            }
-            self.base += Block::SIZE;
-            self.look(before);
+    fn edge(&mut self, of_word: bool) -> usize {
+        if self.edges == 0 {
+            self.rest = find(self.body, self.rest..self.end, of_word);
+            return self.rest;
         }
         let edge = self.base + self.edges.trailing_zeros() as usize;
         self.edges &= self.edges - 1;
         edge.min(self.end)
     }
+}
 
-    /// Finds the edges from `base` on.
-    #[inline(always)]
-    fn look(&mut self, before: u64) {
-        let window = Window::at(self.body, self.base);
-        // Line feeds are in no line.
-        let blanks = window.block.any([b' ', b'\t', b'\r']);
-        let words = !blanks >> window.before;
-        self.edges = words ^ (words << 1 | before);
-    }
+/// The first white space, or what is none; else the end.
+#[cold] // so long are few lines
+fn find(body: &[u8], line: Range<usize>, blank: bool) -> usize {
+    let mut text = body.get(line.clone()).unwrap_or_default().iter();
+    let found = text.position(|byte| matches!(byte, b' ' | b'\t' | b'\r') == blank);
+    found.map_or(line.end, |found| line.start + found)
 }
 
 #[cfg(test)]
