@@ -57,6 +57,19 @@ pub fn block(text: &[u8]) -> [u8; 16] {
     }
 }
 
+/// How many bytes two texts have the same before they differ.
+#[inline(always)]
+pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
+    let halves = |text: &[u8; 32]| {
+        let (chunks, _) = text.as_chunks::<16>();
+        [0, 1].map(|half| u8x16::new(chunks.get(half).copied().unwrap_or_default()))
+    };
+    let ([one, behind_one], [other, behind_other]) = (halves(one), halves(other));
+    let same = one.simd_eq(other).to_bitmask() as u32;
+    let same_behind = behind_one.simd_eq(behind_other).to_bitmask() as u32;
+    (same | same_behind << 16).trailing_ones() as usize
+}
+
 /// The place in a block of the first byte that is one of `wanted`.
 #[inline(always)]
 fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> {
@@ -147,6 +160,17 @@ mod tests {
             }
             let a = rest.iter().take(Block::SIZE).filter(|byte| **byte == b'a');
             assert_eq!(block.of(b'a').count_ones() as usize, a.count());
+        }
+    }
+
+    #[test]
+    fn texts_are_alike_up_to_the_first_other_byte() {
+        let text: [u8; 32] = core::array::from_fn(|at| at as u8);
+        assert_eq!(alike(&text, &text), 32);
+        for at in 0..32 {
+            let mut other = text;
+            other[at..].fill(b'x');
+            assert_eq!(alike(&text, &other), at);
         }
     }
 

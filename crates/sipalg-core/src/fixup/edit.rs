@@ -8,12 +8,15 @@ use core::ops::Range;
 /// A short text made without allocating: at most an address with a port.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    bytes: [u8; LONGEST],
+    bytes: [u8; SIZE],
     length: u8,
 }
 
 /// Room for an address with a port, and some white space around its colon.
 const LONGEST: usize = 30;
+
+/// With the length it is as much as is copied at once.
+const SIZE: usize = 31;
 
 impl PartialEq for Text {
     fn eq(&self, other: &Text) -> bool {
@@ -25,7 +28,7 @@ impl Eq for Text {}
 
 impl Text {
     const EMPTY: Text = Text {
-        bytes: [0; LONGEST],
+        bytes: [0; SIZE],
         length: 0,
     };
 
@@ -203,6 +206,12 @@ impl Edits {
         {
             return false;
         }
+        self.insert(range, &text, &by)
+    }
+
+    /// The same, where the bytes are known to be others.
+    pub fn insert(&mut self, range: Range<usize>, text: &Text, by: &By) -> bool {
+        let (text, by) = (*text, *by);
         // Fields are walked in order, so that nearly every edit is the last.
         if self
             .list
@@ -244,13 +253,30 @@ impl Edits {
     pub fn apply(&self, message: &[u8], out: &mut Vec<u8>) {
         let mut at = 0;
         for edit in &self.list {
-            out.extend_from_slice(message.get(at..edit.range.start).unwrap_or_default());
+            append(message, at..edit.range.start, out);
             edit.text.append_to(out);
             at = edit.range.end;
         }
-        out.extend_from_slice(message.get(at..).unwrap_or_default());
+        append(message, at..message.len(), out);
     }
 }
+
+/// Appends a part of the message. A short one is copied with what follows it, which is a copy of known
+/// length, and what is too much is taken away again.
+fn append(message: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
+    let chunk = message.get(part.start..).and_then(<[u8]>::first_chunk);
+    match chunk {
+        Some(chunk) if part.len() <= SHORT => {
+            let end = out.len() + part.len();
+            out.extend_from_slice(chunk as &[u8; SHORT]);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(message.get(part).unwrap_or_default()),
+    }
+}
+
+/// How long a part may be to be copied so: what is between two addresses nearly always is no longer.
+const SHORT: usize = 64;
 
 #[cfg(test)]
 mod tests {
