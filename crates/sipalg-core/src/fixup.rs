@@ -134,42 +134,65 @@ impl Fixup<'_> {
 
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
-        self.uri(span, Reach::Identity, Family::Contact);
+        if let Some(spot) = Spot::of_uri(self.message, span) {
+            self.spot(&spot, Reach::Identity, Family::Contact);
+        }
     }
 
     /// A header field by its row; fields without a row are left alone. True if the field has one.
+    #[inline]
     pub fn field(&mut self, field: &Field) -> bool {
         let Some(row) = table::row_of(field.name) else {
             return false;
         };
+        let message = self.message;
         match row.place {
-            Place::Via => self.vias(field.value.clone()),
-            Place::Addresses => self.addresses(field.value.clone(), row),
-            Place::WarningAgents => {
-                for value in uri::values(self.message, field.value.clone()) {
-                    self.warning(value, row.reach);
+            Place::Via => match usual::via(message, field.value.clone()) {
+                Some(via) => {
+                    let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
+                    self.via(sent_by, via.transport, via.parameters);
                 }
-            }
+                None => self.values(field, row),
+            },
+            Place::Addresses => match usual::address(message, field.value.clone()) {
+                Some(spot) => self.address(&spot, row),
+                None => self.values(field, row),
+            },
+            Place::WarningAgents => self.values(field, row),
             Place::Dialog => {}
         }
         true
     }
 
-    /// A list of addresses.
-    fn addresses(&mut self, list: Range<usize>, row: &Row) {
+    /// The values of a list, or of a field that is not written in the usual way.
+    fn values(&mut self, field: &Field, row: &Row) {
         let message = self.message;
-        if let Some(uri) = usual::address(message, list.clone()) {
-            return self.address(uri, row);
-        }
-        for value in uri::values(message, list) {
-            if let Some(address) = uri::address(message, value) {
-                self.address(address.uri, row);
+        for value in uri::values(message, field.value.clone()) {
+            match row.place {
+                Place::Via => {
+                    if let Some(via) = uri::via(message, value) {
+                        let transport = via.transport;
+                        let sent_by = via.sent_by.and_then(|host| {
+                            self.literal(&Target { host, transport }, row.reach, Family::Via)
+                        });
+                        self.via(sent_by, transport, via.parameters);
+                    }
+                }
+                Place::WarningAgents => self.warning(value, row.reach),
+                Place::Dialog => {}
+                Place::Addresses => {
+                    let address = uri::address(message, value);
+                    let spot = address.and_then(|address| Spot::of_uri(message, address.uri));
+                    if let Some(spot) = spot {
+                        self.address(&spot, row);
+                    }
+                }
             }
         }
     }
 
-    fn address(&mut self, uri: Range<usize>, row: &Row) {
-        let mapping = self.uri(uri, row.reach, Family::of(row.name));
+    fn address(&mut self, spot: &Spot, row: &Row) {
+        let mapping = self.spot(spot, row.reach, Family::of(row.name));
         if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
             self.named(mapping);
             self.door(row.name, mapping);
@@ -226,13 +249,8 @@ impl Fixup<'_> {
         self.quoted = before;
     }
 
-    /// Fixes up the host of a URI; names the mapping that was used.
-    fn uri(&mut self, span: Range<usize>, reach: Reach, family: Family) -> Option<MappingId> {
-        let spot = Spot::of_uri(self.message, span)?;
-        self.spot(&spot, reach, family)
-    }
-
     /// Fixes up what stands at a place by the rule; names the mapping that was used.
+    #[inline]
     fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
         if !self.spelled
             && let Some((number, length)) = self.known_at(spot)
@@ -243,31 +261,15 @@ impl Fixup<'_> {
         self.literal(&target, reach, family)
     }
 
-    /// A list of Via values.
-    fn vias(&mut self, list: Range<usize>) {
-        let message = self.message;
-        if let Some(via) = usual::via(message, list.clone()) {
-            let sent_by = self.spot(&via.sent_by, Reach::Mapping, Family::Via);
-            return self.via(sent_by, via.transport, via.parameters);
-        }
-        for value in uri::values(message, list) {
-            if let Some(via) = uri::via(message, value) {
-                let transport = via.transport;
-                let sent_by = via.sent_by.and_then(|host| {
-                    self.literal(&Target { host, transport }, Reach::Mapping, Family::Via)
-                });
-                self.via(sent_by, transport, via.parameters);
-            }
-        }
-    }
-
     /// Fixes up what a server wrote into the `received` and `rport` of a Via about a host of ours
     /// (RFC 3581): a host sees inside addresses there, the outside what it saw itself. `sent_by` is
     /// the mapping of its sent-by.
     fn via(&mut self, sent_by: Option<MappingId>, transport: Transport, parameters: Range<usize>) {
         let message = self.message;
         let (mut received, mut rport, mut symmetric) = (None, None, false);
-        for parameter in uri::parameters(message, parameters) {
+        let told = !parameters.is_empty();
+        let parameters = told.then(|| uri::parameters(message, parameters));
+        for parameter in parameters.into_iter().flatten() {
             let value = parameter.value.clone();
             symmetric |= parameter.is(message, b"rport");
             if parameter.is(message, b"maddr") {

@@ -5,7 +5,7 @@
 //! what it may cause.
 
 use super::Fixup;
-use super::edit::Text;
+use super::edit::{self, Text};
 use super::table::Reach;
 use crate::addr::{Leg, Protocol, SocketAddrV4};
 use crate::bytes;
@@ -34,11 +34,13 @@ struct Known {
     text: [u8; 32],
     length: usize,
     twin: Twin,
+    /// How its twin is written.
+    new: Text,
 }
 
 /// What is known of an end.
-#[derive(Clone, Debug)]
-pub enum Twin {
+#[derive(Clone, Copy, Debug)]
+enum Twin {
     /// It is nobody's that the gateway knows: it stays, whatever may be written in its place.
     Nobody,
     /// It is mapped, and what it becomes turns back into it.
@@ -47,10 +49,6 @@ pub enum Twin {
         mapping: MappingId,
         /// The end on the other side.
         other: SocketAddrV4,
-        /// Its text, if it is another.
-        text: Option<Text>,
-        /// What is said of the replacement.
-        by: By,
     },
 }
 
@@ -79,6 +77,7 @@ impl Known {
 impl Fixup<'_> {
     /// An end that is known already, by its text: nothing of it has to be read again. Gives its number
     /// and its length.
+    #[inline]
     pub(super) fn known_at(&self, spot: &Spot) -> Option<(usize, usize)> {
         let here = self.message.get(spot.start..)?.first_chunk()?;
         self.work
@@ -122,11 +121,16 @@ impl Fixup<'_> {
             text,
             length: written.len(),
             twin,
+            new: match twin {
+                Twin::Mapped { other, .. } => Text::endpoint(other),
+                Twin::Nobody => Text::EMPTY,
+            },
         });
         Some(self.work.twins.list.len() - 1)
     }
 
     /// Fixes up an end by its number, where it stands; names the mapping that was used.
+    #[inline]
     pub(super) fn becomes_twin(
         &mut self,
         number: usize,
@@ -136,28 +140,17 @@ impl Fixup<'_> {
     ) -> Option<MappingId> {
         let known = self.work.twins.list.get(number)?;
         let (protocol, end) = (known.protocol, known.end);
-        match &known.twin {
-            Twin::Nobody => {
-                if reach == Reach::Door && !self.quoted {
-                    self.field_leaks(family, protocol, end);
-                }
-                None
+        let Twin::Mapped { mapping, other } = known.twin else {
+            if reach == Reach::Door && !self.quoted {
+                self.field_leaks(family, protocol, end);
             }
-            Twin::Mapped {
-                mapping,
-                other,
-                text,
-                by,
-            } => {
-                let (mapping, other) = (*mapping, *other);
-                if let Some(text) = text
-                    && self.work.edits.insert(span, text, by)
-                {
-                    self.translated_events(end, other);
-                }
-                Some(mapping)
-            }
+            return None;
+        };
+        let by = By::mapping(self.from, protocol, end, other);
+        if other != end && self.work.edits.insert(span, &known.new, by) && self.out.watch {
+            self.translated_events(end, other);
         }
+        Some(mapping)
     }
 
     fn twin_outside(&mut self, protocol: Protocol, local: SocketAddrV4) -> Option<Twin> {
@@ -166,8 +159,11 @@ impl Fixup<'_> {
             return (!config.is_global(*local.ip())).then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_local(protocol, local)?;
-        let global = self.nat.get(mapping)?.global;
-        if !self.nat.is_pair(mapping) || !config.is_global(*global.ip()) {
+        let found = self.nat.get(mapping)?;
+        let other = found.global;
+        let turned_back = (found.protocol, found.local) == (protocol, local)
+            && self.nat.find_global(protocol, other) == Some(mapping);
+        if !turned_back || !config.is_global(*other.ip()) {
             return None;
         }
         // Where no door may lead, it matters whether one is asked for.
@@ -175,7 +171,7 @@ impl Fixup<'_> {
             return None;
         }
         self.nat.touch(&self.cx, mapping);
-        Some(self.mapped(protocol, mapping, local, global))
+        Some(Twin::Mapped { mapping, other })
     }
 
     fn twin_inside(&self, protocol: Protocol, global: SocketAddrV4) -> Option<Twin> {
@@ -184,24 +180,12 @@ impl Fixup<'_> {
             return foreign.then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_global(protocol, global)?;
-        let local = self.nat.get(mapping)?.local;
-        let turned_back = self.nat.is_pair(mapping) && self.address_of(protocol, local).is_some();
-        turned_back.then(|| self.mapped(protocol, mapping, global, local))
-    }
-
-    fn mapped(
-        &self,
-        protocol: Protocol,
-        mapping: MappingId,
-        end: SocketAddrV4,
-        other: SocketAddrV4,
-    ) -> Twin {
-        Twin::Mapped {
-            mapping,
-            other,
-            text: (end != other).then(|| Text::endpoint(other)),
-            by: By::mapping(self.from, protocol, end, other),
-        }
+        let found = self.nat.get(mapping)?;
+        let other = found.local;
+        let turned_back = (found.protocol, found.global) == (protocol, global)
+            && self.nat.find_local(protocol, other) == Some(mapping)
+            && self.address_of(protocol, other).is_some();
+        turned_back.then_some(Twin::Mapped { mapping, other })
     }
 }
 
@@ -210,15 +194,8 @@ impl HostPort {
     /// white space that need not be.
     pub(super) fn usual(&self) -> Option<SocketAddrV4> {
         let end = SocketAddrV4::new(self.address, self.port?);
-        let octets = end.ip().octets().map(|octet| digits(u16::from(octet)));
-        let length = octets.iter().sum::<usize>() + 4 + digits(end.port());
+        let octets = end.ip().octets().map(edit::digits_of_octet);
+        let length = octets.iter().sum::<usize>() + 4 + edit::digits_of_port(end.port());
         (self.span.len() == length).then_some(end)
     }
-}
-
-fn digits(number: u16) -> usize {
-    1 + [10, 100, 1000, 10_000]
-        .iter()
-        .filter(|power| number >= **power)
-        .count()
 }

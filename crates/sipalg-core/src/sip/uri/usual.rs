@@ -3,44 +3,78 @@
 //! What is found here is what [`values`](super::values), [`address`](super::address) and
 //! [`via`](super::via) find; where it is not beyond doubt nothing is, and they have to tell.
 
-use super::{Spot, Transport, is_blank};
+use super::{Spot, Transport, is_blank, is_sip};
 use crate::bytes::{self, Block};
 use core::ops::Range;
 
-/// The URI of a value that is one address: `"Name" <sip:...>;tag=...`, or `sip:...;tag=...`.
-pub fn address(message: &[u8], value: Range<usize>) -> Option<Range<usize>> {
+/// Where the host of a field with one address is: `"Name" <sip:user@1.2.3.4:5060>;tag=...`, or
+/// `sip:user@1.2.3.4;tag=...`.
+#[inline]
+pub fn address(message: &[u8], value: Range<usize>) -> Option<Spot> {
     let block = Block::at(message, value.start);
     let whole = lowest(value.len());
-    let rest = value.start + Block::SIZE..value.end;
+    if value.len() > Block::SIZE {
+        let rest = value.start + Block::SIZE..value.end;
+        bytes::find(message, rest, [b',']).is_none().then_some(())?;
+    }
     // Without a comma it is no list, whatever may be quoted in it.
-    if block.of(b',') & whole != 0 || bytes::find(message, rest, [b',']).is_some() {
-        return None;
-    }
-    let mut opened = block.of(b'<') & whole;
-    let mut quotes = block.of(b'"') & whole;
-    if quotes & below(opened) != 0 {
-        let name = up_to(quotes & quotes.wrapping_sub(1));
-        if block.of(b'\\') & name != 0 {
-            return None;
-        }
-        (opened, quotes) = (opened & !name, quotes & !name);
-        if opened == 0 || quotes & below(opened) != 0 {
-            return None;
-        }
-    }
-    let uri = if opened != 0 {
-        let closed = block.of(b'>') & whole & !below(opened);
-        let at = |mask: u64| value.start + mask.trailing_zeros() as usize;
-        (closed != 0).then(|| at(opened) + 1..at(closed))?
-    } else if value.len() <= Block::SIZE {
-        let start = value.start + usize::from(message.get(value.start) == Some(&b' '));
-        let end = (block.of(b';') & whole).trailing_zeros() as usize;
-        start..value.end.min(value.start + end)
-    } else {
-        return None;
+    let opened = match block.any([b',', b'"', b'<']) & whole {
+        0 => return addr_spec(message, value, &block),
+        one if one & (one - 1) == 0 => one,
+        _ => behind_name(&block, whole)?,
     };
-    let stripped = |at: usize| message.get(at).is_some_and(|byte| !is_blank(*byte));
-    (uri.start < uri.end && stripped(uri.start) && stripped(uri.end - 1)).then_some(uri)
+    let at = |mask: u64| value.start + mask.trailing_zeros() as usize;
+    let open = at(opened);
+    let ends = block.any([b'@', b'>']) & whole & !up_to(opened);
+    let end = message.get(at(ends));
+    let (user, closed) = match end {
+        Some(b'@') => (Some(at(ends)), ends & ends.wrapping_sub(1)),
+        _ => (None, ends),
+    };
+    let (opens, closes) = (message.get(open), message.get(at(closed)));
+    if closed == 0 || opens != Some(&b'<') || closes != Some(&b'>') {
+        return None;
+    }
+    spot(message, open + 1..at(closed), user)
+}
+
+/// The bracket that opens, where there are quotes or more brackets.
+fn behind_name(block: &Block, whole: u64) -> Option<u64> {
+    let (opened, quotes) = (block.of(b'<') & whole, block.of(b'"') & whole);
+    if block.of(b',') & whole != 0 {
+        return None;
+    }
+    if quotes & below(opened) == 0 {
+        return Some(opened & opened.wrapping_neg());
+    }
+    let name = up_to(quotes & quotes.wrapping_sub(1));
+    let opened = opened & !name;
+    let plain = block.of(b'\\') & name == 0 && quotes & !name & below(opened) == 0;
+    (opened != 0 && plain).then_some(opened & opened.wrapping_neg())
+}
+
+/// A URI without brackets: what follows a semicolon is not of it.
+fn addr_spec(message: &[u8], value: Range<usize>, block: &Block) -> Option<Spot> {
+    if value.len() > Block::SIZE {
+        return None;
+    }
+    let first = |byte| value.start + block.of(byte).trailing_zeros() as usize;
+    let start = value.start + usize::from(message.get(value.start) == Some(&b' '));
+    let end = first(b';').min(value.end);
+    let user = first(b'@');
+    spot(message, start..end, (user < end).then_some(user))
+}
+
+/// The host in a `sip:` URI whose user ends at `user`.
+#[inline]
+fn spot(message: &[u8], uri: Range<usize>, user: Option<usize>) -> Option<Spot> {
+    let scheme: &[u8; 4] = message.get(uri.start..uri.end)?.first_chunk()?;
+    let last = message.get(uri.end - 1)?;
+    (is_sip(scheme) && !is_blank(*last)).then_some(Spot {
+        start: user.map_or(uri.start + scheme.len(), |user| user + 1),
+        end: uri.end,
+        transport: None,
+    })
 }
 
 /// A Via value as nearly all write it.
