@@ -57,6 +57,27 @@ pub fn block(text: &[u8]) -> [u8; 16] {
     }
 }
 
+/// Where a block has no decimal digits.
+#[inline(always)]
+pub fn others_than_digits(block: &[u8; 16]) -> u32 {
+    let digits = u8x16::new(*block) - u8x16::splat(b'0');
+    let is_digit = digits.simd_eq(digits.min(u8x16::splat(9)));
+    !(is_digit.to_bitmask() as u32)
+}
+
+/// How many bytes two texts have the same before they differ.
+#[inline(always)]
+pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
+    let halves = |text: &[u8; 32]| {
+        let (chunks, _) = text.as_chunks::<16>();
+        [0, 1].map(|half| u8x16::new(chunks.get(half).copied().unwrap_or_default()))
+    };
+    let ([one, behind_one], [other, behind_other]) = (halves(one), halves(other));
+    let same = one.simd_eq(other).to_bitmask() as u32;
+    let same_behind = behind_one.simd_eq(behind_other).to_bitmask() as u32;
+    (same | same_behind << 16).trailing_ones() as usize
+}
+
 /// The place in a block of the first byte that is one of `wanted`.
 #[inline(always)]
 fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> {
@@ -193,6 +214,17 @@ mod tests {
         assert_eq!(equal_with(block, &[0x20; 16], lower), 0xffff);
         assert_eq!(equal_with(block, &[0; 16], block), 0xffff);
         assert_eq!(equal_with(block, &[0; 16], lower), 0b1110_0111_1001_1110);
+    }
+
+    #[test]
+    fn texts_are_alike_up_to_the_first_other_byte() {
+        let text: [u8; 32] = core::array::from_fn(|at| at as u8);
+        assert_eq!(alike(&text, &text), 32);
+        for at in 0..32 {
+            let mut other = text;
+            other[at..].fill(b'x');
+            assert_eq!(alike(&text, &other), at);
+        }
     }
 
     #[test]
