@@ -10,9 +10,10 @@ mod start;
 use crate::bytes::Block;
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, parse_decimal, uri};
+use crate::sip::{Index, Name, Start, parse_decimal, uri};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 use start::StartCheck;
 
 /// A whole message and the index of its header section.
@@ -24,6 +25,8 @@ pub struct Message<'a> {
     pub header: usize,
     /// Where the header fields are.
     pub index: &'a Index,
+    /// Where the digits of Content-Length are, which give the length of the body; empty without it.
+    pub length: Range<usize>,
     /// Whether Content-Length was absent, and taken as 0.
     pub length_missing: bool,
 }
@@ -92,6 +95,8 @@ struct Reading {
     header: usize,
     /// Length of the message, once known.
     total: usize,
+    /// Where Content-Length says so.
+    length: Range<usize>,
     length_missing: bool,
 }
 
@@ -122,6 +127,7 @@ pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Opt
         bytes: bytes.get(..total)?,
         header: reading.header,
         index: &reading.index,
+        length: reading.length.clone(),
         length_missing: false,
     })
 }
@@ -298,6 +304,7 @@ impl Framer {
                         bytes: rest.get(..reading.total).unwrap_or_default(),
                         header: reading.header,
                         index: &reading.index,
+                        length: reading.length.clone(),
                         length_missing: reading.length_missing,
                     }));
                     at += reading.total;
@@ -348,6 +355,7 @@ impl Reading {
         self.line = 0;
         self.header = 0;
         self.total = 0;
+        self.length = 0..0;
         self.length_missing = false;
     }
 
@@ -357,10 +365,10 @@ impl Reading {
 
     /// Reads on in `message`, the bytes at hand from the start of the message.
     fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
-        if self.scanned == 0 {
+        if let (0, [b'\r' | b'\n', ..]) = (self.line, message) {
             match message {
-                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\n', ..] => return Step::KeepAlive(1),
+                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\r'] => return Step::NeedMore,
                 _ => {}
             }
@@ -406,12 +414,18 @@ impl Reading {
     /// Whether the start line is whole.
     #[inline(always)] // in one place
     fn start_line(&mut self, message: &[u8]) -> Result<bool, Demotion> {
-        let Some((start, length)) = self.start.check(message)? else {
+        let Some(length) = self.start.check(message)? else {
             return Ok(false);
         };
         self.line_end = line_end_at(message, length - 1);
         let line = 0..length - self.line_end;
-        self.index.begin(line, start);
+        match self.start.usual_request(message, length) {
+            Some(start) => self.index.begin(line, start),
+            None => {
+                let start = Start::parse(message, 0..length);
+                self.index.begin(line, start.ok_or(Demotion::NotSip)?);
+            }
+        }
         (self.line, self.scanned) = (length, length);
         Ok(true)
     }
@@ -453,14 +467,18 @@ impl Reading {
         if self.index.is_repeated(Name::ContentLength) {
             return Err(Demotion::DuplicateLength);
         }
-        // Trimmed as where the length is written anew, so that none is accepted that is not found.
-        let trimmed = || message.get(uri::trim(message, field.value.clone()));
+        // Nearly always there is one blank before the digits, and nothing behind them.
         let usual = match message.get(field.value.clone()) {
             Some([b' ', digits @ ..]) => parse_decimal(digits),
             _ => None,
         };
+        self.length = match usual {
+            Some(_) => field.value.start + 1..field.value.end,
+            None => uri::trim(message, field.value.clone()),
+        };
+        let trimmed = || parse_decimal(message.get(self.length.clone())?);
         usual
-            .or_else(|| parse_decimal(trimmed()?))
+            .or_else(trimmed)
             .filter(|length| *length <= u64::from(u32::MAX))
             .ok_or(Demotion::BadLength)
     }

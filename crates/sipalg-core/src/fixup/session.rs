@@ -172,12 +172,7 @@ impl Fixup<'_> {
     }
 
     /// The mappings of so many adjacent ports, as far as there are any.
-    fn run(
-        &self,
-        protocol: Protocol,
-        from: SocketAddrV4,
-        ports: u16,
-    ) -> Run {
+    fn run(&self, protocol: Protocol, from: SocketAddrV4, ports: u16) -> Run {
         let mut run = [None; MOST_PORTS];
         for (offset, mapping) in (0..ports).zip(&mut run) {
             let port = from.port().saturating_add(offset);
