@@ -89,8 +89,8 @@ struct Reading {
     scanned: usize,
     /// Where the line being read began.
     line: usize,
-    /// The length of each line end, as of the first: LF or CRLF.
-    line_end: usize,
+    /// Whether lines end in CRLF, as the first does.
+    crlf: bool,
     /// Length of the header section, once whole.
     header: usize,
     /// Length of the message, once known.
@@ -402,7 +402,12 @@ impl Reading {
         // Nothing is looked at beyond the limit: that it is passed is known at the same byte, however
         // the stream was cut.
         let judged = message.get(..limits.header_bytes).unwrap_or(message);
-        if (self.line > 0 || self.start_line(judged)?) && self.lines(judged)? {
+        let whole = match (self.line > 0 || self.start_line(judged)?, self.crlf) {
+            (false, _) => false,
+            (true, true) => self.lines::<true>(judged)?,
+            (true, false) => self.lines::<false>(judged)?,
+        };
+        if whole {
             return Ok(true);
         }
         if judged.len() < message.len() {
@@ -417,8 +422,8 @@ impl Reading {
         let Some(length) = self.start.check(message)? else {
             return Ok(false);
         };
-        self.line_end = line_end_at(message, length - 1);
-        let line = 0..length - self.line_end;
+        self.crlf = ends_in_crlf(message, length - 1);
+        let line = 0..length - 1 - usize::from(self.crlf);
         match self.start.usual_request(message, length) {
             Some(start) => self.index.begin(line, start),
             None => {
@@ -430,20 +435,19 @@ impl Reading {
         Ok(true)
     }
 
-    /// Indexes the lines behind it; whether they are whole.
-    #[inline(always)] // in one place
-    fn lines(&mut self, message: &[u8]) -> Result<bool, Demotion> {
-        let (mut start, line_end) = (self.line, self.line_end);
-        let mut block = self.scanned;
+    /// Indexes the lines behind it, all of which must end in CRLF, or none; whether they are whole.
+    #[inline(always)] // in one place for each
+    fn lines<const CRLF: bool>(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let (mut start, mut block) = (self.line, self.scanned);
         while block < message.len() {
-            let mut feeds = Block::at(message, block).of(b'\n');
+            let mut feeds = Block::places(message, block, b'\n');
             while feeds != 0 {
                 let feed = block + feeds.trailing_zeros() as usize;
                 feeds &= feeds - 1;
-                if line_end_at(message, feed) != line_end {
+                if ends_in_crlf(message, feed) != CRLF {
                     return Err(Demotion::MixedLineEnds);
                 }
-                let line = start..feed + 1 - line_end;
+                let line = start..feed - usize::from(CRLF);
                 start = feed + 1;
                 if line.is_empty() {
                     self.header = start;
@@ -484,10 +488,10 @@ impl Reading {
     }
 }
 
-/// The length of the line end that ends in that line feed.
+/// Whether there is a carriage return before that line feed.
 #[inline(always)]
-fn line_end_at(message: &[u8], feed: usize) -> usize {
-    1 + usize::from(message.get(feed.wrapping_sub(1)) == Some(&b'\r'))
+fn ends_in_crlf(message: &[u8], feed: usize) -> bool {
+    message.get(feed.wrapping_sub(1)) == Some(&b'\r')
 }
 
 #[cfg(test)]
