@@ -57,14 +57,6 @@ pub fn block(text: &[u8]) -> [u8; 16] {
     }
 }
 
-/// Where a block has no decimal digits.
-#[inline(always)]
-pub fn others_than_digits(block: &[u8; 16]) -> u32 {
-    let digits = u8x16::new(*block) - u8x16::splat(b'0');
-    let is_digit = digits.simd_eq(digits.min(u8x16::splat(9)));
-    !(is_digit.to_bitmask() as u32)
-}
-
 /// How many bytes two texts have the same before they differ.
 #[inline(always)]
 pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
