@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of NAT. All ranges are byte offsets from the start of the message.
 
+pub mod method;
 pub mod name;
 pub mod uri;
 
+pub use method::Method;
 pub use name::Name;
 
 use crate::bytes;
