@@ -7,7 +7,6 @@ use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::event::{By, Event};
 use crate::health::LeakPlace;
-use crate::nat::MappingId;
 use crate::nat::may_lead;
 use crate::nat::policy::LOWEST_PORT;
 use crate::sdp::{Candidate, Literal, Media, Session, Span};
@@ -18,9 +17,6 @@ const DISCARD: u16 = 9;
 
 /// How many adjacent ports one line gets: four streams with their RTCP.
 const MOST_PORTS: usize = 8;
-
-/// The mappings of adjacent ports.
-type Run = [Option<MappingId>; MOST_PORTS];
 
 impl Fixup<'_> {
     /// A session description at `span`. Leaves what it read in the work's session.
@@ -125,30 +121,29 @@ impl Fixup<'_> {
             Protocol::Tcp => 1,
         }
         .min((u16::MAX - media.port).saturating_add(1));
-        let mut run = self.run(protocol, local, ports);
-        let whole = |run: &Run| run.iter().take(usize::from(ports)).all(Option::is_some);
+        let before = self.work.doors.len();
+        let missing = self.ask_for(line, protocol, local, ports);
         let config = self.cx.config;
         let allowed = self.may_open_for(address)
             && may_lead(config, DoorKind::Media, protocol, local)
             && usize::from(line) < config.limits.media_lines;
-        if !allowed || !self.has_room_for(&run, ports, address) {
+        if !allowed || !self.has_room_for_doors(missing, address) {
+            self.work.doors.truncate(before);
             self.leaks(LeakPlace::Media, protocol, local);
             self.refused(local);
             return None;
         }
-        if !whole(&run) {
+        if missing > 0 {
+            self.work.doors.truncate(before);
             let own = self.own_address(address);
             self.nat
                 .map_run(&mut self.cx, protocol, local, ports, own, self.out)
                 .ok()?;
-            run = self.run(protocol, local, ports);
+            self.ask_for(line, protocol, local, ports);
         }
-        for mapping in run.into_iter().flatten() {
-            self.work.doors.push((line, mapping));
-            self.named_media(mapping);
-        }
-        let [first, ..] = run;
-        let new = self.nat.get(first?)?.global;
+        self.named_media(before);
+        let (_, first) = self.work.doors.get(before)?;
+        let new = self.nat.get(*first)?.global;
         self.port_at(media, local, new, at);
         self.out.event(|| Event::MediaTranslated {
             from: local,
@@ -158,34 +153,30 @@ impl Fixup<'_> {
         Some(*new.ip())
     }
 
-    /// Whether the host may have as many doors more as the message asks for with these. What is open
-    /// already needs no more room: an offer that is sent again stays the same.
-    fn has_room_for(&mut self, run: &Run, ports: u16, host: Ipv4Addr) -> bool {
-        let is_new = |mapping: MappingId| !self.nat.is_open(mapping);
-        let asked = self.work.doors.iter().filter(|(_, id)| is_new(*id));
-        let wanted = run.iter().take(usize::from(ports));
-        let wanted = wanted.filter(|mapping| mapping.is_none_or(is_new));
-        let more = asked.count() + wanted.count();
+    /// Asks for the doors of so many adjacent ports, as far as they are mapped; how many are not.
+    fn ask_for(&mut self, line: u16, protocol: Protocol, from: SocketAddrV4, ports: u16) -> usize {
+        let mut missing = 0;
+        for offset in 0..ports {
+            let port = from.port().saturating_add(offset);
+            let local = SocketAddrV4::new(*from.ip(), port);
+            match self.nat.find_local(protocol, local) {
+                Some(mapping) => self.work.doors.push((line, mapping)),
+                None => missing += 1,
+            }
+        }
+        missing
+    }
+
+    /// Whether the host may have as many doors more as the message asks for, and those of so many
+    /// ports that are not mapped. What is open already needs no more room: an offer that is sent again
+    /// stays the same.
+    fn has_room_for_doors(&mut self, missing: usize, host: Ipv4Addr) -> bool {
+        let closed = self.work.doors.iter();
+        let closed = closed.filter(|(_, mapping)| !self.nat.is_open(*mapping));
+        let more = closed.count() + missing;
         let at = (self.cx.now, self.cx.config);
         let admission = &mut self.cx.admission;
         more == 0 || admission.admits(at, Resource::Door, host, more as u64, self.out)
-    }
-
-    /// The mappings of so many adjacent ports, as far as there are any.
-    fn run(
-        &self,
-        protocol: Protocol,
-        from: SocketAddrV4,
-        ports: u16,
-    ) -> Run {
-        let mut run = [None; MOST_PORTS];
-        for (offset, mapping) in (0..ports).zip(&mut run) {
-            let port = from.port().saturating_add(offset);
-            *mapping = self
-                .nat
-                .find_local(protocol, SocketAddrV4::new(*from.ip(), port));
-        }
-        run
     }
 
     fn port_at(&mut self, media: &Media, old: SocketAddrV4, new: SocketAddrV4, at: usize) {
@@ -193,15 +184,17 @@ impl Fixup<'_> {
         self.port_number_at(at, media.port_span, (old.port(), new.port()), by);
     }
 
-    /// The line whose event comes next may open this mapping's door.
-    fn named_media(&mut self, mapping: MappingId) {
-        if self.out.watch {
-            self.work.named.push(Named {
-                after: self.out.events.len(),
-                mapping,
-                media: true,
-            });
+    /// The line whose event comes next may open the doors that were asked for since then.
+    fn named_media(&mut self, since: usize) {
+        if !self.out.watch {
+            return;
         }
+        let doors = self.work.doors.get(since..).unwrap_or_default();
+        self.work.named.extend(doors.iter().map(|(_, mapping)| Named {
+            after: self.out.events.len(),
+            mapping: *mapping,
+            media: true,
+        }));
     }
 
     /// The same addresses in other attributes: the candidate that is the default destination, so that
