@@ -154,8 +154,7 @@ impl Session {
         }
         let (mut start, mut at) = (0, 0);
         while at < body.len() {
-            let window = Window::at(body, at);
-            let mut feeds = window.block.of(b'\n') >> window.before;
+            let mut feeds = Block::at(body, at).of(b'\n');
             while feeds != 0 {
                 let feed = at + feeds.trailing_zeros() as usize;
                 self.line(body, start, feed);
@@ -404,25 +403,6 @@ fn whole_number(text: &[u8]) -> Option<u16> {
     (digits == text.len()).then_some(number)
 }
 
-/// Sixty-four bytes of a body, or the last ones, if no more are left.
-struct Window {
-    block: Block,
-    /// How many of them are before what was asked for.
-    before: usize,
-}
-
-impl Window {
-    /// The bytes from `at` on, which is in the body.
-    #[inline(always)]
-    fn at(body: &[u8], at: usize) -> Window {
-        let base = at.min(body.len().saturating_sub(Block::SIZE));
-        Window {
-            block: Block::at(body, base),
-            before: (at - base) % Block::SIZE,
-        }
-    }
-}
-
 /// The words of a line, with white space between them.
 struct Words<'a> {
     body: &'a [u8],
@@ -439,16 +419,14 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     #[inline]
     fn of(body: &'a [u8], line: Range<usize>) -> Self {
-        let window = Window::at(body, line.start);
         // Line feeds are in no line.
-        let blanks = window.block.any([b' ', b'\t', b'\r']);
-        let words = !blanks >> window.before;
+        let words = !Block::at(body, line.start).any([b' ', b'\t', b'\r']);
         Words {
             body,
             end: line.end,
             base: line.start,
             edges: words ^ words << 1,
-            rest: line.start + Block::SIZE - window.before,
+            rest: line.start + Block::SIZE,
         }
     }
 

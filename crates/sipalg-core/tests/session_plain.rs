@@ -125,7 +125,11 @@ fn attribute(section: &mut Section, body: &[u8], value: &[u8], words: &[&[u8]]) 
         let scheme = scheme.or_else(|| value.windows(3).position(|three| three == b"://"));
         section.path = scheme.and_then(|at| {
             let host = uri::host_port(body, start + at + 3..start + value.len())?;
-            Some((span(host.span.start, host.span.len()), host.address, host.port?))
+            Some((
+                span(host.span.start, host.span.len()),
+                host.address,
+                host.port?,
+            ))
         });
     } else if value.starts_with(b"candidate:") {
         section.candidates.extend(candidate(body, words, 4));
@@ -221,7 +225,9 @@ fn every_description_with_accidents_is_read_as_it_is_written() {
     let (bodies, mut session) = (bodies(), Session::default());
     let mut state = 1u64;
     let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 33) as usize % below.max(1)
     };
     let special = b" \t\r\n\x0b\x0c/=.:-09aocmIN\0\xff";

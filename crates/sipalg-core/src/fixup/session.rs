@@ -67,7 +67,7 @@ impl Fixup<'_> {
             };
             translated = true;
             match media.connection {
-                Some(own) => self.address_at(at, own, global, Text::address(global)),
+                Some(own) => self.address_at(at, own, global, &Text::address(global)),
                 None => shared = shared.or(Some(global)),
             }
         }
@@ -76,23 +76,23 @@ impl Fixup<'_> {
             self.elsewhere(media, session.candidates_of(media), at);
         }
         // What was refused as a whole stays as a whole.
-        let origin = session.origin.filter(|_| translated || !refused);
         let whole = shared.is_some() || !refused;
-        let connection = session.connection.filter(|_| whole);
+        let shared = shared.map(|global| (global, Text::address(global)));
         let of_media = session.connection.map(|literal| literal.address);
-        // Nearly always both become the same.
-        let mut written: Option<(Ipv4Addr, Text)> = None;
-        for literal in [origin, connection].into_iter().flatten() {
-            let of_media = shared.filter(|_| of_media == Some(literal.address));
-            let local = SocketAddrV4::new(literal.address, 0);
-            let global = of_media.or_else(|| self.address_of(Protocol::Udp, local));
-            if let Some(global) = global {
-                let again = written.filter(|(before, _)| *before == global);
-                let (_, text) = again.unwrap_or_else(|| (global, Text::address(global)));
-                written = Some((global, text));
-                self.address_at(at, literal, global, text);
+        let mut write = |literal: &Literal| match &shared {
+            Some((global, text)) if of_media == Some(literal.address) => {
+                self.address_at(at, *literal, *global, text);
             }
-        }
+            _ => {
+                let local = SocketAddrV4::new(literal.address, 0);
+                if let Some(global) = self.address_of(Protocol::Udp, local) {
+                    self.address_at(at, *literal, global, &Text::address(global));
+                }
+            }
+        };
+        let origin = session.origin.as_ref();
+        origin.filter(|_| translated || !refused).map(&mut write);
+        session.connection.as_ref().filter(|_| whole).map(write);
     }
 
     /// One `m=` line: maps its port and its RTCP, and writes the numbers. Gives the address that it
@@ -180,8 +180,10 @@ impl Fixup<'_> {
     }
 
     fn port_at(&mut self, media: &Media, old: SocketAddrV4, new: SocketAddrV4, at: usize) {
-        let by = By::mapping(self.from, media.protocol(), old, new);
-        self.port_number_at(at, media.port_span, (old.port(), new.port()), by);
+        if self.is_to_write(at, media.port_span, old.port(), new.port()) {
+            let by = By::mapping(self.from, media.protocol(), old, new);
+            self.number_at(at, media.port_span, new.port(), by);
+        }
     }
 
     /// The line whose event comes next may open the doors that were asked for since then.
@@ -190,11 +192,13 @@ impl Fixup<'_> {
             return;
         }
         let doors = self.work.doors.get(since..).unwrap_or_default();
-        self.work.named.extend(doors.iter().map(|(_, mapping)| Named {
-            after: self.out.events.len(),
-            mapping: *mapping,
-            media: true,
-        }));
+        self.work
+            .named
+            .extend(doors.iter().map(|(_, mapping)| Named {
+                after: self.out.events.len(),
+                mapping: *mapping,
+                media: true,
+            }));
     }
 
     /// The same addresses in other attributes: the candidate that is the default destination, so that
@@ -206,9 +210,8 @@ impl Fixup<'_> {
             if let Some(new) = self.other_side(Protocol::Udp, old) {
                 let by = By::mapping(self.from, Protocol::Udp, old, new);
                 let address = Text::address(*new.ip());
-                let ports = (old.port(), new.port());
                 self.replace_at(at, candidate.address.span, address, by);
-                self.port_number_at(at, candidate.port_span, ports, by);
+                self.number_at(at, candidate.port_span, new.port(), by);
             }
         }
         if let Some(path) = &media.path {
@@ -256,7 +259,7 @@ impl Fixup<'_> {
         }
         if let Some(new) = self.nat.get(mapping).map(|mapping| mapping.global) {
             let by = By::mapping(self.from, Protocol::Udp, local, new);
-            self.port_number_at(at, rtcp.port_span, (local.port(), new.port()), by);
+            self.number_at(at, rtcp.port_span, new.port(), by);
             if let Some(literal) = &rtcp.address {
                 self.replace_at(at, literal.span, Text::address(*new.ip()), by);
             }
@@ -298,7 +301,7 @@ impl Fixup<'_> {
             };
             self.port_at(media, global, local, at);
             if let Some(own) = media.connection {
-                self.address_at(at, own, *local.ip(), Text::address(*local.ip()));
+                self.address_at(at, own, *local.ip(), &Text::address(*local.ip()));
             }
             self.out.event(|| Event::MediaTranslated {
                 from: global,
@@ -308,12 +311,12 @@ impl Fixup<'_> {
             self.elsewhere(media, session.candidates_of(media), at);
         }
         if let (Some(address), Some(connection)) = (inside, session.connection) {
-            self.address_at(at, connection, address, Text::address(address));
+            self.address_at(at, connection, address, &Text::address(address));
         }
         let origin = session.origin;
         if let Some(origin) = origin.filter(|o| self.is_address_of_host(o.address)) {
             let address = inside.unwrap_or(self.host.local);
-            self.address_at(at, origin, address, Text::address(address));
+            self.address_at(at, origin, address, &Text::address(address));
         }
     }
 
@@ -328,7 +331,7 @@ impl Fixup<'_> {
         let global = SocketAddrV4::new(host, rtcp.port);
         if let Some(local) = self.local_of(Protocol::Udp, global) {
             let by = By::mapping(self.from, Protocol::Udp, global, local);
-            self.port_number_at(at, rtcp.port_span, (global.port(), local.port()), by);
+            self.number_at(at, rtcp.port_span, local.port(), by);
             if let Some(literal) = &rtcp.address {
                 self.replace_at(at, literal.span, Text::address(*local.ip()), by);
             }
@@ -341,17 +344,22 @@ impl Fixup<'_> {
         self.work.edits.replace(self.message, span, text, by);
     }
 
-    /// Writes the second port in the place of the first.
-    fn port_number_at(&mut self, at: usize, span: Span, (old, new): (u16, u16), by: By) {
-        // Nearly always the port is kept. With a zero before it, it is written anew.
-        let first = self.message.get(at + span.start as usize);
-        if old != new || first == Some(&b'0') {
-            self.replace_at(at, span, Text::number(u64::from(new)), by);
-        }
+    fn number_at(&mut self, at: usize, span: Span, number: u16, by: By) {
+        self.replace_at(at, span, Text::number(u64::from(number)), by);
     }
 
-    fn address_at(&mut self, at: usize, literal: Literal, new: Ipv4Addr, text: Text) {
+    /// Whether a port changes. Nearly always it is kept; with a zero before it, it is written anew.
+    fn is_to_write(&self, at: usize, span: Span, old: u16, new: u16) -> bool {
+        old != new || self.message.get(at + span.start as usize) == Some(&b'0')
+    }
+
+    fn address_at(&mut self, at: usize, literal: Literal, new: Ipv4Addr, text: &Text) {
         let by = By::address(self.from, literal.address, new);
-        self.replace_at(at, literal.span, text, by);
+        if literal.address == new {
+            // It may be written with zeros.
+            return self.replace_at(at, literal.span, *text, by);
+        }
+        let span = at + literal.span.start as usize..at + literal.span.end as usize;
+        self.work.edits.insert(span, text, by);
     }
 }

@@ -63,9 +63,7 @@ fn octet(block: &[u8; 16], digits: Range<usize>) -> Option<u32> {
     let number = match block.get(digits)? {
         [ones] => digit(*ones),
         [tens, ones] => digit(*tens) * 10 + digit(*ones),
-        [hundreds, tens, ones] => {
-            digit(*hundreds) * 100 + digit(*tens) * 10 + digit(*ones)
-        }
+        [hundreds, tens, ones] => digit(*hundreds) * 100 + digit(*tens) * 10 + digit(*ones),
         _ => return None,
     };
     (number <= 255).then_some(number)
