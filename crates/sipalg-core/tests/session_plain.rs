@@ -221,6 +221,31 @@ fn every_description_is_read_as_it_is_written() {
 }
 
 #[test]
+fn long_words_and_much_white_space_are_read_as_they_are_written() {
+    let mut session = Session::default();
+    let lines = [
+        "o=- 1 2 IN IP4 1.2.3.4",
+        "c=IN IP4 1.2.3.4",
+        "m=audio 6000/2 RTP/AVP 0",
+        "a=rtcp:6001 IN IP4 1.2.3.4",
+        "a=candidate:1 1 UDP 2130706431 1.2.3.4 6000 typ host",
+        "a=remote-candidates:1 1.2.3.4 7000 2 1.2.3.4 7001",
+    ];
+    for (line, length) in lines
+        .iter()
+        .flat_map(|line| (0..140).map(move |n| (line, n)))
+    {
+        for (at, filling) in (2..=line.len()).flat_map(|at| [(at, "x"), (at, " "), (at, "0")]) {
+            let line = [&line[..at], &filling.repeat(length), &line[at..]].concat();
+            for (before, behind) in [("", "\r\n"), ("m=x 1 y\r\n", "\x0c\r\nt=0 0\r\n"), ("", "")] {
+                let body = format!("v=0\r\n{before}{line}{behind}");
+                same(&mut session, body.as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
 fn every_description_with_accidents_is_read_as_it_is_written() {
     let (bodies, mut session) = (bodies(), Session::default());
     let mut state = 1u64;
