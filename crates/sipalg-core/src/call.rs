@@ -184,7 +184,7 @@ impl Calls {
             held_by_offer: None,
             ending: false,
             last_media: cx.now,
-            armed: None,
+            armed: Armed::default(),
             seen: Seen::new(self.number, cx.now),
         }));
         self.by_key.insert(key, call);
@@ -194,9 +194,11 @@ impl Calls {
         Some(call)
     }
 
-    /// When it ends or is looked at again.
-    pub fn due(&self, call: CallId) -> Option<Instant> {
-        self.calls.get(call.0)?.armed
+    /// The deadline at which it ends or is looked at again.
+    pub fn armed(&self, call: CallId) -> Armed {
+        self.calls
+            .get(call.0)
+            .map_or(Armed::default(), |call| call.armed)
     }
 
     /// The doors its inside host has in use.
@@ -361,9 +363,9 @@ impl Calls {
     pub fn answered(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
         let tag = self.state.hash_one(tag);
         let known = self.calls.get(call.0);
-        if known.is_none_or(|entry| {
-            entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS
-        }) {
+        if known
+            .is_none_or(|entry| entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS)
+        {
             return;
         }
         if let Some(entry) = self.calls.get_mut(call.0) {
@@ -533,7 +535,7 @@ impl Calls {
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        entry.armed = None;
+        entry.armed.came();
         let silence = if entry.held || entry.current.is_empty() {
             cx.config.timers.call_silence
         } else {

@@ -76,7 +76,7 @@ enum Standing {
 }
 
 impl Mapping {
-    /// When it is forgotten, if nobody holds it.
+    /// The deadline at which it is forgotten, if nobody holds it.
     pub fn idle_until(&self) -> Armed {
         self.armed
     }
@@ -381,7 +381,7 @@ impl Nat {
     /// A deadline of a mapping came.
     pub fn mapping_expired(&mut self, cx: &mut Context<'_>, id: MappingId) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
-            mapping.armed = None;
+            mapping.armed.came();
             let idle_until = mapping.used + cx.config.timers.mapping_idle;
             if mapping.holders > 0 {
                 return;
@@ -488,7 +488,7 @@ impl Nat {
             standing,
             holders: 0,
             door: None,
-            armed: None,
+            armed: Armed::default(),
         }));
         self.by_local.insert(End::new(protocol, local), id);
         self.by_global.insert(End::new(protocol, global), id);
@@ -552,7 +552,10 @@ impl Nat {
         host: Ipv4Addr,
     ) {
         let key = (protocol, global);
-        let new = || Bar { host, armed: None };
+        let new = || Bar {
+            host,
+            armed: Armed::default(),
+        };
         let bar = self.barred.get_or_insert(key, new);
         bar.host = host;
         let at = cx.now + cx.config.timers.quarantine;

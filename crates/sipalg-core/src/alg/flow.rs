@@ -270,7 +270,7 @@ impl Alg {
         let Some(entry) = self.flows.get_mut(flow.0) else {
             return;
         };
-        entry.door = None;
+        entry.door.came();
         for mapping in entry.mapping.into_iter().chain(entry.answers) {
             if let Some(door) = self.nat.door(mapping) {
                 let lifetime = timers.door_lifetime().max(door.lifetime);
@@ -518,9 +518,9 @@ impl Alg {
             demoted: false,
             plain: false,
             hairpin: false,
-            door: None,
+            door: Armed::default(),
             sent: now,
-            ping: None,
+            ping: Armed::default(),
             pongs: Pongs::default(),
             cost,
         }

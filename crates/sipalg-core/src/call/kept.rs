@@ -10,7 +10,7 @@ use crate::kept::{self, At, Name, Named, Recorder, untick};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::time::Instant;
-use crate::timer::Key;
+use crate::timer::{Armed, Key};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -43,7 +43,7 @@ impl Call {
             held_by_offer: self.held_by_offer,
             ending: self.ending,
             last_media: recorder.tick(self.last_media),
-            due: self.armed,
+            due: recorder.due(self.armed),
             seen: self.seen.record(),
         }
     }
@@ -148,7 +148,7 @@ impl Calls {
             held_by_offer: record.held_by_offer,
             ending: record.ending,
             last_media: untick(record.last_media, cx.config.timers.use_tick, cx.now),
-            armed: None,
+            armed: Armed::default(),
             seen: Seen::restored(cx.now, record.seen),
         };
         let due = record.due.unwrap_or(cx.now);

@@ -63,9 +63,9 @@ impl Default for DoorPorts {
 impl DoorPorts {
     /// Whether a door of that kind may lead to that port.
     pub fn allow(&self, kind: DoorKind, protocol: Protocol, port: u16) -> bool {
-        let sip = self.sip.binary_search(&(protocol, port)).is_ok();
+        let is_sip = || self.sip.binary_search(&(protocol, port)).is_ok();
         match kind {
-            DoorKind::Signalling if sip => true,
+            DoorKind::Signalling if is_sip() => true,
             _ if port < LOWEST_PORT => false,
             _ => protocol == Protocol::Udp || !self.is_protected(port),
         }

@@ -34,7 +34,7 @@ impl Mapping {
             global: self.global,
             created: self.created,
             used: recorder.tick(self.used),
-            idle_until: self.armed,
+            idle_until: recorder.due(self.armed),
             door: self.door.as_ref().map(|door| kept::Door {
                 kind: door.kind,
                 lifetime: door.lifetime,
@@ -84,7 +84,7 @@ impl Nat {
         for global in &globals {
             match self.barred.noted(global) {
                 Some((note, bar)) => {
-                    let until = bar.armed.unwrap_or_default();
+                    let until = recorder.due(bar.armed).unwrap_or_default();
                     let record = kept::Bar {
                         host: bar.host,
                         until,
