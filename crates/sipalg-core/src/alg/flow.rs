@@ -12,6 +12,7 @@ use crate::config::{Config, Source};
 use crate::door::DoorKind;
 use crate::fixup::Host;
 use crate::frame::Framer;
+use crate::kept::Note;
 use crate::nat::{Context, MapError, MappingId};
 use crate::outbox::Outbox;
 use crate::time::Instant;
@@ -94,6 +95,7 @@ pub(super) struct Flow {
     pub pongs: Pongs,
     /// What it costs its host.
     pub cost: Cost,
+    note: Note,
 }
 
 impl Flow {
@@ -523,6 +525,7 @@ impl Alg {
             ping: Armed::default(),
             pongs: Pongs::default(),
             cost,
+            note: Note::default(),
         }
     }
 

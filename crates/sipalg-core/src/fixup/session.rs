@@ -171,9 +171,8 @@ impl Fixup<'_> {
         let mut run = [None; MOST_PORTS];
         for (offset, mapping) in (0..ports).zip(&mut run) {
             let port = from.port().saturating_add(offset);
-            *mapping = self
-                .nat
-                .find_local(protocol, SocketAddrV4::new(*from.ip(), port));
+            let local = SocketAddrV4::new(*from.ip(), port);
+            *mapping = (self.nat).find_local_among(&self.work.media, protocol, local);
         }
         run
     }

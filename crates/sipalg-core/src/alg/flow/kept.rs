@@ -7,9 +7,9 @@ use crate::addr::{Ends, FlowId, Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::door::DoorKind;
 use crate::fixup::Host;
 use crate::frame::Framer;
-use crate::kept::{self, At, Name, Named, Recorder, Rest};
+use crate::kept::{self, At, Name, Named, Note, Recorder, Rest};
 use crate::nat::{Context, MappingId, Nat};
-use crate::slab::Slab;
+use crate::slab::{Entry, Slab};
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
 
@@ -38,6 +38,12 @@ impl Named<u32> for Flow {
     type Name = u32;
     fn name(&self, flow: &u32) -> u32 {
         *flow
+    }
+}
+
+impl Entry for Flow {
+    fn note(&mut self) -> &mut Note {
+        &mut self.note
     }
 }
 
@@ -78,11 +84,11 @@ impl Slab<Flow> {
     pub fn kept(&mut self, nat: &Nat, recorder: &mut Recorder<'_>) {
         let changed = self.changes().take();
         for id in &changed {
-            match self.noted(*id) {
-                Some((note, flow)) => {
-                    recorder.is(Name::Flow(*id), note, &flow.record(nat, recorder));
-                }
-                None => recorder.gone(Name::Flow(*id)),
+            let told = self.tell(*id, |note, flow| {
+                recorder.is(Name::Flow(*id), note, &flow.record(nat, recorder));
+            });
+            if !told {
+                recorder.gone(Name::Flow(*id));
             }
         }
         self.changes().done(changed);
@@ -189,6 +195,7 @@ impl Alg {
             ping: Armed::default(),
             pongs: Pongs::restored(record.pings),
             cost,
+            note: Note::default(),
         };
         self.serial = self.serial.max(record.serial);
         self.flows.put_back(id, flow);
