@@ -9,7 +9,7 @@ use std::path::Path;
 const MAY_USE: &[(&str, &str)] = &[
     ("time", ""),
     ("addr", ""),
-    ("kept", "addr config door health spelling time"),
+    ("kept", "addr config door health spelling time timer"),
     ("slab", "kept"),
     ("bytes", ""),
     ("counters", ""),

@@ -212,6 +212,10 @@ impl Alg {
         let current = call.map_or(&[][..], |call| self.calls.current(call));
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
+        self.work.media.clear();
+        self.work
+            .media
+            .extend(call.into_iter().flat_map(|call| self.calls.media(call)));
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
         let mut number = 0;

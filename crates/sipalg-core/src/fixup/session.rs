@@ -159,7 +159,10 @@ impl Fixup<'_> {
         for offset in 0..ports {
             let port = from.port().saturating_add(offset);
             let local = SocketAddrV4::new(*from.ip(), port);
-            match self.nat.find_local(protocol, local) {
+            let known = self
+                .nat
+                .find_local_among(&self.work.media, protocol, local);
+            match known {
                 Some(mapping) => self.work.doors.push((line, mapping)),
                 None => missing += 1,
             }
