@@ -21,7 +21,7 @@ pub struct Field {
 }
 
 /// Where the parts of a header section are; filled line by line as they arrive.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Index {
     /// The start line, without its line end.
     pub start_line: Range<usize>,
@@ -29,7 +29,10 @@ pub struct Index {
     pub start: Option<Start>,
     /// The recognised fields, in order.
     pub fields: Vec<Field>,
-    /// Of each name, the place of its first field behind 1; 0 if it has none.
+    /// The names that there are fields of, and those of more than one.
+    present: u64,
+    repeated: u64,
+    /// Of each of them, the place of its first field.
     firsts: [u32; Name::COUNT],
     /// Whether the line before was a recognised field, so that a folded line continues it.
     open: bool,
@@ -41,6 +44,8 @@ impl Default for Index {
             start_line: 0..0,
             start: None,
             fields: Vec::new(),
+            present: 0,
+            repeated: 0,
             firsts: [0; Name::COUNT],
             open: false,
         }
@@ -53,7 +58,8 @@ impl Index {
         self.start_line = 0..0;
         self.start = None;
         self.fields.clear();
-        self.firsts = [0; Name::COUNT];
+        self.present = 0;
+        self.repeated = 0;
         self.open = false;
     }
 
@@ -63,27 +69,27 @@ impl Index {
     }
 
     /// Takes in the next header line, `line` being its place without its line end.
+    #[inline(always)] // most of what framing costs
     pub fn add_line(&mut self, message: &[u8], line: Range<usize>) {
-        let text = message.get(line.clone()).unwrap_or_default();
-        if matches!(text.first(), Some(b' ' | b'\t')) {
+        let folded = matches!(message.get(line.start), Some(b' ' | b'\t'));
+        if folded && !line.is_empty() {
             if let (true, Some(last)) = (self.open, self.fields.last_mut()) {
                 last.value.end = line.end;
             }
             return;
         }
-        let Some(colon) = bytes::find(message, line.clone(), [b':']) else {
-            self.open = false;
-            return;
-        };
-        let name = message.get(line.start..colon).unwrap_or_default();
-        let name = Name::parse(name.trim_ascii_end());
-        self.open = name != Name::Other;
-        if self.open {
+        let found = Name::of_line(message, line.clone());
+        self.open = found.is_some_and(|(name, _)| name != Name::Other);
+        if let (true, Some((name, colon))) = (self.open, found) {
             let value = colon + 1..line.end;
-            self.fields.push(Field { name, value });
-            if let Some(first @ 0) = self.firsts.get_mut(name as usize) {
-                *first = u32::try_from(self.fields.len()).unwrap_or(0);
+            self.repeated |= self.present & name.bit();
+            if self.present & name.bit() == 0
+                && let Some(first) = self.firsts.get_mut(name as usize)
+            {
+                *first = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
+                self.present |= name.bit();
             }
+            self.fields.push(Field { name, value });
         }
     }
 
@@ -92,6 +98,11 @@ impl Index {
         let fields = self.place_of(name).and_then(|at| self.fields.get(at..));
         let fields = fields.unwrap_or_default().iter();
         fields.filter(move |field| field.name == name)
+    }
+
+    /// Whether there is more than one field of that name.
+    pub fn is_repeated(&self, name: Name) -> bool {
+        self.repeated & name.bit() != 0
     }
 
     /// The first field of that name.
@@ -105,8 +116,8 @@ impl Index {
     }
 
     fn place_of(&self, name: Name) -> Option<usize> {
-        let behind = self.firsts.get(name as usize)?;
-        (*behind as usize).checked_sub(1)
+        let first = self.firsts.get(name as usize)?;
+        (self.present & name.bit() != 0).then_some(*first as usize)
     }
 }
 
@@ -159,7 +170,10 @@ impl Start {
             return Some(Start::Response { status });
         }
         let rest = message.get(space..line.end)?;
-        let last = rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?;
+        let last = match rest {
+            [before @ .., b' ', b'S', b'I', b'P', b'/', b'2', b'.', b'0'] => before.len(),
+            _ => rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?,
+        };
         is_version(rest.get(last + 1..)?).then(|| Start::Request {
             method,
             uri: uri::trim(message, space..space + last),
@@ -187,8 +201,7 @@ impl<'a> StartLine<'a> {
 
 /// `SIP/` and something: the version is not judged here.
 fn is_version(word: &[u8]) -> bool {
-    word.get(..4)
-        .is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/"))
+    matches!(word, [b'S' | b's', b'I' | b'i', b'P' | b'p', b'/', ..])
 }
 
 /// The number and method of a CSeq value (RFC 3261 section 20.16).

@@ -114,8 +114,9 @@ impl Alg {
             self.rehearse(at, &what, message, out);
             return self.passed(at, Some(&what), message, mark, out);
         }
-        self.note_foreign(at, &what, out);
-        let call = self.call_of(at, &what, out);
+        let known = (self.calls).find(what.conversation, what.call_id, at.host.local);
+        self.note_foreign(at, &what, known, out);
+        let call = known.or_else(|| self.begin_call(at, &what, out));
         self.tell_beginning(at, &what, out);
         self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
@@ -318,38 +319,36 @@ impl Alg {
         self.watch_silence(at.now, at.flow);
     }
 
-    /// The call that the message belongs to. One begins when its inside host sends or answers a
-    /// request that makes a dialog, or describes its media; what comes from outside begins none.
-    fn call_of(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) -> Option<CallId> {
-        if what.call_id.is_empty() {
+    /// A call that is not known begins when its inside host sends or answers a request that makes a
+    /// dialog, or describes its media; what comes from outside begins none.
+    fn begin_call(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) -> Option<CallId> {
+        if what.call_id.is_empty() || !self.begins_call(at, what) {
             return None;
-        }
-        if !self.begins_call(at, what) {
-            return self
-                .calls
-                .find(what.conversation, what.call_id, at.host.local);
         }
         let mut cx = context!(self, at.now);
         self.calls
-            .find_or_make(&mut cx, what.conversation, what.call_id, at.host.local, out)
+            .begin(&mut cx, what.conversation, what.call_id, at.host.local, out)
     }
 
     /// Takes note of a request within a call that is another inside host's. It does nothing to it,
     /// since calls are known by their inside host, too.
-    fn note_foreign(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) {
+    fn note_foreign(
+        &mut self,
+        at: Passage,
+        what: &What<'_>,
+        known: Option<CallId>,
+        out: &mut Outbox,
+    ) {
+        if known.is_some() || at.from != Leg::Inside || what.status().is_some() {
+            return;
+        }
         let within = match what.method {
             b"BYE" | b"CANCEL" | b"UPDATE" => true,
             b"INVITE" => !what.outside_tag().is_empty(),
             _ => false,
         };
         let host = at.host.local;
-        if at.from == Leg::Inside
-            && within
-            && what.status().is_none()
-            && self
-                .calls
-                .is_anothers(what.conversation, what.call_id, host)
-        {
+        if within && self.calls.is_anyones(what.call_id) {
             self.counters.foreign_requests += 1;
             out.event(|| Event::ForeignRequest { host });
         }
@@ -392,7 +391,7 @@ impl Alg {
             // in a provisional response does (RFC 3262 section 5), but another branch may still
             // accept a stream that it refuses.
             let answer = what.method == b"ACK" || what.status().is_some();
-            calls.set_held(at.now, call, what.cseq, session.held(), answer);
+            calls.set_held(&cx, call, what.cseq, session.held(), answer);
             let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {

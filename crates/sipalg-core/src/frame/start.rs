@@ -13,7 +13,8 @@ pub(super) struct StartCheck {
     checked: usize,
     /// Bytes of the word being read.
     word: usize,
-    pub done: bool,
+    /// Length of the method, where the line has the [`usual_beginning`] of a request.
+    method: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -30,10 +31,10 @@ enum StartState {
 const LONGEST_WORD: usize = 64;
 
 impl StartCheck {
-    /// The start line, once it is whole.
-    pub fn check(&mut self, message: &[u8]) -> Result<Option<Start>, Demotion> {
+    /// The start line, once it is whole, and its length with its line end.
+    pub fn check(&mut self, message: &[u8]) -> Result<Option<(Start, usize)>, Demotion> {
         if self.checked == 0 {
-            (self.state, self.checked) = usual_beginning(message).unwrap_or_default();
+            (self.state, self.checked, self.method) = usual_beginning(message).unwrap_or_default();
         }
         while self.checked < message.len() {
             // Behind the scheme only a line end and a NUL decide anything.
@@ -46,9 +47,10 @@ impl StartCheck {
             };
             self.checked += 1;
             if *byte == b'\n' {
-                self.done = true;
-                let start = Start::parse(message, 0..self.checked);
-                return start.map(Some).ok_or(Demotion::NotSip);
+                let usual = usual_request(message, self.method, self.checked);
+                let start = usual.or_else(|| Start::parse(message, 0..self.checked));
+                let start = start.ok_or(Demotion::NotSip)?;
+                return Ok(Some((start, self.checked)));
             }
             self.state = self.next(message, *byte).ok_or(Demotion::NotSip)?;
         }
@@ -91,16 +93,27 @@ impl StartCheck {
 }
 
 /// What nearly every message begins with is judged as a whole: a method in capital letters, and
-/// `sip:`; or `SIP/2.0`. Gives how far that is, and the state there.
-fn usual_beginning(message: &[u8]) -> Option<(StartState, usize)> {
+/// `sip:`; or `SIP/2.0`. Gives the state there, how far that is, and the method's length.
+fn usual_beginning(message: &[u8]) -> Option<(StartState, usize, usize)> {
     if message.starts_with(b"SIP/2.0 ") {
-        return Some((StartState::Status, 8));
+        return Some((StartState::Status, 8, 0));
     }
-    let space = bytes::find(message, 0..16, [b' '])?;
-    let method = message.get(..space)?;
-    let usual = space > 0 && method.iter().all(u8::is_ascii_uppercase);
-    let scheme = message.get(space + 1..space + 5)?;
-    (usual && scheme == b"sip:").then_some((StartState::Rest, space + 5))
+    let capitals = bytes::places_between(message.first_chunk()?, b'A', b'Z');
+    let method = capitals.trailing_ones() as usize;
+    let scheme = message.get(method..method + 5)?;
+    (method > 0 && scheme == b" sip:").then_some((StartState::Rest, method + 5, method))
+}
+
+/// A request line of that length with a [`usual_beginning`], which ends as usual, too: as
+/// [`Start::parse`] finds it, but only its last bytes are looked at.
+fn usual_request(message: &[u8], method: usize, length: usize) -> Option<Start> {
+    let uri = message.get(method + 1..length)?;
+    let uri = uri.strip_suffix(b" SIP/2.0\r\n")?;
+    let usual = method > 0 && uri.last().is_some_and(u8::is_ascii_graphic);
+    usual.then_some(Start::Request {
+        method: 0..method,
+        uri: method + 1..method + 1 + uri.len(),
+    })
 }
 
 /// RFC 3261 section 25.1 `token`.
@@ -110,4 +123,78 @@ fn is_token(byte: u8) -> bool {
             byte,
             b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is judged at once, alone or at the end of a longer text, is as byte by byte.
+    #[test]
+    fn a_start_line_of_the_usual_form_is_read_as_any_other() {
+        let beginnings = [
+            "INVITE sip:",
+            "OPTIONS sip:",
+            "INVITE  sip:",
+            "invite sip:",
+            "INVITe sip:",
+            "SIP sip:",
+            "SIP/ sip:",
+            "A@B sip:",
+            "[ sip:",
+            " sip:",
+            "INVITE SIP:",
+            "ABCDEFGHIJKLMNOP sip:",
+            "ABCDEFGHIJKLMNOPQ sip:",
+            "SIP/2.0 200 sip:",
+            "SIP/2.0  ",
+            "SIP/2.0",
+            "SIP/2.1 200 ",
+        ];
+        let middles = [
+            "",
+            "a@10.1.1.1:5060",
+            "a b",
+            "a\0",
+            "a ",
+            "a\t",
+            "a\r",
+            "\u{e9}",
+            "200 OK",
+            "a SIP/2.0",
+        ];
+        let ends = [
+            " SIP/2.0",
+            " SIP/2.0 ",
+            "  SIP/2.0",
+            "\tSIP/2.0",
+            "SIP/2.0",
+            " sip/2.0",
+            " HTTP/1.1",
+            "",
+        ];
+        for beginning in beginnings {
+            for (middle, end) in middles
+                .iter()
+                .flat_map(|middle| ends.map(|end| (middle, end)))
+            {
+                for line_end in ["\r\n", "\n", "\r\r\n", ""] {
+                    let line = format!("{beginning}{middle}{end}{line_end}");
+                    let expected = byte_by_byte(line.as_bytes());
+                    let found = StartCheck::default().check(line.as_bytes());
+                    assert_eq!(found, expected, "{line:?}");
+                }
+            }
+        }
+    }
+
+    fn byte_by_byte(line: &[u8]) -> Result<Option<(Start, usize)>, Demotion> {
+        let mut check = StartCheck::default();
+        for length in 0..line.len() {
+            if let found @ (Err(_) | Ok(Some(_))) = check.check(&line[..length]) {
+                return found;
+            }
+        }
+        check.check(line)
+    }
 }
