@@ -57,14 +57,6 @@ pub fn block(text: &[u8]) -> [u8; 16] {
     }
 }
 
-/// Where a block has no decimal digits.
-#[inline(always)]
-pub fn others_than_digits(block: &[u8; 16]) -> u32 {
-    let digits = u8x16::new(*block) - u8x16::splat(b'0');
-    let is_digit = digits.simd_eq(digits.min(u8x16::splat(9)));
-    !(is_digit.to_bitmask() as u32)
-}
-
 /// How many bytes two texts have the same before they differ.
 #[inline(always)]
 pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
@@ -92,13 +84,15 @@ fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> 
     }
 }
 
-/// Where `byte` stands in a block of sixteen: a bit for each place, the lowest for the first.
+/// The place of the first `byte` in a block of sixteen.
 #[inline(always)]
-pub fn places(block: &[u8; 16], byte: u8) -> u32 {
-    u8x16::new(*block).simd_eq(u8x16::splat(byte)).to_bitmask()
+pub fn first_place(block: &[u8; 16], byte: u8) -> Option<usize> {
+    let mask = u8x16::new(*block).simd_eq(u8x16::splat(byte)).to_bitmask();
+    (mask != 0).then(|| mask.trailing_zeros() as usize % block.len())
 }
 
-/// Where a byte from `first` to `last` stands in a block of sixteen.
+/// Where a byte from `first` to `last` stands in a block of sixteen: a bit for each place, the lowest
+/// for the first.
 #[inline(always)]
 pub fn places_between(block: &[u8; 16], first: u8, last: u8) -> u32 {
     let block = u8x16::new(*block);
@@ -206,7 +200,8 @@ mod tests {
     #[test]
     fn sixteen_bytes_are_compared_at_once_with_bits_added() {
         let (block, lower) = (b"Call-ID: 1.\r\rxyz", b"call-id: 1.--xyz");
-        assert_eq!(places(block, b'\r'), 1 << 11 | 1 << 12);
+        assert_eq!(first_place(block, b'\r'), Some(11));
+        assert_eq!(first_place(block, b'q'), None);
         assert_eq!(places_between(block, b'C', b'I'), 1 << 0 | 1 << 5 | 1 << 6);
         assert_eq!(equal_with(block, &[0x20; 16], lower), 0xffff);
         assert_eq!(equal_with(block, &[0; 16], block), 0xffff);

@@ -361,9 +361,9 @@ impl Calls {
     pub fn answered(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
         let tag = self.state.hash_one(tag);
         let known = self.calls.get(call.0);
-        if known.is_none_or(|entry| {
-            entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS
-        }) {
+        if known
+            .is_none_or(|entry| entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS)
+        {
             return;
         }
         if let Some(entry) = self.calls.get_mut(call.0) {

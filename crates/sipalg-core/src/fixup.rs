@@ -250,7 +250,6 @@ impl Fixup<'_> {
     }
 
     /// Fixes up what stands at a place by the rule; names the mapping that was used.
-    #[inline]
     fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
         if !self.spelled
             && let Some((number, length)) = self.known_at(spot)

@@ -10,9 +10,10 @@ mod start;
 use crate::bytes::Block;
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, parse_decimal, uri};
+use crate::sip::{Index, Name, Start, parse_decimal, uri};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 use start::StartCheck;
 
 /// A whole message and the index of its header section.
@@ -24,6 +25,8 @@ pub struct Message<'a> {
     pub header: usize,
     /// Where the header fields are.
     pub index: &'a Index,
+    /// Where the digits of Content-Length are, which give the length of the body; empty without it.
+    pub length: Range<usize>,
     /// Whether Content-Length was absent, and taken as 0.
     pub length_missing: bool,
 }
@@ -86,12 +89,14 @@ struct Reading {
     scanned: usize,
     /// Where the line being read began.
     line: usize,
-    /// Whether lines end in CRLF, as the first does.
-    crlf: bool,
+    /// The length of each line end, as of the first: LF or CRLF.
+    line_end: usize,
     /// Length of the header section, once whole.
     header: usize,
     /// Length of the message, once known.
     total: usize,
+    /// Where Content-Length says so.
+    length: Range<usize>,
     length_missing: bool,
 }
 
@@ -122,6 +127,7 @@ pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Opt
         bytes: bytes.get(..total)?,
         header: reading.header,
         index: &reading.index,
+        length: reading.length.clone(),
         length_missing: false,
     })
 }
@@ -298,6 +304,7 @@ impl Framer {
                         bytes: rest.get(..reading.total).unwrap_or_default(),
                         header: reading.header,
                         index: &reading.index,
+                        length: reading.length.clone(),
                         length_missing: reading.length_missing,
                     }));
                     at += reading.total;
@@ -341,16 +348,14 @@ const JOINED_AT_ONCE: usize = 1024;
 const MOST_KEPT: usize = 8192;
 
 impl Reading {
-    /// Forgets everything and keeps the memory.
+    /// Forgets how far that was, and keeps the memory.
     fn clear(&mut self) {
-        self.held.clear();
-        self.index.clear();
         self.start = StartCheck::default();
         self.scanned = 0;
         self.line = 0;
-        self.crlf = false;
         self.header = 0;
         self.total = 0;
+        self.length = 0..0;
         self.length_missing = false;
     }
 
@@ -360,10 +365,10 @@ impl Reading {
 
     /// Reads on in `message`, the bytes at hand from the start of the message.
     fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
-        if self.scanned == 0 {
+        if let (0, [b'\r' | b'\n', ..]) = (self.line, message) {
             match message {
-                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\n', ..] => return Step::KeepAlive(1),
+                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\r'] => return Step::NeedMore,
                 _ => {}
             }
@@ -392,45 +397,63 @@ impl Reading {
     }
 
     /// Indexes line after line; true once the empty line was found.
+    #[inline(never)] // its loops need all registers
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
-        let most = limits.header_bytes;
-        if self.line == 0 {
-            // No further than the limit: that it is passed is known at the same byte, however the
-            // stream was cut.
-            let judged = message.get(..most).unwrap_or(message);
-            if let Some((start, length)) = self.start.check(judged)? {
-                let line = 0..line_end(message, length - 1);
-                self.crlf = line.end + 1 < length;
-                self.index.start_line = line;
-                self.index.start = Some(start);
-                (self.line, self.scanned) = (length, length);
+        // Nothing is looked at beyond the limit: that it is passed is known at the same byte, however
+        // the stream was cut.
+        let judged = message.get(..limits.header_bytes).unwrap_or(message);
+        if (self.line > 0 || self.start_line(judged)?) && self.lines(judged)? {
+            return Ok(true);
+        }
+        if judged.len() < message.len() {
+            return Err(Demotion::HeaderTooLong);
+        }
+        Ok(false)
+    }
+
+    /// Whether the start line is whole.
+    #[inline(always)] // in one place
+    fn start_line(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let Some(length) = self.start.check(message)? else {
+            return Ok(false);
+        };
+        self.line_end = line_end_at(message, length - 1);
+        let line = 0..length - self.line_end;
+        match self.start.usual_request(message, length) {
+            Some(start) => self.index.begin(line, start),
+            None => {
+                let start = Start::parse(message, 0..length);
+                self.index.begin(line, start.ok_or(Demotion::NotSip)?);
             }
         }
-        while self.line > 0 && self.scanned < message.len() {
-            let base = self.scanned;
-            let mut feeds = Block::at(message, base).of(b'\n');
+        (self.line, self.scanned) = (length, length);
+        Ok(true)
+    }
+
+    /// Indexes the lines behind it; whether they are whole.
+    #[inline(always)] // in one place
+    fn lines(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let (mut start, line_end) = (self.line, self.line_end);
+        let mut block = self.scanned;
+        while block < message.len() {
+            let mut feeds = Block::at(message, block).of(b'\n');
             while feeds != 0 {
-                let feed = base + feeds.trailing_zeros() as usize;
+                let feed = block + feeds.trailing_zeros() as usize;
                 feeds &= feeds - 1;
-                if feed >= most {
-                    return Err(Demotion::HeaderTooLong);
-                }
-                let line = self.line..line_end(message, feed);
-                if (line.end < feed) != self.crlf {
+                if line_end_at(message, feed) != line_end {
                     return Err(Demotion::MixedLineEnds);
                 }
-                self.line = feed + 1;
+                let line = start..feed + 1 - line_end;
+                start = feed + 1;
                 if line.is_empty() {
-                    self.header = feed + 1;
+                    self.header = start;
                     return Ok(true);
                 }
                 self.index.add_line(message, line);
             }
-            self.scanned = message.len().min(base + Block::SIZE);
+            block += Block::SIZE;
         }
-        if message.len() > most {
-            return Err(Demotion::HeaderTooLong);
-        }
+        (self.line, self.scanned) = (start, message.len());
         Ok(false)
     }
 
@@ -444,19 +467,27 @@ impl Reading {
         if self.index.is_repeated(Name::ContentLength) {
             return Err(Demotion::DuplicateLength);
         }
-        // Trimmed as where the length is written anew, so that none is accepted that is not found.
-        let value = uri::trim(message, field.value.clone());
-        let value = message.get(value).unwrap_or_default();
-        parse_decimal(value)
+        // Nearly always there is one blank before the digits, and nothing behind them.
+        let usual = match message.get(field.value.clone()) {
+            Some([b' ', digits @ ..]) => parse_decimal(digits),
+            _ => None,
+        };
+        self.length = match usual {
+            Some(_) => field.value.start + 1..field.value.end,
+            None => uri::trim(message, field.value.clone()),
+        };
+        let trimmed = || parse_decimal(message.get(self.length.clone())?);
+        usual
+            .or_else(trimmed)
             .filter(|length| *length <= u64::from(u32::MAX))
             .ok_or(Demotion::BadLength)
     }
 }
 
-/// Where the line that `feed` ends has its line end.
-fn line_end(message: &[u8], feed: usize) -> usize {
-    let before = message.get(feed.wrapping_sub(1));
-    feed - usize::from(before == Some(&b'\r'))
+/// The length of the line end that ends in that line feed.
+#[inline(always)]
+fn line_end_at(message: &[u8], feed: usize) -> usize {
+    1 + usize::from(message.get(feed.wrapping_sub(1)) == Some(&b'\r'))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Index {
     present: u64,
     repeated: u64,
     /// Of each of them, the place of its first field.
-    firsts: [u32; Name::COUNT],
+    firsts: [usize; Name::COUNT],
     /// Whether the line before was a recognised field, so that a folded line continues it.
     open: bool,
 }
@@ -53,10 +53,10 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Forgets everything and keeps the memory.
-    pub fn clear(&mut self) {
-        self.start_line = 0..0;
-        self.start = None;
+    /// Begins that of another message, whose start line is known, in the same memory.
+    pub fn begin(&mut self, start_line: Range<usize>, start: Start) {
+        self.start_line = start_line;
+        self.start = Some(start);
         self.fields.clear();
         self.present = 0;
         self.repeated = 0;
@@ -71,25 +71,31 @@ impl Index {
     /// Takes in the next header line, `line` being its place without its line end.
     #[inline(always)] // most of what framing costs
     pub fn add_line(&mut self, message: &[u8], line: Range<usize>) {
-        let folded = matches!(message.get(line.start), Some(b' ' | b'\t'));
-        if folded && !line.is_empty() {
+        match Name::of_line(message, line.clone()) {
+            None | Some((Name::Other, _)) => self.other_line(message, line),
+            Some((name, colon)) => {
+                let place = self.fields.len();
+                if self.present & name.bit() != 0 {
+                    self.repeated |= name.bit();
+                } else if let Some(first) = self.firsts.get_mut(name as usize) {
+                    *first = place;
+                    self.present |= name.bit();
+                }
+                let value = colon + 1..line.end;
+                self.fields.push(Field { name, value });
+                self.open = true;
+            }
+        }
+    }
+
+    /// A line that begins no recognised field may continue one.
+    fn other_line(&mut self, message: &[u8], line: Range<usize>) {
+        if matches!(message.get(line.clone()), Some([b' ' | b'\t', ..])) {
             if let (true, Some(last)) = (self.open, self.fields.last_mut()) {
                 last.value.end = line.end;
             }
-            return;
-        }
-        let found = Name::of_line(message, line.clone());
-        self.open = found.is_some_and(|(name, _)| name != Name::Other);
-        if let (true, Some((name, colon))) = (self.open, found) {
-            let value = colon + 1..line.end;
-            self.repeated |= self.present & name.bit();
-            if self.present & name.bit() == 0
-                && let Some(first) = self.firsts.get_mut(name as usize)
-            {
-                *first = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
-                self.present |= name.bit();
-            }
-            self.fields.push(Field { name, value });
+        } else {
+            self.open = false;
         }
     }
 
@@ -117,7 +123,7 @@ impl Index {
 
     fn place_of(&self, name: Name) -> Option<usize> {
         let first = self.firsts.get(name as usize)?;
-        (self.present & name.bit() != 0).then_some(*first as usize)
+        (self.present & name.bit() != 0).then_some(*first)
     }
 }
 

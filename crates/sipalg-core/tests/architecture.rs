@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("spelling", "addr config fixup kept nat sip timer"),
     (
         "fixup",
-        "addr body config door event health nat outbox sdp sip spelling",
+        "addr body bytes config door event health nat outbox sdp sip spelling",
     ),
     (
         "call",

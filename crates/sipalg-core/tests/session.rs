@@ -129,7 +129,11 @@ fn a_line_that_cannot_be_read_begins_a_section_without_a_port() {
         "m=audio 6000/x RTP/AVP 0",
     ] {
         let media = media(&format!("{line}\r\n"));
-        assert_eq!((media.port, media.port_span), (0, Span::default()), "{line}");
+        assert_eq!(
+            (media.port, media.port_span),
+            (0, Span::default()),
+            "{line}"
+        );
     }
     for (line, count) in [("6000", 1), ("6000/", 1), ("6000/0", 1), ("6000/3", 3)] {
         let media = media(&format!("m=audio {line} RTP/AVP 0\r\n"));

@@ -13,7 +13,7 @@ use crate::frame::Message;
 use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
-use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
+use crate::sip::{Index, Name, StartLine, parse_cseq, parse_decimal, uri};
 use core::ops::Range;
 use core::time::Duration;
 
@@ -26,8 +26,10 @@ pub(super) struct What<'a> {
     /// The name of the conversation that it belongs to.
     pub conversation: u64,
     cseq: u32,
-    /// The value of To or From that names the outside party.
-    outside: &'a [u8],
+    bytes: &'a [u8],
+    index: &'a Index,
+    /// To or From, whichever names the outside party.
+    outside: Name,
 }
 
 impl<'a> What<'a> {
@@ -46,20 +48,24 @@ impl<'a> What<'a> {
         // The outside is To in requests that go out and their answers, else From.
         let to = (at.from == Leg::Inside) == matches!(start, StartLine::Request { .. });
         let outside = if to { Name::To } else { Name::From };
-        let call_id = message.index.first(bytes, Name::CallId).unwrap_or_default();
+        let call_id = message.index.first(bytes, Name::CallId);
+        let call_id = call_id.unwrap_or_default();
         Some(What {
             start,
             method,
             call_id,
             conversation: calls.conversation(call_id, at.host.local),
             cseq,
-            outside: message.index.first(bytes, outside).unwrap_or_default(),
+            bytes,
+            index: message.index,
+            outside,
         })
     }
 
     /// The tag of the outside party, empty without one.
     fn outside_tag(&self) -> &'a [u8] {
-        tag_of(self.outside)
+        let value = self.index.first(self.bytes, self.outside);
+        tag_of(value.unwrap_or_default())
     }
 
     fn status(&self) -> Option<u16> {
@@ -200,19 +206,22 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
+        if self.work.parts.list.is_empty() {
+            return;
+        }
         let current = call.map_or(&[][..], |call| self.calls.current(call));
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
-        let parts = core::mem::take(&mut self.work.parts.list);
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
-        for part in &parts {
+        let mut number = 0;
+        while let Some(part) = fixup.work.parts.list.get(number).cloned() {
             match part {
-                Part::Session(span) => fixup.session_description(span.clone()),
-                Part::Fragment(span) => fixup.fragment(span.clone()),
+                Part::Session(span) => fixup.session_description(span),
+                Part::Fragment(span) => fixup.fragment(span),
             }
+            number += 1;
         }
-        self.work.parts.list = parts;
     }
 
     fn fixup<'a>(
@@ -245,22 +254,22 @@ impl Alg {
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
     pub(super) fn content_length(&mut self, message: &Message<'_>) {
         let Work { edits, parts, .. } = &mut self.work;
-        let mut follow = |place: Range<usize>, counted: Range<usize>| {
+        let mut follow = |place: &Range<usize>, counted: Range<usize>| {
             let growth = edits.growth(counted.clone());
-            let old = counted.len() as u64;
-            // One that was not true stays.
-            if growth != 0 && message.bytes.get(place.clone()).and_then(parse_decimal) == Some(old)
-            {
-                let text = Text::number(old.saturating_add_signed(growth));
-                edits.replace(message.bytes, place, text, By::Length);
+            if growth != 0 {
+                let length = (counted.len() as u64).saturating_add_signed(growth);
+                edits.insert(place.clone(), &Text::number(length), By::Length);
             }
         };
         for (place, counted) in &parts.lengths {
-            follow(place.clone(), counted.clone());
+            let said = message.bytes.get(place.clone()).and_then(parse_decimal);
+            // One that was not true stays.
+            if said == Some(counted.len() as u64) {
+                follow(place, counted.clone());
+            }
         }
-        if let Some(field) = message.index.field(Name::ContentLength) {
-            let place = uri::trim(message.bytes, field.value.clone());
-            follow(place, message.header..message.bytes.len());
+        if !message.length.is_empty() {
+            follow(&message.length, message.header..message.bytes.len());
         }
     }
 }

@@ -31,8 +31,8 @@ enum StartState {
 const LONGEST_WORD: usize = 64;
 
 impl StartCheck {
-    /// The start line, once it is whole, and its length with its line end.
-    pub fn check(&mut self, message: &[u8]) -> Result<Option<(Start, usize)>, Demotion> {
+    /// The length of the start line with its line end, once it is whole.
+    pub fn check(&mut self, message: &[u8]) -> Result<Option<usize>, Demotion> {
         if self.checked == 0 {
             (self.state, self.checked, self.method) = usual_beginning(message).unwrap_or_default();
         }
@@ -47,14 +47,23 @@ impl StartCheck {
             };
             self.checked += 1;
             if *byte == b'\n' {
-                let usual = usual_request(message, self.method, self.checked);
-                let start = usual.or_else(|| Start::parse(message, 0..self.checked));
-                let start = start.ok_or(Demotion::NotSip)?;
-                return Ok(Some((start, self.checked)));
+                return Ok(Some(self.checked));
             }
             self.state = self.next(message, *byte).ok_or(Demotion::NotSip)?;
         }
         Ok(None)
+    }
+
+    /// What a line of that length, which was checked, says if it begins and ends as nearly every
+    /// request line does: as [`Start::parse`] finds it, but only its last bytes are looked at.
+    pub fn usual_request(&self, message: &[u8], length: usize) -> Option<Start> {
+        let uri = message.get(self.method + 1..length)?;
+        let uri = uri.strip_suffix(b" SIP/2.0\r\n")?;
+        let usual = self.method > 0 && uri.last().is_some_and(u8::is_ascii_graphic);
+        usual.then_some(Start::Request {
+            method: 0..self.method,
+            uri: self.method + 1..length - b" SIP/2.0\r\n".len(),
+        })
     }
 
     /// The state after `byte`, or `None` if no SIP start line goes on like this.
@@ -104,18 +113,6 @@ fn usual_beginning(message: &[u8]) -> Option<(StartState, usize, usize)> {
     (method > 0 && scheme == b" sip:").then_some((StartState::Rest, method + 5, method))
 }
 
-/// A request line of that length with a [`usual_beginning`], which ends as usual, too: as
-/// [`Start::parse`] finds it, but only its last bytes are looked at.
-fn usual_request(message: &[u8], method: usize, length: usize) -> Option<Start> {
-    let uri = message.get(method + 1..length)?;
-    let uri = uri.strip_suffix(b" SIP/2.0\r\n")?;
-    let usual = method > 0 && uri.last().is_some_and(u8::is_ascii_graphic);
-    usual.then_some(Start::Request {
-        method: 0..method,
-        uri: method + 1..method + 1 + uri.len(),
-    })
-}
-
 /// RFC 3261 section 25.1 `token`.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -129,7 +126,7 @@ fn is_token(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// What is judged at once, alone or at the end of a longer text, is as byte by byte.
+    /// What is judged at once is as byte by byte, and as it is read by itself.
     #[test]
     fn a_start_line_of_the_usual_form_is_read_as_any_other() {
         let beginnings = [
@@ -173,6 +170,7 @@ mod tests {
             " HTTP/1.1",
             "",
         ];
+        let mut usually = 0;
         for beginning in beginnings {
             for (middle, end) in middles
                 .iter()
@@ -180,15 +178,22 @@ mod tests {
             {
                 for line_end in ["\r\n", "\n", "\r\r\n", ""] {
                     let line = format!("{beginning}{middle}{end}{line_end}");
-                    let expected = byte_by_byte(line.as_bytes());
-                    let found = StartCheck::default().check(line.as_bytes());
-                    assert_eq!(found, expected, "{line:?}");
+                    let (line, mut check) = (line.as_bytes(), StartCheck::default());
+                    let found = check.check(line);
+                    assert_eq!(found, byte_by_byte(line), "{line:?}");
+                    if let Ok(Some(length)) = found
+                        && let usual @ Some(_) = check.usual_request(line, length)
+                    {
+                        assert_eq!(usual, Start::parse(line, 0..length), "{line:?}");
+                        usually += 1;
+                    }
                 }
             }
         }
+        assert!(usually > 0);
     }
 
-    fn byte_by_byte(line: &[u8]) -> Result<Option<(Start, usize)>, Demotion> {
+    fn byte_by_byte(line: &[u8]) -> Result<Option<usize>, Demotion> {
         let mut check = StartCheck::default();
         for length in 0..line.len() {
             if let found @ (Err(_) | Ok(Some(_))) = check.check(&line[..length]) {

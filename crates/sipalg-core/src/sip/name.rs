@@ -155,15 +155,12 @@ impl Name {
 /// seen by comparing the sixteen bytes that the line begins with.
 #[inline(always)]
 fn short(head: &[u8; 16]) -> Option<(Name, usize)> {
-    let length = bytes::places(head, b':').trailing_zeros() as usize;
+    let length = bytes::first_place(head, b':')?;
     let text = head.get(..length)?;
     let known = KNOWN.get(slot(text)?)?;
-    if known.text.len() == length {
-        let beyond = u32::MAX << length;
-        let same = bytes::equal_with(head, &known.cased, &known.lower) | beyond;
-        if same == u32::MAX {
-            return Some((known.name, length));
-        }
+    let same = bytes::equal_with(head, &known.cased, &known.lower) | known.beyond;
+    if same == u32::MAX {
+        return Some((known.name, length));
     }
     let blank = text.last().is_none_or(u8::is_ascii_whitespace);
     (!blank).then_some((Name::Other, length))
@@ -172,33 +169,51 @@ fn short(head: &[u8; 16]) -> Option<(Name, usize)> {
 /// A name or compact form, in its [`slot`].
 #[derive(Clone, Copy)]
 struct Known {
+    /// How a line begins with it, in lower case and with the colon.
+    lower: [u8; 16],
+    /// The bit that tells lower from upper case, where there are letters.
+    cased: [u8; 16],
+    /// The places behind the colon.
+    beyond: u32,
     name: Name,
     text: &'static str,
-    /// Its first bytes in lower case.
-    lower: [u8; 16],
-    /// The bit that tells lower from upper case, where it has letters.
-    cased: [u8; 16],
 }
 
 impl Known {
-    /// What no name is: no text is empty.
-    const NONE: Known = Known::new(Name::Other, "");
+    /// What no line begins with.
+    const NONE: Known = Known {
+        lower: [0; 16],
+        cased: [0; 16],
+        beyond: 0,
+        name: Name::Other,
+        text: "",
+    };
 
     const fn new(name: Name, text: &'static str) -> Known {
-        let (mut lower, mut cased) = ([0; 16], [0; 16]);
-        let mut at = 0;
-        while at < text.len() && at < 16 {
-            let byte = text.as_bytes()[at];
-            lower[at] = byte.to_ascii_lowercase();
-            cased[at] = if byte.is_ascii_alphabetic() { 0x20 } else { 0 };
-            at += 1;
-        }
-        Known {
+        let mut known = Known {
             name,
             text,
-            lower,
-            cased,
+            ..Known::NONE
+        };
+        let mut at = 0;
+        while at < 16 {
+            if at < text.len() {
+                let letter = text.as_bytes()[at];
+                known.lower[at] = letter.to_ascii_lowercase();
+                known.cased[at] = if letter.is_ascii_alphabetic() {
+                    0x20
+                } else {
+                    0
+                };
+            } else if at == text.len() {
+                known.lower[at] = b':';
+            } else {
+                known.beyond |= 1 << at;
+            }
+            at += 1;
         }
+        known.beyond |= !0xffff;
+        known
     }
 }
 
@@ -228,13 +243,13 @@ const fn take(known: &mut [Known; 128], name: Name, text: &'static str) {
 }
 
 /// A number that is another for each name, in any case, and compact form: made of its length, its
-/// first letter and that in its middle. The factors were found by trying.
+/// first letter and that in its middle. The factors were found by trying, and are such that the bit
+/// that tells lower from upper case drops out.
 const fn slot(text: &[u8]) -> Option<usize> {
     let ([first, ..], (_, [middle, ..])) = (text, text.split_at(text.len() / 2)) else {
         return None;
     };
-    let (first, middle) = ((*first | 0x20) as usize, (*middle | 0x20) as usize);
-    Some((text.len() + 42 * first + 29 * middle) % 128)
+    Some((3 * text.len() + 8 * *first as usize + 84 * *middle as usize) % 128)
 }
 
 #[cfg(test)]

@@ -42,37 +42,32 @@ pub fn host_port(message: &[u8], span: Range<usize>) -> Option<HostPort> {
 pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     // The longest literal and the byte behind it.
     let block = bytes::block(text);
-    let mut others = bytes::others_than_digits(&block);
+    let byte = |at: usize| block[at % block.len()];
+    let digit =
+        |at: usize| Some(u32::from(byte(at).wrapping_sub(b'0'))).filter(|digit| *digit < 10);
     let (mut address, mut at) = (0, 0);
     for index in 0..4 {
-        let end = others.trailing_zeros() as usize;
-        address = address << 8 | octet(&block, at..end)?;
-        if index < 3 && block.get(end) != Some(&b'.') {
+        if index > 0 {
+            if byte(at) != b'.' {
+                return None;
+            }
+            at += 1;
+        }
+        let mut octet = digit(at)?;
+        at += 1;
+        for _ in 0..2 {
+            let Some(next) = digit(at) else {
+                break;
+            };
+            octet = octet * 10 + next;
+            at += 1;
+        }
+        if octet > 255 {
             return None;
         }
-        at = end + 1;
-        others &= others.wrapping_sub(1);
+        address = address << 8 | octet;
     }
-    let end = at - 1;
-    let next = block.get(end).copied().unwrap_or_default();
-    (!is_of_a_word(next)).then_some((Ipv4Addr::from(address), end))
-}
-
-/// The number that fills `digits` of the block, if it is an octet of one to three digits.
-fn octet(block: &[u8; 16], digits: Range<usize>) -> Option<u32> {
-    let number = match block.get(digits)? {
-        [ones] => digit(*ones),
-        [tens, ones] => digit(*tens) * 10 + digit(*ones),
-        [hundreds, tens, ones] => {
-            digit(*hundreds) * 100 + digit(*tens) * 10 + digit(*ones)
-        }
-        _ => return None,
-    };
-    (number <= 255).then_some(number)
-}
-
-fn digit(byte: u8) -> u32 {
-    u32::from(byte.wrapping_sub(b'0'))
+    (!is_of_a_word(byte(at))).then_some((Ipv4Addr::from(address), at))
 }
 
 /// Whether a number that this byte follows is part of a longer word.
@@ -104,14 +99,11 @@ fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
     let start = blank + 1 + blanks(text.get(blank + 1..)?);
     let (mut number, mut end) = (0u32, start);
     for byte in text.get(start..)? {
-        let digit = digit(*byte);
-        if digit > 9 {
-            if is_of_a_word(*byte) {
-                return None;
-            }
-            break;
+        match byte {
+            b'0'..=b'9' => number = (number * 10 + u32::from(byte - b'0')).min(NO_PORT),
+            _ if is_of_a_word(*byte) => return None,
+            _ => break,
         }
-        number = (number * 10 + digit).min(NO_PORT);
         end += 1;
     }
     (end > start).then_some((Some(u16::try_from(number).ok()?), end))
