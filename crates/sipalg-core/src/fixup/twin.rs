@@ -5,10 +5,16 @@
 //! what it may cause.
 
 use super::Fixup;
-use super::edit::Text;
+use super::edit::{self, Text};
+use super::table::Reach;
 use crate::addr::{Leg, Protocol, SocketAddrV4};
+use crate::bytes;
+use crate::event::By;
 use crate::nat::MappingId;
-use crate::sip::uri::HostPort;
+use crate::sip::uri::{HostPort, Spot, is_of_a_word};
+use crate::spelling::Family;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 /// How many ends of a message are remembered.
 const MOST: usize = 4;
@@ -16,12 +22,25 @@ const MOST: usize = 4;
 /// The ends that a message has named so far.
 #[derive(Debug, Default)]
 pub struct Twins {
-    list: [Option<(Protocol, SocketAddrV4, Twin)>; MOST],
+    list: Vec<Known>,
+}
+
+/// An end, and what is known of it.
+#[derive(Clone, Debug)]
+struct Known {
+    protocol: Protocol,
+    end: SocketAddrV4,
+    /// How it is written: so many bytes count.
+    text: [u8; 32],
+    length: usize,
+    twin: Twin,
+    /// How its twin is written.
+    new: Text,
 }
 
 /// What is known of an end.
 #[derive(Clone, Copy, Debug)]
-pub enum Twin {
+enum Twin {
     /// It is nobody's that the gateway knows: it stays, whatever may be written in its place.
     Nobody,
     /// It is mapped, and what it becomes turns back into it.
@@ -30,42 +49,108 @@ pub enum Twin {
         mapping: MappingId,
         /// The end on the other side.
         other: SocketAddrV4,
-        /// Its text.
-        text: Text,
     },
 }
 
 impl Twins {
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.list = [const { None }; MOST];
+        self.list.clear();
     }
 
-    fn find(&self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
-        let known = self.list.iter().map_while(|known| *known);
-        let mut known = known.filter(|(of, at, _)| (*of, *at) == (protocol, end));
-        known.next().map(|(_, _, twin)| twin)
+    fn find(&self, protocol: Protocol, end: SocketAddrV4) -> Option<usize> {
+        let is_it = |known: &Known| known.end == end && known.protocol == protocol;
+        self.list.iter().position(is_it)
     }
+}
 
-    fn keep(&mut self, protocol: Protocol, end: SocketAddrV4, twin: Twin) {
-        if let Some(free) = self.list.iter_mut().find(|known| known.is_none()) {
-            *free = Some((protocol, end, twin));
-        }
+impl Known {
+    /// Whether a literal that stands here is read as this one.
+    fn is(&self, here: &[u8; 32]) -> bool {
+        bytes::alike(&self.text, here) >= self.length
+            && here
+                .get(self.length)
+                .is_some_and(|next| !is_of_a_word(*next))
     }
 }
 
 impl Fixup<'_> {
-    /// What is known of an end, if that does not depend on where it stands.
-    pub(super) fn twin(&mut self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
-        if let Some(twin) = self.work.twins.find(protocol, end) {
-            return Some(twin);
+    /// An end that is known already, by its text: nothing of it has to be read again. Gives its number
+    /// and its length.
+    #[inline]
+    pub(super) fn known_at(&self, spot: &Spot) -> Option<(usize, usize)> {
+        let here = self.message.get(spot.start..)?.first_chunk()?;
+        self.work
+            .twins
+            .list
+            .iter()
+            .enumerate()
+            .find_map(|(number, known)| {
+                let behind = spot.start + known.length;
+                let is_it = known.is(here)
+                    && behind <= spot.end
+                    && self.protocol_of(spot.transport(self.message, behind)) == known.protocol;
+                is_it.then_some((number, known.length))
+            })
+    }
+
+    /// The number of an end of which it is known what it becomes, if that does not depend on where it
+    /// stands. It is written at `span` in the usual way.
+    pub(super) fn twin(
+        &mut self,
+        protocol: Protocol,
+        end: SocketAddrV4,
+        span: &Range<usize>,
+    ) -> Option<usize> {
+        if let Some(number) = self.work.twins.find(protocol, end) {
+            return Some(number);
+        }
+        if self.work.twins.list.len() >= MOST {
+            return None;
         }
         let twin = match self.from {
             Leg::Inside => self.twin_outside(protocol, end),
             Leg::Outside => self.twin_inside(protocol, end),
         }?;
-        self.work.twins.keep(protocol, end, twin);
-        Some(twin)
+        let written = self.message.get(span.clone())?;
+        let mut text = [0; 32];
+        text.get_mut(..written.len())?.copy_from_slice(written);
+        self.work.twins.list.push(Known {
+            protocol,
+            end,
+            text,
+            length: written.len(),
+            twin,
+            new: match twin {
+                Twin::Mapped { other, .. } => Text::endpoint(other),
+                Twin::Nobody => Text::EMPTY,
+            },
+        });
+        Some(self.work.twins.list.len() - 1)
+    }
+
+    /// Fixes up an end by its number, where it stands; names the mapping that was used.
+    #[inline]
+    pub(super) fn becomes_twin(
+        &mut self,
+        number: usize,
+        span: Range<usize>,
+        reach: Reach,
+        family: Family,
+    ) -> Option<MappingId> {
+        let known = self.work.twins.list.get(number)?;
+        let (protocol, end) = (known.protocol, known.end);
+        let Twin::Mapped { mapping, other } = known.twin else {
+            if reach == Reach::Door && !self.quoted {
+                self.field_leaks(family, protocol, end);
+            }
+            return None;
+        };
+        let by = By::mapping(self.from, protocol, end, other);
+        if other != end && self.work.edits.insert(span, &known.new, by) && self.out.watch {
+            self.translated_events(end, other);
+        }
+        Some(mapping)
     }
 
     fn twin_outside(&mut self, protocol: Protocol, local: SocketAddrV4) -> Option<Twin> {
@@ -74,8 +159,11 @@ impl Fixup<'_> {
             return (!config.is_global(*local.ip())).then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_local(protocol, local)?;
-        let global = self.nat.get(mapping)?.global;
-        if !self.nat.is_pair(mapping) || !config.is_global(*global.ip()) {
+        let found = self.nat.get(mapping)?;
+        let other = found.global;
+        let turned_back = (found.protocol, found.local) == (protocol, local)
+            && self.nat.find_global(protocol, other) == Some(mapping);
+        if !turned_back || !config.is_global(*other.ip()) {
             return None;
         }
         // Where no door may lead, it matters whether one is asked for.
@@ -83,7 +171,7 @@ impl Fixup<'_> {
             return None;
         }
         self.nat.touch(&self.cx, mapping);
-        Some(mapped(mapping, global))
+        Some(Twin::Mapped { mapping, other })
     }
 
     fn twin_inside(&self, protocol: Protocol, global: SocketAddrV4) -> Option<Twin> {
@@ -92,17 +180,12 @@ impl Fixup<'_> {
             return foreign.then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_global(protocol, global)?;
-        let local = self.nat.get(mapping)?.local;
-        let turned_back = self.nat.is_pair(mapping) && self.address_of(protocol, local).is_some();
-        turned_back.then(|| mapped(mapping, local))
-    }
-}
-
-fn mapped(mapping: MappingId, other: SocketAddrV4) -> Twin {
-    Twin::Mapped {
-        mapping,
-        other,
-        text: Text::endpoint(other),
+        let found = self.nat.get(mapping)?;
+        let other = found.local;
+        let turned_back = (found.protocol, found.global) == (protocol, global)
+            && self.nat.find_local(protocol, other) == Some(mapping)
+            && self.address_of(protocol, other).is_some();
+        turned_back.then_some(Twin::Mapped { mapping, other })
     }
 }
 
@@ -111,15 +194,8 @@ impl HostPort {
     /// white space that need not be.
     pub(super) fn usual(&self) -> Option<SocketAddrV4> {
         let end = SocketAddrV4::new(self.address, self.port?);
-        let octets = end.ip().octets().map(|octet| digits(u16::from(octet)));
-        let length = octets.iter().sum::<usize>() + 4 + digits(end.port());
+        let octets = end.ip().octets().map(edit::digits_of_octet);
+        let length = octets.iter().sum::<usize>() + 4 + edit::digits_of_port(end.port());
         (self.span.len() == length).then_some(end)
     }
-}
-
-fn digits(number: u16) -> usize {
-    1 + [10, 100, 1000, 10_000]
-        .iter()
-        .filter(|power| number >= **power)
-        .count()
 }
