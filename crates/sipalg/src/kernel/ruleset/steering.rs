@@ -121,7 +121,7 @@ fn divert(plan: &Plan) -> Vec<Rule> {
         taken().mark_packet(MARK_DIVERT).accept(),
     ];
     if plan.media_access_group.is_some() {
-        let media = udp().end_in(End::Destination, &MEDIA_GLOBAL);
+        let media = udp().end_in(End::Destination, &MEDIA_DN);
         rules.push(media.jump("media_access_group"));
     }
     // Answers to an ordinary flow of another inside host, which has the port by chance, are its own.
