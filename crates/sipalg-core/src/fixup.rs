@@ -13,18 +13,18 @@ use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
 use crate::door::DoorKind;
 use crate::event::By;
-use crate::health::{Leak, LeakPlace};
+use crate::health::Leak;
 use crate::nat::{Context, MapError, Mapping, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
-use crate::sip::uri::{self, HostPort, Target, Transport};
+use crate::sip::uri::{self, HostPort, Spot, Target, Transport, usual};
 use crate::sip::{Field, Index, Name, StartLine};
 use crate::spelling::{Family, Spelling, Spellings};
 use alloc::vec::Vec;
 use core::ops::Range;
 use edit::{Edits, Text};
-use table::{Place, Reach};
-use twin::{Twin, Twins};
+use table::{Place, Reach, Row};
+use twin::Twins;
 
 /// The inside host that a flow belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,33 +134,69 @@ impl Fixup<'_> {
 
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
-        self.uri(span, Reach::Identity, Family::Contact);
+        if let Some(spot) = Spot::of_uri(self.message, span) {
+            self.spot(&spot, Reach::Identity, Family::Contact);
+        }
     }
 
     /// A header field by its row; fields without a row are left alone. True if the field has one.
+    #[inline]
     pub fn field(&mut self, field: &Field) -> bool {
         let Some(row) = table::row_of(field.name) else {
             return false;
         };
         let message = self.message;
+        match row.place {
+            Place::Via => match usual::via(message, field.value.clone()) {
+                Some(via) => {
+                    let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
+                    self.via(sent_by, via.transport, via.parameters);
+                }
+                None => self.values(field, row),
+            },
+            Place::Addresses => match usual::address(message, field.value.clone()) {
+                Some(spot) => self.address(&spot, row),
+                None => self.values(field, row),
+            },
+            Place::WarningAgents => self.values(field, row),
+            Place::Dialog => {}
+        }
+        true
+    }
+
+    /// The values of a list, or of a field that is not written in the usual way.
+    fn values(&mut self, field: &Field, row: &Row) {
+        let message = self.message;
         for value in uri::values(message, field.value.clone()) {
             match row.place {
-                Place::Via => self.via(value),
+                Place::Via => {
+                    if let Some(via) = uri::via(message, value) {
+                        let transport = via.transport;
+                        let sent_by = via.sent_by.and_then(|host| {
+                            self.literal(&Target { host, transport }, row.reach, Family::Via)
+                        });
+                        self.via(sent_by, transport, via.parameters);
+                    }
+                }
                 Place::WarningAgents => self.warning(value, row.reach),
                 Place::Dialog => {}
                 Place::Addresses => {
-                    let Some(address) = uri::address(message, value) else {
-                        continue;
-                    };
-                    let mapping = self.uri(address.uri, row.reach, Family::of(row.name));
-                    if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
-                        self.named(mapping);
-                        self.door(row.name, mapping);
+                    let address = uri::address(message, value);
+                    let spot = address.and_then(|address| Spot::of_uri(message, address.uri));
+                    if let Some(spot) = spot {
+                        self.address(&spot, row);
                     }
                 }
             }
         }
-        true
+    }
+
+    fn address(&mut self, spot: &Spot, row: &Row) {
+        let mapping = self.spot(spot, row.reach, Family::of(row.name));
+        if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
+            self.named(mapping);
+            self.door(row.name, mapping);
+        }
     }
 
     /// `warn-code SP warn-agent SP warn-text`; the agent may be a host.
@@ -213,25 +249,26 @@ impl Fixup<'_> {
         self.quoted = before;
     }
 
-    /// Fixes up the host of a URI; names the mapping that was used.
-    fn uri(&mut self, span: Range<usize>, reach: Reach, family: Family) -> Option<MappingId> {
-        let found = uri::uri_host(self.message, span)?;
-        self.literal(&found, reach, family)
+    /// Fixes up what stands at a place by the rule; names the mapping that was used.
+    fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
+        if !self.spelled
+            && let Some((number, length)) = self.known_at(spot)
+        {
+            return self.becomes_twin(number, spot.start..spot.start + length, reach, family);
+        }
+        let target = spot.target(self.message)?;
+        self.literal(&target, reach, family)
     }
 
-    /// Fixes up a Via: its sent-by, and what a server wrote into `received` and `rport` about a host
-    /// of ours (RFC 3581): a host sees inside addresses there, the outside what it saw itself.
-    fn via(&mut self, value: Range<usize>) {
+    /// Fixes up what a server wrote into the `received` and `rport` of a Via about a host of ours
+    /// (RFC 3581): a host sees inside addresses there, the outside what it saw itself. `sent_by` is
+    /// the mapping of its sent-by.
+    fn via(&mut self, sent_by: Option<MappingId>, transport: Transport, parameters: Range<usize>) {
         let message = self.message;
-        let Some(via) = uri::via(message, value) else {
-            return;
-        };
-        let transport = via.transport;
-        let sent_by = via.sent_by.and_then(|host| {
-            self.literal(&Target { host, transport }, Reach::Mapping, Family::Via)
-        });
         let (mut received, mut rport, mut symmetric) = (None, None, false);
-        for parameter in uri::parameters(message, via.parameters) {
+        let told = !parameters.is_empty();
+        let parameters = told.then(|| uri::parameters(message, parameters));
+        for parameter in parameters.into_iter().flatten() {
             let value = parameter.value.clone();
             symmetric |= parameter.is(message, b"rport");
             if parameter.is(message, b"maddr") {
@@ -303,26 +340,12 @@ impl Fixup<'_> {
 
     /// Fixes up one literal by the rule; names the mapping that was used.
     fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
+        let span = &target.host.span;
         let usual = target.host.usual().filter(|_| !self.spelled);
         let protocol = self.protocol_of(target.transport);
-        match usual.and_then(|end| Some((end, self.twin(protocol, end)?))) {
-            Some((_, Twin::Nobody)) if self.quoted || reach != Reach::Door => None,
-            Some((
-                end,
-                Twin::Mapped {
-                    mapping,
-                    other,
-                    text,
-                },
-            )) => {
-                let by = By::mapping(self.from, protocol, end, other);
-                let span = target.host.span.clone();
-                if self.work.edits.replace(self.message, span, text, by) {
-                    self.translated_events(end, other);
-                }
-                Some(mapping)
-            }
-            _ => self.unusual(target, reach, family),
+        match usual.and_then(|end| self.twin(protocol, end, span)) {
+            Some(number) => self.becomes_twin(number, span.clone(), reach, family),
+            None => self.unusual(target, reach, family),
         }
     }
 
@@ -346,11 +369,7 @@ impl Fixup<'_> {
             Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),
         };
         if found.is_none() && reach == Reach::Door {
-            let place = match family {
-                Family::Contact => LeakPlace::Contact,
-                _ => LeakPlace::Route,
-            };
-            self.leaks(place, protocol, endpoint);
+            self.field_leaks(family, protocol, endpoint);
         }
         let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
         let by = match &found {

@@ -199,14 +199,6 @@ impl Nat {
         self.mappings.get(id.0)
     }
 
-    /// Whether `local` and `global` are each the other, by that mapping, whichever is looked for.
-    pub fn is_pair(&self, id: MappingId) -> bool {
-        self.get(id).is_some_and(|mapping| {
-            self.find_local(mapping.protocol, mapping.local) == Some(id)
-                && self.find_global(mapping.protocol, mapping.global) == Some(id)
-        })
-    }
-
     /// All mappings, in the order of inside local addresses.
     pub fn list(&self) -> Vec<(MappingId, &Mapping)> {
         let mut list: Vec<_> = self
@@ -313,10 +305,8 @@ impl Nat {
 
     /// The mapping was used.
     pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
-        let (now, bits) = (cx.now, cx.config.timers.use_tick);
         self.mappings.update(id.0, |mapping| {
-            let before = core::mem::replace(&mut mapping.used, now);
-            tick(before, bits) != tick(now, bits)
+            cx.is_another_use(core::mem::replace(&mut mapping.used, cx.now))
         });
     }
 
@@ -576,6 +566,14 @@ pub struct Context<'a> {
     pub admission: &'a mut Admission,
     /// Rules, bounds and lifetimes.
     pub config: &'a Config,
+}
+
+impl Context<'_> {
+    /// Whether it is recorded that something is used now that was last used then.
+    pub fn is_another_use(&self, then: Instant) -> bool {
+        let bits = self.config.timers.use_tick;
+        tick(then, bits) != tick(self.now, bits)
+    }
 }
 
 fn out_of_ports(

@@ -8,12 +8,15 @@ use core::ops::Range;
 /// A short text made without allocating: at most an address with a port.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    bytes: [u8; LONGEST],
+    bytes: [u8; SIZE],
     length: u8,
 }
 
 /// Room for an address with a port, and some white space around its colon.
 const LONGEST: usize = 30;
+
+/// With the length it is as much as is copied at once.
+const SIZE: usize = 31;
 
 impl PartialEq for Text {
     fn eq(&self, other: &Text) -> bool {
@@ -24,8 +27,9 @@ impl PartialEq for Text {
 impl Eq for Text {}
 
 impl Text {
-    const EMPTY: Text = Text {
-        bytes: [0; LONGEST],
+    /// Nothing.
+    pub const EMPTY: Text = Text {
+        bytes: [0; SIZE],
         length: 0,
     };
 
@@ -45,7 +49,7 @@ impl Text {
     pub fn endpoint(endpoint: SocketAddrV4) -> Text {
         let mut text = Text::address(*endpoint.ip());
         text.push(b':');
-        text.push_number(u64::from(endpoint.port()));
+        text.push_port(endpoint.port());
         text
     }
 
@@ -103,7 +107,29 @@ impl Text {
         }
     }
 
+    fn push_port(&mut self, port: u16) {
+        let digits = [
+            port / 10_000,
+            port / 1000 % 10,
+            port / 100 % 10,
+            port / 10 % 10,
+            port % 10,
+        ];
+        let [a, b, c, d, e] = digits.map(|digit| b'0' + digit as u8);
+        let count = digits_of_port(port);
+        // All that are before the first that counts are shifted out.
+        let digits = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]) >> (8 * (5 - count));
+        let at = usize::from(self.length);
+        if let Some(place) = self.bytes.get_mut(at..at + 8) {
+            place.copy_from_slice(&digits.to_le_bytes());
+            self.length += count as u8;
+        }
+    }
+
     fn push_number(&mut self, number: u64) {
+        if let Ok(number) = u16::try_from(number) {
+            return self.push_port(number);
+        }
         let mut digits = [0u8; 20];
         let (mut rest, mut count) = (number, 0);
         for place in digits.iter_mut().rev() {
@@ -118,6 +144,20 @@ impl Text {
             self.push(*digit);
         }
     }
+}
+
+/// How many digits an octet is written with.
+#[inline]
+pub fn digits_of_octet(octet: u8) -> usize {
+    let [.., count] = OCTETS[usize::from(octet)];
+    usize::from(count)
+}
+
+/// How many digits a port is written with.
+#[inline]
+pub fn digits_of_port(port: u16) -> usize {
+    let more = [10, 100, 1000, 10_000].map(|power| usize::from(port >= power));
+    1 + more.iter().sum::<usize>()
 }
 
 /// The digits of each number up to 255, and how many there are.
@@ -203,15 +243,24 @@ impl Edits {
         {
             return false;
         }
+        self.insert(range, &text, by)
+    }
+
+    /// The same, where the bytes are known to be others.
+    #[inline]
+    pub fn insert(&mut self, range: Range<usize>, text: &Text, by: By) -> bool {
         // Fields are walked in order, so that nearly every edit is the last.
-        if self
-            .list
-            .last()
-            .is_none_or(|last| last.range.end <= range.start && last.range.start < range.start)
-        {
+        let last = self.list.last();
+        if last.is_none_or(|last| last.range.end <= range.start && last.range.start < range.start) {
+            let text = *text;
             self.list.push(Edit { range, text, by });
             return true;
         }
+        self.insert_before(range, text, by)
+    }
+
+    fn insert_before(&mut self, range: Range<usize>, text: &Text, by: By) -> bool {
+        let text = *text;
         let place = self
             .list
             .partition_point(|edit| edit.range.start < range.start);
@@ -244,13 +293,31 @@ impl Edits {
     pub fn apply(&self, message: &[u8], out: &mut Vec<u8>) {
         let mut at = 0;
         for edit in &self.list {
-            out.extend_from_slice(message.get(at..edit.range.start).unwrap_or_default());
+            append(message, at..edit.range.start, out);
             edit.text.append_to(out);
             at = edit.range.end;
         }
-        out.extend_from_slice(message.get(at..).unwrap_or_default());
+        append(message, at..message.len(), out);
     }
 }
+
+/// Appends a part of the message. A short one is copied with what follows it, which is a copy of known
+/// length, and what is too much is taken away again.
+#[inline]
+fn append(message: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
+    let chunk = message.get(part.start..).and_then(<[u8]>::first_chunk);
+    match chunk {
+        Some(chunk) if part.len() <= SHORT => {
+            let end = out.len() + part.len();
+            out.extend_from_slice(chunk as &[u8; SHORT]);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(message.get(part).unwrap_or_default()),
+    }
+}
+
+/// How long a part may be to be copied so: what is between two addresses nearly always is no longer.
+const SHORT: usize = 64;
 
 #[cfg(test)]
 mod tests {
