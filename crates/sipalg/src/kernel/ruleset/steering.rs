@@ -78,6 +78,8 @@ fn divert_udp(plan: &Plan) -> Vec<Rule> {
         reached.map(|rule| rule.goto("knock_inside"))
     };
     let mut rules = vec![
+        // Each segment of TCP comes here, too: one comparison is all that it costs.
+        Rule::new().protocol_other_than(libc::IPPROTO_UDP).accept(),
         udp()
             .end_in(End::Destination, &SIGNAL_UDP)
             .goto("knock_inside"),

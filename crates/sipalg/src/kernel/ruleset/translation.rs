@@ -161,13 +161,14 @@ fn list(index: usize, source: &SourcePlan, overload: bool, toward: Toward) -> Ve
 /// New flows whose random port is a door's after all. Their next packet gets another.
 fn kept() -> Vec<Rule> {
     let flow = |set| {
+        // What most packets fail at comes first, and asks no set.
         Rule::new()
-            .interface(Direction::Out, &OUTSIDE_IF)
-            .interface(Direction::In, &INSIDE_IF)
             .protocol(libc::IPPROTO_UDP)
-            .end_in(End::Source, set)
             .unconfirmed()
             .connection_unmarked(CT_DOOR)
+            .interface(Direction::Out, &OUTSIDE_IF)
+            .interface(Direction::In, &INSIDE_IF)
+            .end_in(End::Source, set)
             .drop()
     };
     let crossing = |from, to| {
@@ -175,6 +176,8 @@ fn kept() -> Vec<Rule> {
         rule.interface(Direction::Out, to).jump("counted")
     };
     vec![
+        // What the gateway sends itself, like all of the connections that it carries.
+        Rule::new().of_this_host().accept(),
         flow(&MEDIA_GLOBAL),
         flow(&SIGNAL_UDP),
         crossing(&INSIDE_IF, &OUTSIDE_IF),
