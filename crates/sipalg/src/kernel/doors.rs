@@ -388,7 +388,7 @@ mod tests {
         let closed = [pair(1, 11), pair(2, 12)];
         assert_eq!(change.closed, closed.into_iter().collect());
         // A late close of the old door leaves the new one alone.
-        let late = doors.change(&[DoorOp::Close(door(2, 12))]);
+        let mut late = doors.change(&[DoorOp::Close(door(2, 12))]);
         assert!(late.closed.is_empty() && late.messages(Elements::Prolonged).is_empty());
     }
 
@@ -399,7 +399,7 @@ mod tests {
         let change = doors.change(&[DoorOp::Close(door(1, 11)), DoorOp::Open(door(1, 11))]);
         assert!(change.opened.is_empty() && change.closed.is_empty());
         assert!(change.taken.is_empty() && change.put.len() == 2);
-        let change = doors.change(&[DoorOp::Open(door(3, 13)), DoorOp::Close(door(3, 13))]);
+        let mut change = doors.change(&[DoorOp::Open(door(3, 13)), DoorOp::Close(door(3, 13))]);
         assert!(change.opened.is_empty() && change.closed.is_empty());
         assert!(change.messages(Elements::Prolonged).is_empty());
     }
