@@ -144,9 +144,9 @@ impl Calls {
         (*call.id == *id && call.host == host).then_some(found)
     }
 
-    /// Whether another inside host has a call of that Call-ID, and `host` has none.
-    pub fn is_anothers(&self, key: u64, id: &[u8], host: Ipv4Addr) -> bool {
-        self.hosts.contains_key(&self.state.hash_one(id)) && self.find(key, id, host).is_none()
+    /// Whether any inside host has a call of that Call-ID.
+    pub fn is_anyones(&self, id: &[u8]) -> bool {
+        self.hosts.contains_key(&self.state.hash_one(id))
     }
 
     /// One host more has a call of that Call-ID.
@@ -154,8 +154,8 @@ impl Calls {
         *self.hosts.entry(self.state.hash_one(id)).or_insert(0) += 1;
     }
 
-    /// The same, made if there is none. `None` if the table is full.
-    pub fn find_or_make(
+    /// A call that is not there begins. `None` if the table is full.
+    pub fn begin(
         &mut self,
         cx: &mut Context<'_>,
         key: u64,
@@ -163,9 +163,6 @@ impl Calls {
         host: Ipv4Addr,
         out: &mut Outbox,
     ) -> Option<CallId> {
-        if let Some(found) = self.find(key, id, host) {
-            return Some(found);
-        }
         let at = (cx.now, cx.config);
         if self.by_key.contains_key(&key) || !cx.admission.admits(at, Resource::Call, host, 1, out)
         {
@@ -223,17 +220,19 @@ impl Calls {
             complete,
         } = described;
         let lifetime = cx.config.timers.door_lifetime();
-        let Some(entry) = self.calls.get_mut(call.0) else {
+        let Some(entry) = self.calls.get(call.0) else {
             return;
         };
-        entry.last_media = cx.now;
         let offered = entry.offered.as_ref();
         let again = offered.is_some_and(|(of, before)| *of == cseq && before == doors);
-        if !again || !nat.keep_open(cx.now, doors, lifetime) {
+        if !again || !nat.keep_open(cx, doors, lifetime) {
             for (_, mapping) in doors {
                 nat.open_door(cx, *mapping, DoorKind::Media, lifetime, out);
             }
-            if let Some((_, before)) = entry.offered.replace((cseq, doors.to_vec())) {
+            let offered = Some((cseq, doors.to_vec()));
+            let entry = self.calls.get_mut(call.0);
+            let before = entry.and_then(|entry| core::mem::replace(&mut entry.offered, offered));
+            if let Some((_, before)) = before {
                 self.close_doors(cx, nat, before, out);
             }
         }
@@ -251,15 +250,16 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        let Some(entry) = self.calls.get_mut(call.0) else {
-            return;
-        };
-        // Where the answer did not say whether it holds, the offer does.
-        if let Some((_, held)) = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq) {
-            entry.held = held;
-        }
-        if let Some((_, doors)) = entry.offered.take_if(|(offer, _)| *offer == cseq) {
-            let before = core::mem::replace(&mut entry.current, doors);
+        let mut before = None;
+        self.calls.update(call.0, |entry| {
+            // Where the answer did not say whether it holds, the offer does.
+            let held = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq);
+            entry.held = held.map_or(entry.held, |(_, held)| held);
+            let offered = entry.offered.take_if(|(offer, _)| *offer == cseq);
+            before = offered.map(|(_, doors)| core::mem::replace(&mut entry.current, doors));
+            held.is_some() || before.is_some()
+        });
+        if let Some(before) = before {
             self.close_doors(cx, nat, before, out);
         }
     }
@@ -273,9 +273,12 @@ impl Calls {
         cseq: u32,
         out: &mut Outbox,
     ) {
-        if let Some(entry) = self.calls.get_mut(call.0)
-            && let Some((_, doors)) = entry.offered.take_if(|(offered, _)| *offered == cseq)
-        {
+        let mut refused = None;
+        self.calls.update(call.0, |entry| {
+            refused = entry.offered.take_if(|(offered, _)| *offered == cseq);
+            refused.is_some()
+        });
+        if let Some((_, doors)) = refused {
             self.close_doors(cx, nat, doors, out);
         }
     }
@@ -303,16 +306,26 @@ impl Calls {
 
     /// Either side's session description says whether it holds the media; with the answer it does,
     /// if either of the two says so.
-    pub fn set_held(&mut self, now: Instant, call: CallId, cseq: u32, held: bool, answer: bool) {
-        if let Some(entry) = self.calls.get_mut(call.0) {
+    pub fn set_held(
+        &mut self,
+        cx: &Context<'_>,
+        call: CallId,
+        cseq: u32,
+        held: bool,
+        answer: bool,
+    ) {
+        self.calls.update(call.0, |entry| {
+            let before = (entry.held, entry.held_by_offer);
             if answer {
                 let offered = entry.held_by_offer.take_if(|(offer, _)| *offer == cseq);
                 entry.held = held || offered.is_some_and(|(_, held)| held);
             } else {
                 entry.held_by_offer = Some((cseq, held));
             }
-            entry.last_media = now;
-        }
+            let used = cx.is_another_use(entry.last_media);
+            entry.last_media = cx.now;
+            used || before != (entry.held, entry.held_by_offer)
+        });
     }
 
     /// The inside host named the addresses at which requests of this call reach it: their doors open.
@@ -324,10 +337,8 @@ impl Calls {
         contacts: &[MappingId],
         out: &mut Outbox,
     ) {
-        let Some(entry) = self.calls.get_mut(call.0) else {
-            return;
-        };
-        if entry.contacts == contacts {
+        let known = self.calls.get(call.0);
+        if known.is_none_or(|entry| entry.contacts == contacts) {
             return;
         }
         for contact in contacts {
@@ -339,23 +350,27 @@ impl Calls {
                 out,
             );
         }
-        for old in core::mem::replace(&mut entry.contacts, contacts.to_vec()) {
-            nat.close_door(cx, old, out);
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            for old in core::mem::replace(&mut entry.contacts, contacts.to_vec()) {
+                nat.close_door(cx, old, out);
+            }
         }
     }
 
     /// The called party accepted, and made a dialog with the tag of the outside.
     pub fn answered(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
         let tag = self.state.hash_one(tag);
-        let Some(entry) = self.calls.get_mut(call.0) else {
-            return;
-        };
-        if entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS {
+        let known = self.calls.get(call.0);
+        if known
+            .is_none_or(|entry| entry.dialogs.contains(&tag) || entry.dialogs.len() >= MOST_DIALOGS)
+        {
             return;
         }
-        entry.dialogs.push(tag);
-        entry.ending = false;
-        entry.last_media = cx.now;
+        if let Some(entry) = self.calls.get_mut(call.0) {
+            entry.dialogs.push(tag);
+            entry.ending = false;
+            entry.last_media = cx.now;
+        }
         self.arm(cx, call, cx.config.timers.check_interval());
     }
 

@@ -7,12 +7,13 @@
 
 mod start;
 
-use crate::bytes;
+use crate::bytes::Block;
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, parse_decimal, uri};
+use crate::sip::{Index, Name, Start, parse_decimal, uri};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 use start::StartCheck;
 
 /// A whole message and the index of its header section.
@@ -24,6 +25,8 @@ pub struct Message<'a> {
     pub header: usize,
     /// Where the header fields are.
     pub index: &'a Index,
+    /// Where the digits of Content-Length are, which give the length of the body; empty without it.
+    pub length: Range<usize>,
     /// Whether Content-Length was absent, and taken as 0.
     pub length_missing: bool,
 }
@@ -60,35 +63,40 @@ pub enum Piece<'a> {
 /// The state of one direction of a connection. Small while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct Framer {
-    partial: Option<Box<Partial>>,
+    /// The message that is incomplete.
+    partial: Option<Box<Reading>>,
     /// Bytes of an oversize message that are still to pass, and whether none has passed yet.
     oversize: u64,
     oversize_begins: bool,
     demoted: bool,
 }
 
-/// An incomplete message.
+/// Memory to read messages in, of any number of streams one after the other.
 #[derive(Debug, Default)]
-struct Partial {
-    bytes: Vec<u8>,
-    scan: Scan,
+pub struct Scan {
+    reading: Option<Box<Reading>>,
 }
 
 /// How far the message at hand has been read.
 #[derive(Debug, Default)]
-pub struct Scan {
+struct Reading {
+    /// Its bytes, if it did not come whole.
+    held: Vec<u8>,
     index: Index,
     start: StartCheck,
-    /// Bytes of the message in which line ends have been looked for.
+    /// Bytes of the message in which line ends have been looked for; none before the start line is
+    /// whole.
     scanned: usize,
     /// Where the line being read began.
     line: usize,
-    /// Whether lines end in CRLF, once the first did.
-    crlf: Option<bool>,
+    /// The length of each line end, as of the first: LF or CRLF.
+    line_end: usize,
     /// Length of the header section, once whole.
     header: usize,
     /// Length of the message, once known.
     total: usize,
+    /// Where Content-Length says so.
+    length: Range<usize>,
     length_missing: bool,
 }
 
@@ -103,22 +111,23 @@ enum Step {
 /// A datagram as a message (RFC 3261 section 18.3): the body is what Content-Length says, or else all
 /// the rest. `None` if it is no SIP message, or not whole.
 pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Option<Message<'a>> {
-    scan.clear();
-    let whole = scan.header_section(bytes, limits);
-    if whole != Ok(true) {
+    let reading = scan.reading.get_or_insert_default();
+    reading.clear();
+    if reading.header_section(bytes, limits) != Ok(true) {
         return None;
     }
-    let rest = (bytes.len() - scan.header) as u64;
-    let said = scan.content_length(bytes).ok()?;
-    let body = if scan.length_missing { rest } else { said };
+    let rest = (bytes.len() - reading.header) as u64;
+    let said = reading.content_length(bytes).ok()?;
+    let body = if reading.length_missing { rest } else { said };
     if body > rest || body > limits.body_bytes as u64 {
         return None;
     }
-    let total = scan.header + usize::try_from(body).ok()?;
+    let total = reading.header + usize::try_from(body).ok()?;
     Some(Message {
         bytes: bytes.get(..total)?,
-        header: scan.header,
-        index: &scan.index,
+        header: reading.header,
+        index: &reading.index,
+        length: reading.length.clone(),
         length_missing: false,
     })
 }
@@ -132,32 +141,72 @@ impl Framer {
         scan: &mut Scan,
         each: &mut dyn FnMut(Piece<'_>),
     ) {
-        match self.partial.take() {
-            None => {
-                scan.clear();
-                let taken = self.cut(input, limits, scan, each);
-                let rest = input.get(taken..).unwrap_or_default();
-                if !rest.is_empty() {
-                    self.partial = Some(Box::new(Partial {
-                        bytes: rest.to_vec(),
-                        scan: core::mem::take(scan),
-                    }));
-                }
+        let (mut reading, taken) = match self.partial.take() {
+            None => (scan.take(), 0),
+            Some(mut reading) => {
+                let taken = self.complete(input, limits, &mut reading, each);
+                (reading, taken)
             }
-            Some(mut partial) => {
-                partial.bytes.extend_from_slice(input);
-                let taken = self.cut(&partial.bytes, limits, &mut partial.scan, each);
-                if taken < partial.bytes.len() {
-                    partial.bytes.drain(..taken);
-                    self.partial = Some(partial);
-                }
+        };
+        if reading.held.is_empty() {
+            let rest = input.get(taken..).unwrap_or_default();
+            let cut = self.cut(rest, rest.len(), limits, &mut reading, each);
+            let rest = rest.get(cut..).unwrap_or_default();
+            reading.held.extend_from_slice(rest);
+        }
+        if reading.held.is_empty() {
+            return scan.give_back(reading);
+        }
+        each(Piece::Partial {
+            received: reading.held.len(),
+            header: reading.header,
+            total: reading.total,
+        });
+        self.partial = Some(reading);
+    }
+
+    /// Joins what is held of a message with as much of the input as it needs, so that the rest can be
+    /// cut without a copy; returns how much of the input was taken. Nothing is held any more, or all
+    /// of the input was taken.
+    fn complete(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        reading: &mut Reading,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) -> usize {
+        let mut data = core::mem::take(&mut reading.held);
+        let mut taken = 0;
+        loop {
+            // Whose bytes stand before these is held from before.
+            let joined = data.len();
+            let needed = match reading.total.checked_sub(joined) {
+                Some(needed @ 1..) => needed,
+                _ => JOINED_AT_ONCE,
+            };
+            let rest = input.get(taken..).unwrap_or_default();
+            let next = rest.get(..needed).unwrap_or(rest);
+            data.extend_from_slice(next);
+            let cut = self.cut(&data, joined, limits, reading, each);
+            if cut >= joined {
+                data.clear();
+                reading.held = data;
+                return taken + (cut - joined);
+            }
+            data.drain(..cut);
+            taken += next.len();
+            if taken >= input.len() {
+                reading.held = data;
+                return taken;
             }
         }
     }
 
     /// The stream ended: what was held back, to be passed unchanged.
     pub fn end(&mut self) -> Vec<u8> {
-        self.partial.take().map_or_else(Vec::new, |p| p.bytes)
+        self.partial
+            .take()
+            .map_or_else(Vec::new, |reading| reading.held)
     }
 
     /// Passes everything unchanged from now on; what was held back comes with the next
@@ -174,20 +223,18 @@ impl Framer {
     /// Whether its header is.
     pub fn has_header(&self) -> bool {
         let partial = self.partial.as_ref();
-        partial.is_some_and(|partial| partial.scan.header > 0)
+        partial.is_some_and(|reading| reading.header > 0)
     }
 
     /// How many bytes of memory it takes.
     pub fn memory(&self) -> usize {
         let partial = self.partial.as_ref();
-        partial.map_or(0, |partial| {
-            size_of::<Partial>() + partial.bytes.capacity() + partial.scan.index.memory()
-        })
+        partial.map_or(0, |reading| reading.memory())
     }
 
     /// The bytes of an incomplete message that are held back.
     pub fn held(&self) -> &[u8] {
-        self.partial.as_ref().map_or(&[], |partial| &partial.bytes)
+        self.partial.as_ref().map_or(&[], |reading| &reading.held)
     }
 
     /// Holds back what [`held`](Self::held) gave of another framer of this stream, as if it had been
@@ -195,9 +242,9 @@ impl Framer {
     pub fn hold(&mut self, bytes: &[u8]) {
         // Read again from its start with what comes next: any cutting gives the same.
         self.partial = (!bytes.is_empty()).then(|| {
-            Box::new(Partial {
-                bytes: bytes.to_vec(),
-                scan: Scan::default(),
+            Box::new(Reading {
+                held: bytes.to_vec(),
+                ..Reading::default()
             })
         });
     }
@@ -217,17 +264,19 @@ impl Framer {
         !self.demoted && self.oversize == 0
     }
 
-    /// Cuts `data`, of which the first message has been read as far as `scan` says; returns how many
-    /// bytes were handed on.
+    /// Cuts `data`, of which the first message has been read as far as `reading` says, until what was
+    /// handed on reaches `until`; returns how many bytes that were.
     fn cut(
         &mut self,
         data: &[u8],
+        until: usize,
         limits: &Limits,
-        scan: &mut Scan,
+        reading: &mut Reading,
         each: &mut dyn FnMut(Piece<'_>),
     ) -> usize {
         let mut at = 0;
-        while let Some(rest @ [_, ..]) = data.get(at..) {
+        while at < until {
+            let rest = data.get(at..).unwrap_or_default();
             if self.demoted {
                 each(Piece::Raw(rest));
                 return data.len();
@@ -244,37 +293,31 @@ impl Framer {
                 at += length;
                 continue;
             }
-            match scan.advance(rest, limits) {
-                Step::NeedMore => {
-                    each(Piece::Partial {
-                        received: rest.len(),
-                        header: scan.header,
-                        total: scan.total,
-                    });
-                    return at;
-                }
+            match reading.advance(rest, limits) {
+                Step::NeedMore => break,
                 Step::KeepAlive(length) => {
                     each(Piece::KeepAlive(rest.get(..length).unwrap_or_default()));
                     at += length;
                 }
                 Step::Whole => {
                     each(Piece::Message(Message {
-                        bytes: rest.get(..scan.total).unwrap_or_default(),
-                        header: scan.header,
-                        index: &scan.index,
-                        length_missing: scan.length_missing,
+                        bytes: rest.get(..reading.total).unwrap_or_default(),
+                        header: reading.header,
+                        index: &reading.index,
+                        length: reading.length.clone(),
+                        length_missing: reading.length_missing,
                     }));
-                    at += scan.total;
-                    scan.clear();
+                    at += reading.total;
+                    reading.clear();
                 }
                 Step::Oversize(total) => {
                     self.oversize = total;
                     self.oversize_begins = true;
-                    scan.clear();
+                    reading.clear();
                 }
                 Step::Demote(reason) => {
                     self.demoted = true;
-                    scan.clear();
+                    reading.clear();
                     each(Piece::Demoted(reason));
                 }
             }
@@ -284,21 +327,48 @@ impl Framer {
 }
 
 impl Scan {
+    fn take(&mut self) -> Box<Reading> {
+        let mut reading = self.reading.take().unwrap_or_default();
+        reading.clear();
+        reading
+    }
+
+    /// Keeps the memory for the next message, unless it was an unusually long one that needed it.
+    fn give_back(&mut self, reading: Box<Reading>) {
+        if self.reading.is_none() && reading.memory() <= MOST_KEPT {
+            self.reading = Some(reading);
+        }
+    }
+}
+
+/// As much of the input is joined with what is held of a message whose length is not known yet.
+const JOINED_AT_ONCE: usize = 1024;
+
+/// The most memory that is kept between messages, in bytes: few need more.
+const MOST_KEPT: usize = 8192;
+
+impl Reading {
+    /// Forgets how far that was, and keeps the memory.
     fn clear(&mut self) {
-        self.index.clear();
-        let index = core::mem::take(&mut self.index);
-        *self = Scan {
-            index,
-            ..Scan::default()
-        };
+        self.start = StartCheck::default();
+        self.scanned = 0;
+        self.line = 0;
+        self.header = 0;
+        self.total = 0;
+        self.length = 0..0;
+        self.length_missing = false;
+    }
+
+    fn memory(&self) -> usize {
+        size_of::<Reading>() + self.held.capacity() + self.index.memory()
     }
 
     /// Reads on in `message`, the bytes at hand from the start of the message.
     fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
-        if self.scanned == 0 {
+        if let (0, [b'\r' | b'\n', ..]) = (self.line, message) {
             match message {
-                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\n', ..] => return Step::KeepAlive(1),
+                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
                 [b'\r'] => return Step::NeedMore,
                 _ => {}
             }
@@ -327,60 +397,97 @@ impl Scan {
     }
 
     /// Indexes line after line; true once the empty line was found.
+    #[inline(never)] // its loops need all registers
     fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
-        if !self.start.done {
-            // No further than the limit: that it is passed is known at the same byte, however the
-            // stream was cut.
-            let judged = message.len().min(limits.header_bytes);
-            let judged = message.get(..judged).unwrap_or_default();
-            self.index.start = self.start.check(judged)?;
+        // Nothing is looked at beyond the limit: that it is passed is known at the same byte, however
+        // the stream was cut.
+        let judged = message.get(..limits.header_bytes).unwrap_or(message);
+        if (self.line > 0 || self.start_line(judged)?) && self.lines(judged)? {
+            return Ok(true);
         }
-        while let Some(feed) = bytes::find(message, self.scanned..message.len(), [b'\n']) {
-            if feed >= limits.header_bytes {
-                return Err(Demotion::HeaderTooLong);
-            }
-            let crlf = feed > self.line && message.get(feed - 1) == Some(&b'\r');
-            if *self.crlf.get_or_insert(crlf) != crlf {
-                return Err(Demotion::MixedLineEnds);
-            }
-            let line = self.line..feed - usize::from(crlf);
-            self.scanned = feed + 1;
-            self.line = feed + 1;
-            if line.is_empty() {
-                self.header = feed + 1;
-                return Ok(true);
-            }
-            if line.start == 0 {
-                self.index.start_line = line;
-            } else {
-                self.index.add_line(message, line);
-            }
-        }
-        self.scanned = message.len();
-        if message.len() > limits.header_bytes {
+        if judged.len() < message.len() {
             return Err(Demotion::HeaderTooLong);
         }
+        Ok(false)
+    }
+
+    /// Whether the start line is whole.
+    #[inline(always)] // in one place
+    fn start_line(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let Some(length) = self.start.check(message)? else {
+            return Ok(false);
+        };
+        self.line_end = line_end_at(message, length - 1);
+        let line = 0..length - self.line_end;
+        match self.start.usual_request(message, length) {
+            Some(start) => self.index.begin(line, start),
+            None => {
+                let start = Start::parse(message, 0..length);
+                self.index.begin(line, start.ok_or(Demotion::NotSip)?);
+            }
+        }
+        (self.line, self.scanned) = (length, length);
+        Ok(true)
+    }
+
+    /// Indexes the lines behind it; whether they are whole.
+    #[inline(always)] // in one place
+    fn lines(&mut self, message: &[u8]) -> Result<bool, Demotion> {
+        let (mut start, line_end) = (self.line, self.line_end);
+        let mut block = self.scanned;
+        while block < message.len() {
+            let mut feeds = Block::at(message, block).of(b'\n');
+            while feeds != 0 {
+                let feed = block + feeds.trailing_zeros() as usize;
+                feeds &= feeds - 1;
+                if line_end_at(message, feed) != line_end {
+                    return Err(Demotion::MixedLineEnds);
+                }
+                let line = start..feed + 1 - line_end;
+                start = feed + 1;
+                if line.is_empty() {
+                    self.header = start;
+                    return Ok(true);
+                }
+                self.index.add_line(message, line);
+            }
+            block += Block::SIZE;
+        }
+        (self.line, self.scanned) = (start, message.len());
         Ok(false)
     }
 
     /// The body's length by Content-Length (RFC 3261 sections 18.3 and 20.14). More than one, even
     /// if equal, and anything but digits is doubt: another parser may frame differently.
     fn content_length(&mut self, message: &[u8]) -> Result<u64, Demotion> {
-        let mut fields = self.index.all(Name::ContentLength);
-        let Some(field) = fields.next() else {
+        let Some(field) = self.index.field(Name::ContentLength) else {
             self.length_missing = true;
             return Ok(0);
         };
-        if fields.next().is_some() {
+        if self.index.is_repeated(Name::ContentLength) {
             return Err(Demotion::DuplicateLength);
         }
-        // Trimmed as where the length is written anew, so that none is accepted that is not found.
-        let value = uri::trim(message, field.value.clone());
-        let value = message.get(value).unwrap_or_default();
-        parse_decimal(value)
+        // Nearly always there is one blank before the digits, and nothing behind them.
+        let usual = match message.get(field.value.clone()) {
+            Some([b' ', digits @ ..]) => parse_decimal(digits),
+            _ => None,
+        };
+        self.length = match usual {
+            Some(_) => field.value.start + 1..field.value.end,
+            None => uri::trim(message, field.value.clone()),
+        };
+        let trimmed = || parse_decimal(message.get(self.length.clone())?);
+        usual
+            .or_else(trimmed)
             .filter(|length| *length <= u64::from(u32::MAX))
             .ok_or(Demotion::BadLength)
     }
+}
+
+/// The length of the line end that ends in that line feed.
+#[inline(always)]
+fn line_end_at(message: &[u8], feed: usize) -> usize {
+    1 + usize::from(message.get(feed.wrapping_sub(1)) == Some(&b'\r'))
 }
 
 #[cfg(test)]

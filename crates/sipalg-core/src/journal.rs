@@ -1,15 +1,16 @@
 //! The last messages, with every byte that was changed in them and by what.
 //!
-//! A ring whose memory is used again: once it is full, and its messages have the usual length,
-//! nothing is allocated. What is kept of a message is how it came and the replacements; that this is
-//! all that happened to it is proven as it passes, so that no second copy is needed.
+//! A ring whose entries stay where they are, and whose memory is used again: once it is full, and its
+//! messages have the usual length, nothing is allocated. What is kept of a message is how it came and
+//! the replacements, which change hands. That this is all that happened to it is proven as it
+//! passes, so that no second copy is needed: what left is read beside what came, from end to end, and
+//! is the same text at each place and in each gap between two. Who wrote it is not asked.
 
 use crate::addr::{Ends, Leg};
 use crate::door::{Door, DoorOp};
 use crate::event::By;
-use crate::fixup::edit::Edit;
+use crate::fixup::edit::{Edit, Edits};
 use crate::time::Instant;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// How much is kept of one message, bytes.
@@ -72,8 +73,8 @@ pub struct Record<'a> {
     pub message: &'a [u8],
     /// Its bytes as they left.
     pub sent: &'a [u8],
-    /// What was replaced.
-    pub edits: &'a [Edit],
+    /// What was replaced. Comes back with the memory of other edits in it.
+    pub edits: &'a mut Edits,
     /// What the kernel was told.
     pub doors: &'a [DoorOp],
     /// Whether nothing was really replaced.
@@ -83,21 +84,29 @@ pub struct Record<'a> {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Journal {
-    ring: VecDeque<Entry>,
+    ring: Vec<Entry>,
+    /// Where the oldest is, once the ring is full.
+    oldest: usize,
     passed: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
+    head: Head,
+    bytes: Vec<u8>,
+    edits: Edits,
+    doors: Vec<Door>,
+}
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug)]
+struct Head {
     id: u64,
     at: Instant,
     ends: Ends,
     from: Leg,
     header: usize,
     length: usize,
-    bytes: Vec<u8>,
-    edits: Vec<Edit>,
-    doors: Vec<Door>,
     proven: bool,
     dry_run: bool,
 }
@@ -105,70 +114,95 @@ struct Entry {
 impl Journal {
     /// Keeps a message among the last `most`. False if what left is not what came with its edits,
     /// which never happens.
-    pub fn record(&mut self, most: usize, record: &Record<'_>) -> bool {
-        while self.ring.len() > most {
-            self.ring.pop_front();
-        }
+    pub fn record(&mut self, most: usize, record: Record<'_>) -> bool {
         if most == 0 {
+            self.resize(0);
             return true;
         }
-        self.passed += 1;
-        let reused = if self.ring.len() == most {
-            self.ring.pop_front()
-        } else {
-            None
+        let applied = match record.dry_run {
+            true => &[],
+            false => record.edits.list(),
         };
-        let (mut bytes, mut edits, mut doors) = match reused {
-            Some(entry) => (entry.bytes, entry.edits, entry.doors),
-            None => Default::default(),
-        };
-        let kept = record.message.get(..MOST_BYTES).unwrap_or(record.message);
-        bytes.clear();
-        bytes.extend_from_slice(kept);
-        edits.clear();
-        edits.extend_from_slice(record.edits);
-        doors.clear();
-        let opened = record.doors.iter().filter_map(|op| match op {
-            DoorOp::Open(door) => Some(*door),
-            _ => None,
-        });
-        doors.extend(opened);
-        let applied = if record.dry_run { &[] } else { record.edits };
-        let proven = is_all(record.message, applied, record.sent);
-        self.ring.push_back(Entry {
-            id: self.passed,
+        let head = Head {
+            id: self.passed + 1,
             at: record.at,
             ends: record.ends,
             from: record.from,
             header: record.header,
             length: record.message.len(),
-            bytes,
-            edits,
-            doors,
-            proven,
+            proven: is_all(record.message, applied, record.sent),
             dry_run: record.dry_run,
-        });
-        proven
+        };
+        let Some(entry) = self.entry(most, head) else {
+            return head.proven;
+        };
+        let kept = record.message.get(..MOST_BYTES).unwrap_or(record.message);
+        entry.bytes.clear();
+        entry.bytes.extend_from_slice(kept);
+        core::mem::swap(&mut entry.edits, record.edits);
+        entry.doors.clear();
+        for op in record.doors {
+            if let DoorOp::Open(door) = op {
+                entry.doors.push(*door);
+            }
+        }
+        self.passed += 1;
+        head.proven
+    }
+
+    /// The place for one more among the last `most`, with that head; `None` if none are kept.
+    fn entry(&mut self, most: usize, head: Head) -> Option<&mut Entry> {
+        if self.ring.len() != most {
+            self.resize(most);
+        }
+        if self.ring.len() < most {
+            self.ring.push(Entry::new(head));
+            return self.ring.last_mut();
+        }
+        let place = self.oldest;
+        self.oldest = if place + 1 < most { place + 1 } else { 0 };
+        let entry = self.ring.get_mut(place)?;
+        entry.head = head;
+        Some(entry)
+    }
+
+    /// Forgets the oldest of more than `most`, and leaves the others where a ring that is not full
+    /// has them: in their order from the start.
+    fn resize(&mut self, most: usize) {
+        self.ring.rotate_left(self.oldest);
+        self.oldest = 0;
+        let surplus = self.ring.len().saturating_sub(most);
+        self.ring.drain(..surplus);
     }
 
     /// The messages that are kept, the oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = MessageView<'_>> {
-        self.ring.iter().map(Entry::view)
+        let (newer, older) = self.ring.split_at_checked(self.oldest).unwrap_or_default();
+        older.iter().chain(newer).map(Entry::view)
     }
 }
 
 impl Entry {
+    fn new(head: Head) -> Self {
+        Entry {
+            head,
+            bytes: Vec::new(),
+            edits: Edits::default(),
+            doors: Vec::new(),
+        }
+    }
+
     fn view(&self) -> MessageView<'_> {
-        let bytes = self.bytes.as_slice();
+        let (head, bytes) = (&self.head, self.bytes.as_slice());
         let edit = |edit: &'_ Edit| -> Option<(usize, &[u8], &[u8])> {
             let old = bytes.get(edit.range.clone())?;
             Some((
                 edit.range.start,
-                field_at(bytes, self.header, edit.range.start),
+                field_at(bytes, head.header, edit.range.start),
                 old,
             ))
         };
-        let edits = self.edits.iter().filter_map(|found| {
+        let edits = self.edits.list().iter().filter_map(|found| {
             let (place, field, old) = edit(found)?;
             Some(EditView {
                 place,
@@ -179,17 +213,17 @@ impl Entry {
             })
         });
         MessageView {
-            id: self.id,
-            at: self.at,
-            ends: self.ends,
-            from: self.from,
-            header: self.header,
-            length: self.length,
+            id: head.id,
+            at: head.at,
+            ends: head.ends,
+            from: head.from,
+            header: head.header,
+            length: head.length,
             bytes,
             edits: edits.collect(),
             doors: &self.doors,
-            proven: self.proven,
-            dry_run: self.dry_run,
+            proven: head.proven,
+            dry_run: head.dry_run,
         }
     }
 }
@@ -229,27 +263,21 @@ pub fn field_at(message: &[u8], header: usize, place: usize) -> &[u8] {
 
 const REQUEST_URI: &[u8] = b"Request-URI";
 
-/// Whether `sent` is `message` with nothing but these edits: taking them away again gives the
-/// message.
+/// Whether `sent` is `message` with nothing but these edits: each gap between them left as it came,
+/// and each text stands where the edit says, up to the last byte of both.
 fn is_all(message: &[u8], edits: &[Edit], sent: &[u8]) -> bool {
-    let (mut came, mut left) = (message, sent);
-    let mut at = 0;
+    let (mut came, mut left) = (0, 0);
     for edit in edits {
-        let same = edit.range.start.checked_sub(at);
-        let parts = same.and_then(|same| {
-            let ((before, here), (copy, there)) =
-                (came.split_at_checked(same)?, left.split_at_checked(same)?);
-            let here = here.get(edit.range.len()..)?;
-            let there = there.strip_prefix(edit.text.as_bytes())?;
-            (before == copy).then_some((here, there))
-        });
-        let Some(rest) = parts else {
+        let (text, gap) = (edit.text.as_bytes(), message.get(came..edit.range.start));
+        let place = left + gap.map_or(0, <[u8]>::len);
+        let end = place + text.len();
+        if gap.is_none() || gap != sent.get(left..place) || sent.get(place..end) != Some(text) {
             return false;
-        };
-        (came, left) = rest;
-        at = edit.range.end;
+        }
+        (came, left) = (edit.range.end, end);
     }
-    came == left
+    let rest = message.get(came..);
+    rest.is_some() && rest == sent.get(left..)
 }
 
 #[cfg(test)]
@@ -261,7 +289,12 @@ mod tests {
     const MESSAGE: &[u8] = b"INVITE sip:b@10.1.1.1 SIP/2.0\r\nv : x;\r\n y\r\nl: 30\r\n\r\n\
         c=IN IP4 1.1.1.1\r\nm=audio 6 RTP/AVP 0\r\na=rtcp:7\r\nVia: z\r\nBYE sip:c SIP/2.0\r\n";
 
-    fn record<'a>(message: &'a [u8], sent: &'a [u8], edits: &'a Edits) -> Record<'a> {
+    /// Passes a message, and gives back its edits.
+    fn record(journal: &mut Journal, most: usize, sent: &[u8], edits: &Edits) -> bool {
+        journal.record(most, of(MESSAGE, sent, &mut edits.clone()))
+    }
+
+    fn of<'a>(message: &'a [u8], sent: &'a [u8], edits: &'a mut Edits) -> Record<'a> {
         let any = SocketAddrV4::new([0; 4].into(), 0);
         Record {
             at: Instant::ZERO,
@@ -275,7 +308,7 @@ mod tests {
             header: memchr::memmem::find(MESSAGE, b"c=").unwrap_or(0),
             message,
             sent,
-            edits: edits.list(),
+            edits,
             doors: &[],
             dry_run: false,
         }
@@ -311,16 +344,16 @@ mod tests {
         let mut sent = Vec::new();
         edits.apply(MESSAGE, &mut sent);
         let mut journal = Journal::default();
-        assert!(journal.record(2, &record(MESSAGE, &sent, &edits)));
+        assert!(record(&mut journal, 2, &sent, &edits));
         for place in 0..sent.len() {
             let mut other = sent.clone();
             other[place] ^= 1;
-            assert!(!journal.record(2, &record(MESSAGE, &other, &edits)));
+            assert!(!record(&mut journal, 2, &other, &edits));
             let shorter = &sent[..place];
-            assert!(!journal.record(2, &record(MESSAGE, shorter, &edits)));
+            assert!(!record(&mut journal, 2, shorter, &edits));
         }
         sent.push(b'x');
-        assert!(!journal.record(2, &record(MESSAGE, &sent, &edits)));
+        assert!(!record(&mut journal, 2, &sent, &edits));
     }
 
     #[test]
@@ -329,12 +362,12 @@ mod tests {
         let edits = Edits::default();
         let ids = |journal: &Journal| journal.messages().map(|m| m.id).collect::<Vec<_>>();
         for _ in 0..5 {
-            journal.record(3, &record(MESSAGE, MESSAGE, &edits));
+            record(&mut journal, 3, MESSAGE, &edits);
         }
         assert_eq!(ids(&journal), [3, 4, 5]);
-        journal.record(2, &record(MESSAGE, MESSAGE, &edits));
+        record(&mut journal, 2, MESSAGE, &edits);
         assert_eq!(ids(&journal), [5, 6]);
-        journal.record(0, &record(MESSAGE, MESSAGE, &edits));
+        record(&mut journal, 0, MESSAGE, &edits);
         assert!(ids(&journal).is_empty());
     }
 
@@ -342,22 +375,31 @@ mod tests {
     fn a_full_ring_uses_its_memory_again() {
         let mut journal = Journal::default();
         let mut edits = Edits::default();
-        assert!(edits.replace(MESSAGE, 13..21, Text::number(5), By::Length));
         let mut sent = Vec::new();
-        edits.apply(MESSAGE, &mut sent);
         let memory = |journal: &Journal| {
-            let of = |entry: &Entry| (entry.bytes.as_ptr(), entry.edits.as_ptr());
+            let of = |entry: &Entry| entry.bytes.as_ptr();
             let mut list: Vec<_> = journal.ring.iter().map(of).collect();
             list.sort_unstable();
-            (list, journal.ring.capacity())
+            (list, journal.ring.as_ptr(), journal.ring.capacity())
         };
-        for _ in 0..8 {
-            journal.record(8, &record(MESSAGE, &sent, &edits));
+        let mut lists = Vec::new();
+        let mut warm = None;
+        for round in 0..100 {
+            edits.clear();
+            assert!(edits.replace(MESSAGE, 13..21, Text::number(5), By::Length));
+            sent.clear();
+            edits.apply(MESSAGE, &mut sent);
+            if round >= 9 {
+                lists.push(edits.list().as_ptr());
+            }
+            assert!(journal.record(8, of(MESSAGE, &sent, &mut edits)));
+            if round >= 8 {
+                let now = memory(&journal);
+                assert_eq!(*warm.get_or_insert(now.clone()), now);
+            }
         }
-        let warm = memory(&journal);
-        for _ in 0..100 {
-            journal.record(8, &record(MESSAGE, &sent, &edits));
-            assert_eq!(memory(&journal), warm);
-        }
+        lists.sort_unstable();
+        lists.dedup();
+        assert_eq!(lists.len(), 9, "the edits of eight messages, and the next");
     }
 }

@@ -305,10 +305,8 @@ impl Nat {
 
     /// The mapping was used.
     pub fn touch(&mut self, cx: &Context<'_>, id: MappingId) {
-        let (now, bits) = (cx.now, cx.config.timers.use_tick);
         self.mappings.update(id.0, |mapping| {
-            let before = core::mem::replace(&mut mapping.used, now);
-            tick(before, bits) != tick(now, bits)
+            cx.is_another_use(core::mem::replace(&mut mapping.used, cx.now))
         });
     }
 
@@ -568,6 +566,14 @@ pub struct Context<'a> {
     pub admission: &'a mut Admission,
     /// Rules, bounds and lifetimes.
     pub config: &'a Config,
+}
+
+impl Context<'_> {
+    /// Whether it is recorded that something is used now that was last used then.
+    pub fn is_another_use(&self, then: Instant) -> bool {
+        let bits = self.config.timers.use_tick;
+        tick(then, bits) != tick(self.now, bits)
+    }
 }
 
 fn out_of_ports(

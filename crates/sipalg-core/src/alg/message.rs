@@ -13,7 +13,7 @@ use crate::frame::Message;
 use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
-use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
+use crate::sip::{Index, Name, StartLine, parse_cseq, parse_decimal, uri};
 use core::ops::Range;
 use core::time::Duration;
 
@@ -26,8 +26,10 @@ pub(super) struct What<'a> {
     /// The name of the conversation that it belongs to.
     pub conversation: u64,
     cseq: u32,
-    /// The value of To or From that names the outside party.
-    outside: &'a [u8],
+    bytes: &'a [u8],
+    index: &'a Index,
+    /// To or From, whichever names the outside party.
+    outside: Name,
 }
 
 impl<'a> What<'a> {
@@ -46,20 +48,24 @@ impl<'a> What<'a> {
         // The outside is To in requests that go out and their answers, else From.
         let to = (at.from == Leg::Inside) == matches!(start, StartLine::Request { .. });
         let outside = if to { Name::To } else { Name::From };
-        let call_id = message.index.first(bytes, Name::CallId).unwrap_or_default();
+        let call_id = message.index.first(bytes, Name::CallId);
+        let call_id = call_id.unwrap_or_default();
         Some(What {
             start,
             method,
             call_id,
             conversation: calls.conversation(call_id, at.host.local),
             cseq,
-            outside: message.index.first(bytes, outside).unwrap_or_default(),
+            bytes,
+            index: message.index,
+            outside,
         })
     }
 
     /// The tag of the outside party, empty without one.
     fn outside_tag(&self) -> &'a [u8] {
-        tag_of(self.outside)
+        let value = self.index.first(self.bytes, self.outside);
+        tag_of(value.unwrap_or_default())
     }
 
     fn status(&self) -> Option<u16> {
@@ -114,8 +120,9 @@ impl Alg {
             self.rehearse(at, &what, message, out);
             return self.passed(at, Some(&what), message, mark, out);
         }
-        self.note_foreign(at, &what, out);
-        let call = self.call_of(at, &what, out);
+        let known = (self.calls).find(what.conversation, what.call_id, at.host.local);
+        self.note_foreign(at, &what, known, out);
+        let call = known.or_else(|| self.begin_call(at, &what, out));
         self.tell_beginning(at, &what, out);
         self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
@@ -244,22 +251,22 @@ impl Alg {
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
     pub(super) fn content_length(&mut self, message: &Message<'_>) {
         let Work { edits, parts, .. } = &mut self.work;
-        let mut follow = |place: Range<usize>, counted: Range<usize>| {
+        let mut follow = |place: &Range<usize>, counted: Range<usize>| {
             let growth = edits.growth(counted.clone());
-            let old = counted.len() as u64;
-            // One that was not true stays.
-            if growth != 0 && message.bytes.get(place.clone()).and_then(parse_decimal) == Some(old)
-            {
-                let text = Text::number(old.saturating_add_signed(growth));
-                edits.replace(message.bytes, place, text, By::Length);
+            if growth != 0 {
+                let length = (counted.len() as u64).saturating_add_signed(growth);
+                edits.insert(place.clone(), &Text::number(length), By::Length);
             }
         };
         for (place, counted) in &parts.lengths {
-            follow(place.clone(), counted.clone());
+            let said = message.bytes.get(place.clone()).and_then(parse_decimal);
+            // One that was not true stays.
+            if said == Some(counted.len() as u64) {
+                follow(place, counted.clone());
+            }
         }
-        if let Some(field) = message.index.field(Name::ContentLength) {
-            let place = uri::trim(message.bytes, field.value.clone());
-            follow(place, message.header..message.bytes.len());
+        if !message.length.is_empty() {
+            follow(&message.length, message.header..message.bytes.len());
         }
     }
 }
@@ -318,38 +325,36 @@ impl Alg {
         self.watch_silence(at.now, at.flow);
     }
 
-    /// The call that the message belongs to. One begins when its inside host sends or answers a
-    /// request that makes a dialog, or describes its media; what comes from outside begins none.
-    fn call_of(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) -> Option<CallId> {
-        if what.call_id.is_empty() {
+    /// A call that is not known begins when its inside host sends or answers a request that makes a
+    /// dialog, or describes its media; what comes from outside begins none.
+    fn begin_call(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) -> Option<CallId> {
+        if what.call_id.is_empty() || !self.begins_call(at, what) {
             return None;
-        }
-        if !self.begins_call(at, what) {
-            return self
-                .calls
-                .find(what.conversation, what.call_id, at.host.local);
         }
         let mut cx = context!(self, at.now);
         self.calls
-            .find_or_make(&mut cx, what.conversation, what.call_id, at.host.local, out)
+            .begin(&mut cx, what.conversation, what.call_id, at.host.local, out)
     }
 
     /// Takes note of a request within a call that is another inside host's. It does nothing to it,
     /// since calls are known by their inside host, too.
-    fn note_foreign(&mut self, at: Passage, what: &What<'_>, out: &mut Outbox) {
+    fn note_foreign(
+        &mut self,
+        at: Passage,
+        what: &What<'_>,
+        known: Option<CallId>,
+        out: &mut Outbox,
+    ) {
+        if known.is_some() || at.from != Leg::Inside || what.status().is_some() {
+            return;
+        }
         let within = match what.method {
             b"BYE" | b"CANCEL" | b"UPDATE" => true,
             b"INVITE" => !what.outside_tag().is_empty(),
             _ => false,
         };
         let host = at.host.local;
-        if at.from == Leg::Inside
-            && within
-            && what.status().is_none()
-            && self
-                .calls
-                .is_anothers(what.conversation, what.call_id, host)
-        {
+        if within && self.calls.is_anyones(what.call_id) {
             self.counters.foreign_requests += 1;
             out.event(|| Event::ForeignRequest { host });
         }
@@ -392,7 +397,7 @@ impl Alg {
             // in a provisional response does (RFC 3262 section 5), but another branch may still
             // accept a stream that it refuses.
             let answer = what.method == b"ACK" || what.status().is_some();
-            calls.set_held(at.now, call, what.cseq, session.held(), answer);
+            calls.set_held(&cx, call, what.cseq, session.held(), answer);
             let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {

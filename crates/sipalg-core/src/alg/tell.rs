@@ -134,6 +134,9 @@ impl Alg {
         mark: Mark,
         out: &mut Outbox,
     ) {
+        if out.watch && !at.dry_run {
+            self.tell_passed(at, what, message, mark, out);
+        }
         let record = Record {
             at: at.now,
             ends: at.ends,
@@ -141,15 +144,22 @@ impl Alg {
             header: message.header,
             message: message.bytes,
             sent: out.bytes.get(mark.bytes..).unwrap_or_default(),
-            edits: self.work.edits.list(),
+            edits: &mut self.work.edits,
             doors: out.doors.get(mark.doors..).unwrap_or_default(),
             dry_run: at.dry_run,
         };
-        let proven = self.journal.record(self.config.history, &record);
+        let proven = self.journal.record(self.config.history, record);
         self.counters.unproven += u64::from(!proven);
-        if !out.watch || at.dry_run {
-            return;
-        }
+    }
+
+    fn tell_passed(
+        &mut self,
+        at: Passage,
+        what: Option<&What<'_>>,
+        message: &Message<'_>,
+        mark: Mark,
+        out: &mut Outbox,
+    ) {
         self.mark_doors(mark, out);
         if out.detailed {
             self.tell_edits(at, message, out);

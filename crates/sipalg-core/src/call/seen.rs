@@ -42,47 +42,49 @@ impl Seen {
         }
     }
 
-    /// Takes note of a message.
-    fn hear(&mut self, heard: &Heard<'_>) {
-        self.peer = Some(heard.peer);
+    /// Takes note of a message: whether that changes anything that is recorded.
+    fn hear(&mut self, heard: &Heard<'_>) -> bool {
         let sender = match heard.status {
             None => heard.from,
             Some(_) => heard.from.other(),
         };
-        self.began.get_or_insert(sender);
         let leak = match heard.from {
             Leg::Inside => &mut self.leak,
             Leg::Outside => &mut self.foreign_leak,
         };
         *leak = heard.leak.or(*leak);
-        match (heard.method, heard.status) {
+        let news = change(&mut self.peer, Some(heard.peer)) | begin(&mut self.began, sender);
+        news | match (heard.method, heard.status) {
             (b"INVITE", Some(200..300)) => {
-                self.answered.get_or_insert(heard.now);
-                let again = self
-                    .unacknowledged
-                    .filter(|waits| (waits.cseq, waits.from) == (heard.cseq, heard.from));
-                let before = again.unwrap_or(Unacknowledged {
-                    cseq: heard.cseq,
-                    from: heard.from,
-                    times: 0,
-                    since: heard.now,
-                });
-                self.unacknowledged = Some(Unacknowledged {
-                    times: before.times.saturating_add(1),
-                    ..before
-                });
+                begin(&mut self.answered, heard.now) | self.hear_answer(heard)
             }
             (b"INVITE", Some(status @ 300..)) if self.answered.is_none() => {
-                self.ending.get_or_insert(Ending::Refused(status));
+                begin(&mut self.ending, Ending::Refused(status))
             }
             (b"ACK", None) => {
-                let answers = |waits: &Unacknowledged| waits.from != heard.from;
-                self.unacknowledged = self.unacknowledged.filter(|waits| !answers(waits));
+                let acknowledged = |waits: &mut Unacknowledged| waits.from != heard.from;
+                self.unacknowledged.take_if(acknowledged).is_some()
             }
-            (b"BYE", None) => self.ending = Some(Ending::Bye(heard.from)),
-            (b"CANCEL", None) => self.ending = Some(Ending::Cancelled(heard.from)),
-            _ => {}
+            (b"BYE", None) => change(&mut self.ending, Some(Ending::Bye(heard.from))),
+            (b"CANCEL", None) => change(&mut self.ending, Some(Ending::Cancelled(heard.from))),
+            _ => false,
         }
+    }
+
+    /// A 2xx to an INVITE waits for its ACK: false if it is the same again.
+    fn hear_answer(&mut self, heard: &Heard<'_>) -> bool {
+        let waits = self.unacknowledged.as_mut();
+        if let Some(waits) = waits.filter(|w| (w.cseq, w.from) == (heard.cseq, heard.from)) {
+            waits.times = waits.times.saturating_add(1);
+            return false;
+        }
+        self.unacknowledged = Some(Unacknowledged {
+            cseq: heard.cseq,
+            from: heard.from,
+            times: 1,
+            since: heard.now,
+        });
+        true
     }
 
     /// What is recorded of it: what lasts.
@@ -149,11 +151,7 @@ pub struct Heard<'a> {
 impl Calls {
     /// Takes note of a message.
     pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
-        self.calls.update(call.0, |call| {
-            let before = call.seen.record();
-            call.seen.hear(heard);
-            call.seen.record() != before
-        });
+        self.calls.update(call.0, |call| call.seen.hear(heard));
     }
 
     /// Those that go on, in the order of their beginning, and then the last that have ended.
@@ -177,6 +175,24 @@ impl Calls {
         }
         remember(&mut self.ended, now, why, call.view(nat));
     }
+}
+
+/// Puts a value in place: whether it was another.
+fn change<T: PartialEq>(place: &mut T, value: T) -> bool {
+    let news = *place != value;
+    if news {
+        *place = value;
+    }
+    news
+}
+
+/// Puts a value where there was none: whether that was so.
+fn begin<T>(place: &mut Option<T>, value: T) -> bool {
+    let news = place.is_none();
+    if news {
+        *place = Some(value);
+    }
+    news
 }
 
 fn remember(ended: &mut VecDeque<CallView>, now: Instant, why: Ending, mut view: CallView) {

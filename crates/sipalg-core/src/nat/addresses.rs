@@ -5,7 +5,7 @@ use crate::addr::Ipv4Addr;
 use crate::config::{Pool, Resource, Source};
 use crate::door::AddressOp;
 use crate::event::Event;
-use crate::kept::{Changes, Note, tick};
+use crate::kept::{Changes, Note};
 use crate::outbox::Outbox;
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
@@ -73,11 +73,10 @@ impl Addresses {
     /// The host uses its address.
     fn touch(&mut self, cx: &Context<'_>, host: Ipv4Addr) {
         if let Some(assigned) = self.by_local.get_mut(&host) {
-            let (now, bits) = (cx.now, cx.config.timers.use_tick);
-            if tick(assigned.used, bits) != tick(now, bits) {
+            if cx.is_another_use(assigned.used) {
                 self.changes.mark(&mut assigned.note, host);
             }
-            assigned.used = now;
+            assigned.used = cx.now;
         }
     }
 

@@ -6,7 +6,6 @@ use crate::config::{Config, Resource, is_of_a_host};
 use crate::door::{Door, DoorKind, DoorOp};
 use crate::event::Event;
 use crate::outbox::Outbox;
-use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -34,20 +33,17 @@ impl Nat {
     /// changes nothing, since all of them are.
     pub fn keep_open(
         &mut self,
-        now: Instant,
+        cx: &Context<'_>,
         doors: &[(u16, MappingId)],
         lifetime: Duration,
     ) -> bool {
         let mut all = true;
         for (_, id) in doors {
-            let mapping = self.mappings.get_mut(id.0);
-            let kept = mapping.filter(|mapping| {
-                let door = mapping.door.as_ref();
-                door.is_some_and(|door| door.open && door.lifetime >= lifetime)
-            });
-            match kept {
-                Some(mapping) => mapping.used = now,
-                None => all = false,
+            let door = self.get(*id).and_then(|mapping| mapping.door.as_ref());
+            if door.is_some_and(|door| door.open && door.lifetime >= lifetime) {
+                self.touch(cx, *id);
+            } else {
+                all = false;
             }
         }
         all
