@@ -49,6 +49,8 @@ pub struct Work {
     pub doors: MediaDoors,
     /// Those that the call has already: a held stream keeps them.
     pub current: MediaDoors,
+    /// The mappings of the media that the call had so far: the message names them again, perhaps.
+    pub media: Vec<MappingId>,
     /// The host's own contacts.
     pub contacts: Vec<MappingId>,
     /// The host's own addresses on the way to others' contacts: Record-Route and Path.
@@ -140,28 +142,35 @@ impl Fixup<'_> {
     }
 
     /// A header field by its row; fields without a row are left alone. True if the field has one.
-    #[inline]
+    #[inline(always)] // most fields have no row
     pub fn field(&mut self, field: &Field) -> bool {
         let Some(row) = table::row_of(field.name) else {
             return false;
         };
-        let message = self.message;
         match row.place {
-            Place::Via => match usual::via(message, field.value.clone()) {
-                Some(via) => {
-                    let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
-                    self.via(sent_by, via.transport, via.parameters);
-                }
-                None => self.values(field, row),
-            },
-            Place::Addresses => match usual::address(message, field.value.clone()) {
-                Some(spot) => self.address(&spot, row),
-                None => self.values(field, row),
-            },
+            Place::Via => self.vias(field, row),
+            Place::Addresses => self.addresses(field, row),
             Place::WarningAgents => self.values(field, row),
             Place::Dialog => {}
         }
         true
+    }
+
+    fn addresses(&mut self, field: &Field, row: &Row) {
+        match usual::address(self.message, field.value.clone()) {
+            Some(spot) => self.address(&spot, row),
+            None => self.values(field, row),
+        }
+    }
+
+    fn vias(&mut self, field: &Field, row: &Row) {
+        match usual::via(self.message, field.value.clone()) {
+            Some(via) => {
+                let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
+                self.via(sent_by, via.transport, via.parameters);
+            }
+            None => self.values(field, row),
+        }
     }
 
     /// The values of a list, or of a field that is not written in the usual way.
@@ -191,6 +200,7 @@ impl Fixup<'_> {
         }
     }
 
+    #[inline]
     fn address(&mut self, spot: &Spot, row: &Row) {
         let mapping = self.spot(spot, row.reach, Family::of(row.name));
         if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
@@ -250,12 +260,18 @@ impl Fixup<'_> {
     }
 
     /// Fixes up what stands at a place by the rule; names the mapping that was used.
+    #[inline]
     fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
-        if !self.spelled
-            && let Some((number, length)) = self.known_at(spot)
-        {
-            return self.becomes_twin(number, spot.start..spot.start + length, reach, family);
+        match self.known_at(spot) {
+            Some((number, length)) => {
+                let span = spot.start..spot.start + length;
+                self.becomes_twin(number, span, reach, family)
+            }
+            None => self.unknown(spot, reach, family),
         }
+    }
+
+    fn unknown(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
         let target = spot.target(self.message)?;
         self.literal(&target, reach, family)
     }

@@ -212,19 +212,26 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
+        if self.work.parts.list.is_empty() {
+            return;
+        }
         let current = call.map_or(&[][..], |call| self.calls.current(call));
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
-        let parts = core::mem::take(&mut self.work.parts.list);
+        self.work.media.clear();
+        self.work
+            .media
+            .extend(call.into_iter().flat_map(|call| self.calls.media(call)));
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
-        for part in &parts {
+        let mut number = 0;
+        while let Some(part) = fixup.work.parts.list.get(number).cloned() {
             match part {
-                Part::Session(span) => fixup.session_description(span.clone()),
-                Part::Fragment(span) => fixup.fragment(span.clone()),
+                Part::Session(span) => fixup.session_description(span),
+                Part::Fragment(span) => fixup.fragment(span),
             }
+            number += 1;
         }
-        self.work.parts.list = parts;
     }
 
     fn fixup<'a>(

@@ -8,6 +8,7 @@ use crate::kept;
 use crate::nat::{MappingId, Nat};
 use crate::sip::Method;
 use crate::time::Instant;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -23,8 +24,9 @@ pub(super) struct Seen {
     peer: Option<SocketAddrV4>,
     answered: Option<Instant>,
     unacknowledged: Option<Unacknowledged>,
-    leak: Option<Leak>,
-    foreign_leak: Option<Leak>,
+    /// What was said by the inside and by the outside that leads nowhere. Apart, since hardly any
+    /// call has one.
+    leaks: Option<Box<[Option<Leak>; 2]>>,
     ending: Option<Ending>,
 }
 
@@ -37,8 +39,7 @@ impl Seen {
             peer: None,
             answered: None,
             unacknowledged: None,
-            leak: None,
-            foreign_leak: None,
+            leaks: None,
             ending: None,
         }
     }
@@ -49,11 +50,9 @@ impl Seen {
             None => heard.from,
             Some(_) => heard.from.other(),
         };
-        let leak = match heard.from {
-            Leg::Inside => &mut self.leak,
-            Leg::Outside => &mut self.foreign_leak,
-        };
-        *leak = heard.leak.or(*leak);
+        if heard.leak.is_some() {
+            self.leaks.get_or_insert_default()[heard.from as usize] = heard.leak;
+        }
         let news = change(&mut self.peer, Some(heard.peer)) | begin(&mut self.began, sender);
         news | match (heard.method, heard.status) {
             (Method::Invite, Some(200..300)) => {
@@ -122,6 +121,10 @@ impl Seen {
             ending: record.ending,
             ..Seen::new(record.number, now)
         }
+    }
+
+    fn leak_of(&self, from: Leg) -> Option<Leak> {
+        self.leaks.as_ref()?[from as usize]
     }
 
     /// Says why the call ends, where no message has said so.
@@ -237,8 +240,8 @@ impl Call {
             answered: seen.answered,
             ended: None,
             unacknowledged: seen.unacknowledged,
-            leak: seen.leak,
-            foreign_leak: seen.foreign_leak,
+            leak: seen.leak_of(Leg::Inside),
+            foreign_leak: seen.leak_of(Leg::Outside),
             doors: doors.into_iter().filter_map(|id| nat.door(id)).collect(),
             streams,
         }

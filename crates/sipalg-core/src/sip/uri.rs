@@ -208,18 +208,22 @@ impl Spot {
     }
 
     /// The transport that is meant, where the literal ends at `behind`.
+    #[inline]
     pub fn transport(&self, message: &[u8], behind: usize) -> Transport {
-        if let Some(transport) = self.transport {
-            return transport;
+        match self.transport {
+            Some(transport) => transport,
+            None if behind == self.end => Transport::Unsaid,
+            None => transport_in(message, behind..self.end),
         }
-        if behind == self.end {
-            return Transport::Unsaid;
-        }
-        parameters(message, behind..self.end)
-            .find(|parameter| parameter.is(message, b"transport"))
-            .and_then(|parameter| message.get(parameter.value))
-            .map_or(Transport::Unsaid, Transport::parse)
     }
+}
+
+/// The transport that a parameter of a URI says.
+fn transport_in(message: &[u8], span: Range<usize>) -> Transport {
+    parameters(message, span)
+        .find(|parameter| parameter.is(message, b"transport"))
+        .and_then(|parameter| message.get(parameter.value))
+        .map_or(Transport::Unsaid, Transport::parse)
 }
 
 /// Whether a URI that begins so has the scheme `sip:`.
