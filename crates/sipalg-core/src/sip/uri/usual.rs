@@ -167,5 +167,5 @@ fn below(mask: u64) -> u64 {
 
 /// The same, and that bit.
 fn up_to(mask: u64) -> u64 {
-    mask.wrapping_sub(1) | mask
+    mask.wrapping_sub(1) ^ mask
 }
