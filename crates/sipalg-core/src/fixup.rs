@@ -17,7 +17,7 @@ use crate::body::{Parts, fragment_lines};
 use crate::door::DoorKind;
 use crate::event::By;
 use crate::health::Leak;
-use crate::nat::{Context, MapError, Mapping, MappingId, Nat, may_lead};
+use crate::nat::{Context, MapError, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
 use crate::sip::uri::{self, HostPort, Spot, Target, Transport, usual};
@@ -207,10 +207,13 @@ impl Fixup<'_> {
 
     /// The host names an address of its own at which it wants to be reached.
     fn door(&mut self, name: Name, mapping: MappingId) {
+        if self.from != Leg::Inside || self.quoted {
+            return;
+        }
         let own = self.nat.get(mapping).is_some_and(|m| {
             self.may_open_for(*m.local.ip()) && self.may_signal_at(m.protocol, m.local)
         });
-        if self.from != Leg::Inside || !own || self.quoted {
+        if !own {
             return;
         }
         let asked = self.work.contacts.len() + self.work.routes.len();
