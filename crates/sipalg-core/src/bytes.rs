@@ -158,6 +158,15 @@ impl Block {
         Block { parts, before }
     }
 
+    /// Where `byte` stands among the bytes of `text` from `start` on.
+    #[inline(always)]
+    pub fn places(text: &[u8], start: usize, byte: u8) -> u64 {
+        match text.get(start..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => Block::new(bytes, 0).of(byte),
+            None => Block::last(text, start).of(byte),
+        }
+    }
+
     /// Where `byte` stands.
     #[inline(always)]
     pub fn of(&self, byte: u8) -> u64 {
@@ -200,6 +209,7 @@ mod tests {
             }
             let a = rest.iter().take(Block::SIZE).filter(|byte| **byte == b'a');
             assert_eq!(block.of(b'a').count_ones() as usize, a.count());
+            assert_eq!(block.of(b'a'), Block::places(text, start, b'a'));
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 const MAY_USE: &[(&str, &str)] = &[
     ("time", ""),
     ("addr", ""),
-    ("kept", "addr config door health spelling time"),
+    ("kept", "addr config door health spelling time timer"),
     ("slab", "kept"),
     ("bytes", ""),
     ("counters", ""),
@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("spelling", "addr config fixup kept nat sip timer"),
     (
         "fixup",
-        "addr body config door event health nat outbox sdp sip spelling",
+        "addr body bytes config door event health nat outbox sdp sip spelling",
     ),
     (
         "call",

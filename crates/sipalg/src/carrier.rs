@@ -14,6 +14,7 @@
 //!   refused     what becomes of doors that the kernel does not make
 //!   clear       translations that the operator clears; how full the tables are
 //!   limits      who is not read for a while, and who is reset
+//!   young       what a connection needs only if it lasts
 //! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
@@ -39,6 +40,7 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddrV4;
 use std::ops::Range;
+use young::Young;
 
 mod change;
 mod clear;
@@ -48,6 +50,7 @@ mod keep;
 mod limits;
 mod recover;
 mod refused;
+mod young;
 
 pub use change::Ended;
 pub use keep::{Configuration, Kept};
@@ -82,6 +85,7 @@ pub struct Carrier {
     hearing: bool,
     out: Outbox,
     held: Held,
+    young: Young,
     sends: Vec<Send>,
     buffer: Box<[u8]>,
     alarms: Alarms,
@@ -167,6 +171,7 @@ impl Carrier {
             hearing: false,
             out: Outbox::default(),
             held: Held::default(),
+            young: Young::default(),
             sends: Vec::new(),
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
@@ -251,6 +256,7 @@ impl Carrier {
             self.alg.next_timeout(),
             self.flows.next_timeout(),
             self.held.until,
+            self.young.next_timeout(),
         ];
         due.into_iter().flatten().min()
     }
@@ -261,6 +267,7 @@ impl Carrier {
         self.alg.handle_timeout(now, &mut self.out);
         self.let_flows_expire(now);
         self.read_again(now);
+        self.let_grow(now);
     }
 
     /// The machine.
@@ -366,11 +373,11 @@ impl Carrier {
             queued: false,
             held: 0,
         };
-        self.insert(registry, link).map(drop)
+        self.insert(registry, now, link).map(drop)
     }
 
     /// Has the poll watch a link from now on.
-    fn insert(&mut self, registry: &Registry, mut link: Link) -> io::Result<usize> {
+    fn insert(&mut self, registry: &Registry, now: Instant, mut link: Link) -> io::Result<usize> {
         let entry = self.links.vacant_entry();
         let key = entry.key();
         for leg in [Leg::Inside, Leg::Outside] {
@@ -383,6 +390,7 @@ impl Carrier {
             }
         }
         entry.insert(link);
+        self.young.add(now, key);
         self.most_links = self.most_links.max(self.links.len());
         Ok(key)
     }

@@ -251,7 +251,7 @@ impl Carrier {
             queued: false,
             held: 0,
         };
-        let key = self.insert(registry, link)?;
+        let key = self.insert(registry, now, link)?;
         Ok(Going {
             key,
             read: is.map(|is| is.read),

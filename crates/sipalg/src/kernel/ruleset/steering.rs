@@ -78,6 +78,8 @@ fn divert_udp(plan: &Plan) -> Vec<Rule> {
         reached.map(|rule| rule.goto("knock_inside"))
     };
     let mut rules = vec![
+        // Each segment of TCP comes here, too: one comparison is all that it costs.
+        Rule::new().protocol_other_than(libc::IPPROTO_UDP).accept(),
         udp()
             .end_in(End::Destination, &SIGNAL_UDP)
             .goto("knock_inside"),
@@ -119,7 +121,7 @@ fn divert(plan: &Plan) -> Vec<Rule> {
         taken().mark_packet(MARK_DIVERT).accept(),
     ];
     if plan.media_access_group.is_some() {
-        let media = udp().end_in(End::Destination, &MEDIA_GLOBAL);
+        let media = udp().end_in(End::Destination, &MEDIA_DN);
         rules.push(media.jump("media_access_group"));
     }
     // Answers to an ordinary flow of another inside host, which has the port by chance, are its own.

@@ -2,7 +2,7 @@
 
 use super::lists;
 use super::*;
-use crate::kernel::{CT_DOOR, MARK_DIVERT, SourcePlan};
+use crate::kernel::{CT_DOOR, CT_FROM_DOOR, MARK_DIVERT, SourcePlan};
 use crate::netlink::nft::{Direction, End, network_mask};
 use sipalg_core::config::{Pool, Source};
 use std::net::Ipv4Addr;
@@ -75,7 +75,11 @@ fn nat_pre(plan: &Plan) -> Vec<Rule> {
     let door = || {
         Rule::new()
             .protocol(libc::IPPROTO_UDP)
-            .end_in(End::Destination, &MEDIA_GLOBAL)
+            .end_in(End::Destination, &MEDIA_DN)
+    };
+    let from_door = || {
+        let inside = door().interface(Direction::In, &INSIDE_IF);
+        inside.end_in(End::Source, &MEDIA_SN)
     };
     let mut rules = vec![
         // The proxy wants to see whom it is for.
@@ -83,6 +87,9 @@ fn nat_pre(plan: &Plan) -> Vec<Rule> {
         // A service of the gateway that began after the door is not shadowed by it.
         door().local_socket(false).accept(),
         door().local_socket(true).accept(),
+        from_door()
+            .mark_connection(CT_DOOR | CT_FROM_DOOR)
+            .dnat(&MEDIA_DN),
         door().mark_connection(CT_DOOR).dnat(&MEDIA_DN),
         Rule::new().dnat(&STATIC_DN),
         Rule::new().dnat(&STATIC_HOST_DN),
@@ -161,13 +168,14 @@ fn list(index: usize, source: &SourcePlan, overload: bool, toward: Toward) -> Ve
 /// New flows whose random port is a door's after all. Their next packet gets another.
 fn kept() -> Vec<Rule> {
     let flow = |set| {
+        // What most packets fail at comes first, and asks no set.
         Rule::new()
-            .interface(Direction::Out, &OUTSIDE_IF)
-            .interface(Direction::In, &INSIDE_IF)
             .protocol(libc::IPPROTO_UDP)
-            .end_in(End::Source, set)
             .unconfirmed()
             .connection_unmarked(CT_DOOR)
+            .interface(Direction::Out, &OUTSIDE_IF)
+            .interface(Direction::In, &INSIDE_IF)
+            .end_in(End::Source, set)
             .drop()
     };
     let crossing = |from, to| {
@@ -175,7 +183,9 @@ fn kept() -> Vec<Rule> {
         rule.interface(Direction::Out, to).jump("counted")
     };
     vec![
-        flow(&MEDIA_GLOBAL),
+        // What the gateway sends itself, like all of the connections that it carries.
+        Rule::new().of_this_host().accept(),
+        flow(&MEDIA_DN),
         flow(&SIGNAL_UDP),
         crossing(&INSIDE_IF, &OUTSIDE_IF),
         crossing(&OUTSIDE_IF, &INSIDE_IF),

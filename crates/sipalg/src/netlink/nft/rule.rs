@@ -61,6 +61,19 @@ impl Rule {
         self.load_meta(NFT_META_L4PROTO).equal(&[protocol as u8])
     }
 
+    /// `meta l4proto != PROTOCOL`
+    #[must_use]
+    pub fn protocol_other_than(self, protocol: i32) -> Self {
+        self.load_meta(NFT_META_L4PROTO)
+            .compare(NFT_CMP_NEQ, &[protocol as u8])
+    }
+
+    /// `meta iif 0`: it came in by no interface, and was made here.
+    #[must_use]
+    pub fn of_this_host(self) -> Self {
+        self.load_meta(NFT_META_IIF).equal(&0u32.to_ne_bytes())
+    }
+
     /// `iifname @set` or `oifname @set`
     #[must_use]
     pub fn interface(self, direction: Direction, set: &Set) -> Self {
@@ -183,6 +196,14 @@ impl Rule {
         self.load_ct(NFT_CT_MARK, &REGISTER_1).any_bit(bits)
     }
 
+    /// `ct mark & BITS == MARK`
+    #[must_use]
+    pub fn connection_marked_as(self, mark: u32, bits: u32) -> Self {
+        self.load_ct(NFT_CT_MARK, &REGISTER_1)
+            .masked(&bits.to_ne_bytes())
+            .equal(&mark.to_ne_bytes())
+    }
+
     /// `ct mark & BITS == 0`
     #[must_use]
     pub fn connection_unmarked(self, bits: u32) -> Self {
@@ -244,7 +265,8 @@ impl Rule {
     }
 
     /// `th sport @set`, `ip saddr @set`, `ip saddr . th sport @set` or
-    /// `meta l4proto . ip saddr . th sport @set`, whichever the set's keys are.
+    /// `meta l4proto . ip saddr . th sport @set`, whichever the set's keys are; of a pair of ports
+    /// `th sport & 65534`.
     #[must_use]
     pub fn end_in(self, which: End, set: &Set) -> Self {
         self.load_end(which, set.key).found_in(set)
@@ -267,6 +289,8 @@ impl Rule {
             KeyType::Address => load(self, address, 0),
             KeyType::Port | KeyType::Interface => load(self, port, 0),
             KeyType::AddressPort => load(load(self, address, 0), port, 1),
+            KeyType::AddressPortPair => load(load(self, address, 0), port, 1).of_pair(1),
+            KeyType::PortPair => load(self, port, 0).of_pair(0),
             KeyType::ProtocolAddressPort => {
                 let rule = self.load_meta(NFT_META_L4PROTO);
                 load(load(rule, address, 1), port, 2)

@@ -2,10 +2,11 @@
 
 use super::super::NFTA_LIST_ELEM;
 use super::super::Set;
+use super::super::set::PAIR;
 pub(super) use super::super::{NFT_OBJECT_COUNTER, NFT_OBJECT_CT_TIMEOUT};
 pub(super) use super::super::{NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME};
 use super::{Direction, End, Rule};
-use crate::netlink::Message;
+use crate::netlink::{Message, attribute, text_of};
 
 impl Rule {
     /// Appends the rule's expressions to a message.
@@ -13,6 +14,24 @@ impl Rule {
         self.0.into_iter().fold(message, |m, expression| {
             m.nest(NFTA_LIST_ELEM, |m| m.raw(expression.body()))
         })
+    }
+
+    /// Has every question whether a key is in one of the maps take the value, too, and let it lie: before
+    /// Linux 6.9 a map cannot be asked otherwise. nft(8) then lists the rule without the question.
+    pub fn take_values(&mut self, is_map: impl Fn(&str) -> bool) {
+        for expression in &mut self.0 {
+            let told = expression.body();
+            let name = attribute(told, NFTA_EXPR_NAME).map(text_of);
+            let data = attribute(told, NFTA_EXPR_DATA).unwrap_or_default();
+            let set = attribute(data, NFTA_LOOKUP_SET).map(text_of);
+            let leaves_it = attribute(data, NFTA_LOOKUP_DREG).is_none();
+            if name.as_deref() == Some("lookup") && leaves_it && set.is_some_and(|set| is_map(&set))
+            {
+                let mut rule = Rule::new()
+                    .expression("lookup", |m| m.raw(data).put(NFTA_LOOKUP_DREG, &REGISTER_2));
+                std::mem::swap(expression, &mut rule.0[0]);
+            }
+        }
     }
 
     pub(super) fn expression(mut self, name: &str, data: impl FnOnce(Message) -> Message) -> Self {
@@ -48,6 +67,11 @@ impl Rule {
 
     pub(super) fn masked(self, mask: &[u8]) -> Self {
         self.bitwise(&REGISTER_1, mask, &vec![0; mask.len()])
+    }
+
+    /// The even port of the pair that the port in a word of register 1 belongs to.
+    pub(super) fn of_pair(self, word: usize) -> Self {
+        self.bitwise(&WORDS[word], &PAIR.to_be_bytes(), &[0, 0])
     }
 
     /// Register 2 with `bits` set.
@@ -219,6 +243,7 @@ pub(super) const NFTA_META_DREG: u16 = 1;
 pub(super) const NFTA_META_KEY: u16 = 2;
 pub(super) const NFTA_META_SREG: u16 = 3;
 pub(super) const NFT_META_MARK: u32 = 3;
+pub(super) const NFT_META_IIF: u32 = 4;
 pub(super) const NFT_META_IIFNAME: u32 = 6;
 pub(super) const NFT_META_OIFNAME: u32 = 7;
 pub(super) const NFT_META_L4PROTO: u32 = 16;
