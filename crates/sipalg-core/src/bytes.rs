@@ -65,8 +65,8 @@ pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
         [0, 1].map(|half| u8x16::new(chunks.get(half).copied().unwrap_or_default()))
     };
     let ([one, behind_one], [other, behind_other]) = (halves(one), halves(other));
-    let same = one.simd_eq(other).to_bitmask() as u32;
-    let same_behind = behind_one.simd_eq(behind_other).to_bitmask() as u32;
+    let same = one.simd_eq(other).to_bitmask();
+    let same_behind = behind_one.simd_eq(behind_other).to_bitmask();
     (same | same_behind << 16).trailing_ones() as usize
 }
 
@@ -119,6 +119,12 @@ pub struct Block {
 impl Block {
     /// How many bytes it has.
     pub const SIZE: usize = 64;
+
+    /// So many bytes.
+    #[inline(always)]
+    pub fn of_whole(bytes: &[u8; Block::SIZE]) -> Block {
+        Block::new(bytes, 0)
+    }
 
     /// The bytes of `text` from `start` on; behind its end there is nothing.
     #[inline]

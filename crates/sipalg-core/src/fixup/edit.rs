@@ -143,7 +143,7 @@ impl Text {
 fn four_digits(number: u16) -> u32 {
     let halves = u32::from(number / 100) | u32::from(number % 100) << 16;
     // A tenth of each half, which is below 100.
-    let tens = (halves * 103 >> 10) & 0x000f_000f;
+    let tens = ((halves * 103) >> 10) & 0x000f_000f;
     tens | (halves - tens * 10) << 8
 }
 

@@ -4,9 +4,9 @@
 //! and mapped already. What becomes of such a one depends on nothing else: not on the field, nor on
 //! what it may cause.
 
-use super::Fixup;
 use super::edit::{self, Text};
 use super::table::Reach;
+use super::{Fixup, short_way};
 use crate::addr::{Leg, Protocol, SocketAddrV4};
 use crate::bytes;
 use crate::event::By;
@@ -106,7 +106,7 @@ impl Fixup<'_> {
     /// The number and the length of an end that is known by its text: nothing of it has to be read.
     #[inline]
     pub(super) fn known_at(&mut self, spot: &Spot) -> Option<(usize, usize)> {
-        if self.spelled {
+        if self.spelled || !short_way() {
             return None;
         }
         let here = self.message.get(spot.start..)?.first_chunk()?;
