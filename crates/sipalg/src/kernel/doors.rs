@@ -174,6 +174,16 @@ impl Doors {
         self.by_local.get(&pair.local_end()) == Some(&pair.global)
     }
 
+    /// Whether an open media door has an end of this one.
+    pub(super) fn has_media_at(&self, pair: &Pair) -> bool {
+        let media = Pair {
+            kind: DoorKind::Media,
+            ..*pair
+        };
+        self.by_local.contains_key(&media.local_end())
+            || self.by_global.contains_key(&media.global_end())
+    }
+
     /// The inside locals of media doors that lead through the kernel alone.
     pub(super) fn media(&self) -> impl Iterator<Item = SocketAddrV4> {
         let ends = self.by_local.keys();

@@ -131,7 +131,7 @@ impl Sweep {
         for pair in opened() {
             match self.ended_locals.get(&pair.local) {
                 // The same door again.
-                Some(global) if *global == pair.global => {
+                Some(global) if *global == pair.global && pair.is_media() => {
                     self.ended_locals.remove(&pair.local);
                     self.ended_globals.remove(&pair.global);
                 }
@@ -148,11 +148,11 @@ impl Sweep {
             self.ask(nft, change)?;
         }
         let is_older =
-            |pair: &&Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
-        let suspects: Vec<_> = match self.older.is_empty() {
-            true => Vec::new(),
-            false => opened().filter(is_older).copied().collect(),
-        };
+            |pair: &Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
+        // The flows of a door for media pass the proxy by.
+        let is_media = |pair: &Pair| !pair.is_media() && doors.has_media_at(pair);
+        let suspects = opened().filter(|pair| is_older(pair) || is_media(pair));
+        let suspects: Vec<_> = suspects.copied().collect();
         self.clear_way(&suspects)
     }
 
@@ -286,8 +286,11 @@ fn in_the_way(entry: &Entry, by_local: &Ends, by_global: &Ends) -> bool {
     let lacks = |mark| entry.mark & mark == 0;
     let outward = by_local.get(&entry.original.source);
     let inward = by_global.get(&entry.original.destination);
-    outward.is_some_and(|door| lacks(CT_FROM_DOOR) || entry.reply.destination != door.global)
-        || inward.is_some_and(|door| lacks(CT_DOOR) || entry.reply.source != door.local)
+    let signals = |door: &Pair| door.kind == DoorKind::Signalling;
+    let out = |door: &Pair| lacks(CT_FROM_DOOR) || entry.reply.destination != door.global;
+    let into = |door: &Pair| lacks(CT_DOOR) || entry.reply.source != door.local;
+    outward.is_some_and(|door| signals(door) || out(door))
+        || inward.is_some_and(|door| signals(door) || into(door))
 }
 
 /// A flow that one of the `closed` doors translated, which are by inside local.
