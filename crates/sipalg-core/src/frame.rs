@@ -502,6 +502,39 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_to_read_in_is_kept_from_message_to_message_unless_it_is_much() {
+        let (mut framer, mut scan) = (Framer::default(), Scan::default());
+        let kept = |scan: &Scan| scan.reading.as_ref().map(|reading| reading.memory());
+        for (body, keeps) in [(100, true), (MOST_KEPT, false), (100, true)] {
+            let message = format!("OPTIONS sip:a@b SIP/2.0\r\nl: {body}\r\n\r\n{:body$}", "");
+            let mut whole = 0;
+            for part in message.as_bytes().chunks(30) {
+                framer.feed(part, &Limits::default(), &mut scan, &mut |piece| {
+                    whole += usize::from(matches!(piece, Piece::Message(_)));
+                });
+            }
+            assert_eq!((whole, framer.memory()), (1, 0));
+            assert_eq!(kept(&scan).is_some(), keeps);
+            assert!(kept(&scan).unwrap_or_default() <= MOST_KEPT);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_read_anew_behind_a_datagram() {
+        let (mut framer, mut scan) = (Framer::default(), Scan::default());
+        let limits = Limits::default();
+        assert!(datagram(OPTIONS.as_bytes(), &limits, &mut scan).is_some());
+        let mut found = Vec::new();
+        let stream = OPTIONS.replace("a@b", "longer@than-that");
+        framer.feed(stream.as_bytes(), &limits, &mut scan, &mut |piece| {
+            if let Piece::Message(message) = piece {
+                found.push((message.bytes.len(), message.header));
+            }
+        });
+        assert_eq!(found, [(stream.len(), stream.len() - "body".len())]);
+    }
+
+    #[test]
     fn a_header_section_without_end_is_bounded() {
         let limits = Limits {
             header_bytes: 100,
