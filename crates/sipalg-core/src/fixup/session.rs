@@ -159,9 +159,7 @@ impl Fixup<'_> {
         for offset in 0..ports {
             let port = from.port().saturating_add(offset);
             let local = SocketAddrV4::new(*from.ip(), port);
-            let known = self
-                .nat
-                .find_local_among(&self.work.media, protocol, local);
+            let known = self.nat.find_local_among(&self.work.media, protocol, local);
             match known {
                 Some(mapping) => self.work.doors.push((line, mapping)),
                 None => missing += 1,
