@@ -255,7 +255,7 @@ impl Kernel {
             Err(error) => {
                 self.unsure = true;
                 self.health.refused += 1;
-                self.doors.undo(change.undo);
+                self.doors.undo();
                 self.addresses.undo(&moved);
                 // If it took effect all the same, notes of older flows are lost.
                 self.sweep.begin_anew();

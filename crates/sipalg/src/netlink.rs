@@ -90,7 +90,15 @@ impl Message {
         message
     }
 
+    /// Has room for so many bytes more without moving.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.0.reserve(bytes);
+        self
+    }
+
     /// Appends an attribute.
+    #[inline]
     pub fn put(mut self, kind: u16, value: &[u8]) -> Self {
         self.push(kind, value);
         self
@@ -102,6 +110,7 @@ impl Message {
     }
 
     /// Appends an attribute that holds the attributes which `fill` appends.
+    #[inline]
     pub fn nest(mut self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Self {
         let start = self.0.len();
         self.push(kind | libc::NLA_F_NESTED as u16, &[]);
@@ -131,12 +140,15 @@ impl Message {
         &self.0[HEADER..]
     }
 
+    #[inline]
     fn push(&mut self, kind: u16, value: &[u8]) {
-        let length = (4 + value.len()) as u16;
-        self.0.extend_from_slice(&length.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
+        let [a, b] = ((4 + value.len()) as u16).to_ne_bytes();
+        let [c, d] = kind.to_ne_bytes();
+        self.0.extend_from_slice(&[a, b, c, d]);
         self.0.extend_from_slice(value);
-        self.pad();
+        if !value.len().is_multiple_of(4) {
+            self.pad();
+        }
     }
 
     fn pad(&mut self) {

@@ -220,6 +220,10 @@ impl Kernel {
         (adopted.kept, adopted.made, adopted.closed) = (found.kept, found.made, found.extra);
         (adopted.assigned, adopted.released) = (moved.assigned.len(), moved.released.len());
         let (sweep, nft) = (&mut self.sweep, &mut self.nft);
+        if found.extra > 0 {
+            // Of doors that nobody knew any number may have had the same end.
+            sweep.begin_anew();
+        }
         sweep
             .follow(nft, &self.doors, &found.change, &told)
             .and_then(|()| sweep.release(&moved.released))

@@ -8,14 +8,14 @@ use crate::netlink::Message;
 use crate::netlink::nft::{
     self, Set, add_elements, address_port, delete_elements, destroy_elements,
 };
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use sipalg_core::addr::SocketAddrV4;
 use sipalg_core::door::{DoorKind, DoorOp};
 use sipalg_core::{Door, Protocol};
 use std::time::Duration;
 
 /// The two ends of a door.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Pair {
     pub(super) kind: DoorKind,
     pub(super) protocol: Protocol,
@@ -45,6 +45,8 @@ pub(super) struct Doors {
     by_global: HashMap<End, SocketAddrV4>,
     /// How many UDP doors have this pair of ports, at whichever global address.
     ports: HashMap<u16, u32>,
+    /// What the last change has done here, in order.
+    steps: Vec<Step>,
     elements: Elements,
 }
 
@@ -62,16 +64,14 @@ pub(super) struct Change {
     taken_ports: Vec<u16>,
     put_ports: Vec<(u16, Duration)>,
     /// Doors that are open now and were not, or led elsewhere.
-    pub(super) opened: HashSet<Pair>,
+    pub(super) opened: Vec<Pair>,
     /// Doors that were open and are not.
-    pub(super) closed: HashSet<Pair>,
-    /// For [`Doors::undo`].
-    pub(super) undo: Vec<Step>,
+    pub(super) closed: Vec<Pair>,
 }
 
-/// A step of ours in the two maps.
+/// A step of ours in the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
+enum Step {
     Linked(Pair),
     Unlinked(Pair),
 }
@@ -92,31 +92,37 @@ impl Doors {
 
     /// Carries out `ops` here and says what the kernel must do.
     pub(super) fn change(&mut self, ops: &[DoorOp]) -> Change {
-        let mut change = Change::default();
+        self.steps.clear();
+        let mut wishes = Vec::with_capacity(ops.len());
         for op in ops {
-            self.carry_out(op, &mut change);
-        }
-        for pair in &change.closed {
-            change.taken.extend(elements_of(pair).into_iter().flatten());
-            change.taken.extend(counts_of(pair));
-            let is_last = pair.has_port() && !self.ports.contains_key(&even_port(pair));
-            change.taken_ports.extend(is_last.then(|| even_port(pair)));
-        }
-        // The last word on a door counts.
-        let mut told = HashSet::default();
-        for op in ops.iter().rev() {
             let pair = Pair::of(op.door());
-            let closes = matches!(op, DoorOp::Close(_));
-            if !closes && self.is_open(&pair) && told.insert(pair) {
-                change.put(&pair, op.door().lifetime);
+            match op {
+                DoorOp::Close(_) if self.is_open(&pair) => self.unlink(pair),
+                // Another door may have an end of it by now.
+                DoorOp::Close(_) => {}
+                DoorOp::Open(_) | DoorOp::Refresh(_) => {
+                    self.link(pair);
+                    wishes.push((pair, op.door().lifetime));
+                }
+            }
+        }
+        let mut change = Change::default();
+        self.sum_up(&mut change);
+        // The last word on a door counts.
+        wishes.reverse();
+        wishes.sort_by_key(|(pair, _)| *pair);
+        wishes.dedup_by_key(|(pair, _)| *pair);
+        for (pair, lifetime) in wishes {
+            if self.is_open(&pair) {
+                change.put(&pair, lifetime);
             }
         }
         change
     }
 
-    /// Takes back what [`Doors::change`] did here, because the kernel refused.
-    pub(super) fn undo(&mut self, steps: Vec<Step>) {
-        for step in steps.into_iter().rev() {
+    /// Takes back what the last [`Doors::change`] did here, because the kernel refused.
+    pub(super) fn undo(&mut self) {
+        for step in std::mem::take(&mut self.steps).into_iter().rev() {
             match step {
                 Step::Linked(pair) => self.forget(pair),
                 Step::Unlinked(pair) => self.remember(pair),
@@ -124,45 +130,58 @@ impl Doors {
         }
     }
 
-    fn carry_out(&mut self, op: &DoorOp, change: &mut Change) {
-        let pair = Pair::of(op.door());
-        match (op, self.is_open(&pair)) {
-            (DoorOp::Close(_), true) => self.close(pair, change),
-            // Another door may have an end of it by now.
-            (DoorOp::Close(_), false) => {}
-            (DoorOp::Open(_) | DoorOp::Refresh(_), true) => {}
-            (DoorOp::Open(_) | DoorOp::Refresh(_), false) => {
-                self.clear_way(pair, change);
-                self.remember(pair);
-                change.undo.push(Step::Linked(pair));
-                if !change.closed.remove(&pair) {
-                    change.opened.insert(pair);
+    /// What all steps together have opened and closed.
+    fn sum_up(&self, change: &mut Change) {
+        let mut steps: Vec<_> = self.steps.iter().collect();
+        // What happened to one door is together, in order.
+        steps.sort_by_key(|step| step.pair());
+        for of_one in steps.chunk_by(|one, next| one.pair() == next.pair()) {
+            match (of_one.first(), of_one.last()) {
+                (Some(Step::Linked(_)), Some(Step::Linked(pair))) => change.opened.push(*pair),
+                (Some(Step::Unlinked(_)), Some(Step::Unlinked(pair))) => {
+                    change.closed.push(*pair);
+                    let is_last = pair.has_port() && !self.ports.contains_key(&even_port(pair));
+                    change.take(pair, is_last);
                 }
+                // It is as it was.
+                _ => {}
             }
         }
     }
 
-    /// Closes the doors that have an end of `pair`.
-    fn clear_way(&mut self, pair: Pair, change: &mut Change) {
+    /// Opens a door, and closes those that have an end of it.
+    fn link(&mut self, pair: Pair) {
+        if self.is_open(&pair) {
+            return;
+        }
         if let Some(&global) = self.by_local.get(&pair.local_end()) {
-            self.close(Pair { global, ..pair }, change);
+            self.unlink(Pair { global, ..pair });
         }
         if let Some(&local) = self.by_global.get(&pair.global_end()) {
-            self.close(Pair { local, ..pair }, change);
+            self.unlink(Pair { local, ..pair });
         }
+        self.remember(pair);
+        self.steps.push(Step::Linked(pair));
     }
 
-    fn close(&mut self, pair: Pair, change: &mut Change) {
+    fn unlink(&mut self, pair: Pair) {
         self.forget(pair);
-        change.undo.push(Step::Unlinked(pair));
-        if !change.opened.remove(&pair) {
-            change.closed.insert(pair);
-        }
+        self.steps.push(Step::Unlinked(pair));
     }
 
     /// Whether a door leads from one end to the other.
     pub(super) fn is_open(&self, pair: &Pair) -> bool {
         self.by_local.get(&pair.local_end()) == Some(&pair.global)
+    }
+
+    /// Whether an open media door has an end of this one.
+    pub(super) fn has_media_at(&self, pair: &Pair) -> bool {
+        let media = Pair {
+            kind: DoorKind::Media,
+            ..*pair
+        };
+        self.by_local.contains_key(&media.local_end())
+            || self.by_global.contains_key(&media.global_end())
     }
 
     /// The inside locals of media doors that lead through the kernel alone.
@@ -225,7 +244,21 @@ impl Pair {
     }
 }
 
+impl Step {
+    fn pair(&self) -> Pair {
+        match self {
+            Step::Linked(pair) | Step::Unlinked(pair) => *pair,
+        }
+    }
+}
+
 impl Change {
+    fn take(&mut self, pair: &Pair, with_port: bool) {
+        self.taken.extend(elements_of(pair).into_iter().flatten());
+        self.taken.extend(counts_of(pair));
+        self.taken_ports.extend(with_port.then(|| even_port(pair)));
+    }
+
     fn put(&mut self, pair: &Pair, lifetime: Duration) {
         let elements = elements_of(pair).into_iter().flatten();
         self.put.extend(elements.map(|element| (element, lifetime)));
@@ -384,9 +417,8 @@ mod tests {
         let mut doors = Doors::default();
         doors.change(&[DoorOp::Open(door(1, 11)), DoorOp::Open(door(2, 12))]);
         let change = doors.change(&[DoorOp::Open(door(1, 12))]);
-        assert!(change.opened.iter().eq([&pair(1, 12)]));
-        let closed = [pair(1, 11), pair(2, 12)];
-        assert_eq!(change.closed, closed.into_iter().collect());
+        assert_eq!(change.opened, [pair(1, 12)]);
+        assert_eq!(change.closed, [pair(1, 11), pair(2, 12)]);
         // A late close of the old door leaves the new one alone.
         let mut late = doors.change(&[DoorOp::Close(door(2, 12))]);
         assert!(late.closed.is_empty() && late.messages(Elements::Prolonged).is_empty());
@@ -420,10 +452,10 @@ mod tests {
     fn what_the_kernel_refused_is_forgotten() {
         let mut doors = Doors::default();
         doors.change(&[DoorOp::Open(door(1, 11))]);
-        let change = doors.change(&[DoorOp::Open(door(2, 11)), DoorOp::Close(door(2, 11))]);
-        doors.undo(change.undo);
+        doors.change(&[DoorOp::Open(door(2, 11)), DoorOp::Close(door(2, 11))]);
+        doors.undo();
         let change = doors.change(&[DoorOp::Close(door(1, 11))]);
-        assert!(change.closed.iter().eq([&pair(1, 11)]));
+        assert_eq!(change.closed, [pair(1, 11)]);
         assert!(doors.by_local.is_empty() && doors.by_global.is_empty());
         assert!(doors.ports.is_empty());
     }

@@ -30,7 +30,7 @@
 
 use super::{Plan, ranges::Range};
 use crate::netlink::Message;
-use crate::netlink::nft::{self, Hook, HookPoint, KeyType, Lifetimes, Rule, Set, SetKind};
+use crate::netlink::nft::{self, Hook, HookPoint, KeyType, Known, Lifetimes, Rule, Set, SetKind};
 use sipalg_core::config::AccessList;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -255,11 +255,15 @@ impl Ruleset {
         let mut chains = steering::chains(plan);
         chains.extend(translation::chains(plan));
         chains.extend(guarding::chains(plan, &timeouts));
-        if !abilities.keys {
-            chains.iter_mut().for_each(Chain::take_values);
+        let contents = contents::contents(plan, borrowed);
+        for chain in &mut chains {
+            chain.know(&contents);
+            if !abilities.keys {
+                chain.take_values();
+            }
         }
         Ruleset {
-            contents: contents::contents(plan, borrowed),
+            contents,
             lists: lists::counted(plan),
             timeouts,
             chains,
@@ -358,6 +362,22 @@ impl Chain {
             hook: None,
             rules,
         }
+    }
+
+    /// Works without asking sets that the configuration leaves empty, or gives one key: packets pass
+    /// here one by one, and most plans have one interface on each side and no static rules.
+    fn know(&mut self, contents: &[(&'static Set, Vec<Message>)]) {
+        let known = |name: &str| {
+            let (set, filled) = contents.iter().find(|(set, _)| set.name == name)?;
+            let mut elements = filled.iter().flat_map(nft::added);
+            match (elements.next(), elements.next()) {
+                (None, _) => Some(Known::Nothing),
+                (Some(only), None) if set.kind == SetKind::Plain => Some(Known::One(only.key)),
+                _ => None,
+            }
+        };
+        let rules = std::mem::take(&mut self.rules).into_iter();
+        self.rules = rules.filter_map(|rule| rule.knowing(known)).collect();
     }
 
     /// Works without asking maps for keys alone.

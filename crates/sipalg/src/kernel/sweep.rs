@@ -33,8 +33,8 @@ const MOST_ENDED: usize = 16_384;
 pub(super) struct Sweep {
     conntrack: Conntrack,
     elements: Elements,
-    /// Media doors that have closed, whose flows may still be there.
-    ended: HashSet<Pair>,
+    /// Media doors that have closed, whose flows may still be there: inside local to inside global,
+    /// and the other way round.
     ended_locals: HashMap<SocketAddrV4, SocketAddrV4>,
     ended_globals: HashMap<SocketAddrV4, SocketAddrV4>,
     /// Ends of flows that no rule notes, or not until they send again: they are older than our rules,
@@ -56,7 +56,6 @@ impl Sweep {
         Ok(Sweep {
             conntrack: Conntrack::open().map_err(refused)?,
             elements,
-            ended: HashSet::new(),
             ended_locals: HashMap::new(),
             ended_globals: HashMap::new(),
             older: HashSet::new(),
@@ -125,29 +124,35 @@ impl Sweep {
             self.list(doors)?;
         }
         for pair in change.closed.iter().filter(|pair| pair.is_media()) {
-            self.ended.insert(*pair);
             self.ended_locals.insert(pair.local, pair.global);
             self.ended_globals.insert(pair.global, pair.local);
         }
-        if opened().any(|pair| self.has_ended_elsewhere(pair)) || self.ended.len() > MOST_ENDED {
-            self.tidy(doors)?;
-        }
+        let mut elsewhere = self.ended_locals.len() > MOST_ENDED;
         for pair in opened() {
-            if self.ended.remove(pair) {
-                self.ended_locals.remove(&pair.local);
-                self.ended_globals.remove(&pair.global);
+            match self.ended_locals.get(&pair.local) {
+                // The same door again.
+                Some(global) if *global == pair.global && pair.is_media() => {
+                    self.ended_locals.remove(&pair.local);
+                    self.ended_globals.remove(&pair.global);
+                }
+                Some(_) => elsewhere = true,
+                None => elsewhere |= self.ended_globals.contains_key(&pair.global),
             }
+        }
+        // An end of one belonged to another whose flows may still be there.
+        if elsewhere {
+            self.tidy(doors)?;
         }
         self.remember(told.iter().map(nft::Element::address_port));
         if self.elements == Elements::Replaced {
             self.ask(nft, change)?;
         }
         let is_older =
-            |pair: &&Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
-        let suspects: Vec<_> = match self.older.is_empty() {
-            true => Vec::new(),
-            false => opened().filter(is_older).copied().collect(),
-        };
+            |pair: &Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
+        // The flows of a door for media pass the proxy by.
+        let is_media = |pair: &Pair| !pair.is_media() && doors.has_media_at(pair);
+        let suspects = opened().filter(|pair| is_older(pair) || is_media(pair));
+        let suspects: Vec<_> = suspects.copied().collect();
         self.clear_way(&suspects)
     }
 
@@ -157,11 +162,10 @@ impl Sweep {
         if Instant::now() > self.older_until {
             self.older = HashSet::new();
         }
-        if self.ended.is_empty() {
+        if self.ended_locals.is_empty() {
             return Ok(());
         }
-        let ended = std::mem::take(&mut self.ended);
-        self.ended_locals.clear();
+        let ended = std::mem::take(&mut self.ended_locals);
         self.ended_globals.clear();
         self.conntrack
             .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
@@ -213,13 +217,6 @@ impl Sweep {
         })
     }
 
-    /// Whether an end of the door belonged to another one whose flows may still be there.
-    fn has_ended_elsewhere(&self, pair: &Pair) -> bool {
-        let other = |of: Option<&SocketAddrV4>, end| of.is_some_and(|other| *other != end);
-        other(self.ended_locals.get(&pair.local), pair.global)
-            || other(self.ended_globals.get(&pair.global), pair.local)
-    }
-
     /// There may be flows at these ends or at their neighbours.
     fn remember(&mut self, ends: impl Iterator<Item = SocketAddrV4>) {
         for end in ends {
@@ -259,7 +256,7 @@ impl Sweep {
 }
 
 /// The ends of UDP doors as the rules note them, each once.
-fn ends_of(doors: &HashSet<Pair>) -> Vec<SocketAddrV4> {
+fn ends_of(doors: &[Pair]) -> Vec<SocketAddrV4> {
     let udp = doors.iter().filter(|pair| pair.protocol == Protocol::Udp);
     let ends = udp.flat_map(|pair| [pair.local, pair.global]);
     let mut ends: Vec<_> = ends.map(nft::even).collect();
@@ -289,14 +286,18 @@ fn in_the_way(entry: &Entry, by_local: &Ends, by_global: &Ends) -> bool {
     let lacks = |mark| entry.mark & mark == 0;
     let outward = by_local.get(&entry.original.source);
     let inward = by_global.get(&entry.original.destination);
-    outward.is_some_and(|door| lacks(CT_FROM_DOOR) || entry.reply.destination != door.global)
-        || inward.is_some_and(|door| lacks(CT_DOOR) || entry.reply.source != door.local)
+    let signals = |door: &Pair| door.kind == DoorKind::Signalling;
+    let out = |door: &Pair| lacks(CT_FROM_DOOR) || entry.reply.destination != door.global;
+    let into = |door: &Pair| lacks(CT_DOOR) || entry.reply.source != door.local;
+    outward.is_some_and(|door| signals(door) || out(door))
+        || inward.is_some_and(|door| signals(door) || into(door))
 }
 
-/// A flow that one of the `closed` doors translated.
-fn went_through(entry: &Entry, closed: &HashSet<Pair>) -> bool {
+/// A flow that one of the `closed` doors translated, which are by inside local.
+fn went_through(entry: &Entry, closed: &HashMap<SocketAddrV4, SocketAddrV4>) -> bool {
     let pairs = translations(entry);
-    pairs.iter().flatten().any(|pair| closed.contains(pair))
+    let mut pairs = pairs.iter().flatten();
+    pairs.any(|pair| closed.get(&pair.local) == Some(&pair.global))
 }
 
 /// The media doors that translated a flow, at the end where it began and at the other.

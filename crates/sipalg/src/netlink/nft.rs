@@ -18,7 +18,7 @@ mod table;
 
 pub use listing::{BaseChain, Expression, Listed, Verdict};
 pub use object::{Lifetimes, ObjectKind, add_counter, add_timeout, delete_counter, delete_timeout};
-pub use rule::{Direction, End, Rule};
+pub use rule::{Direction, End, Known, Rule};
 pub use set::{
     Change, Element, KeyType, Set, SetKind, SetShape, add_element, add_elements, add_key,
     add_range, add_set, added, address_port, address_port_of, delete_element, delete_elements,

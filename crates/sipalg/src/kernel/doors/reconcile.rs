@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::netlink::nft::SetKind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The sets that doors are made of, and those that their packets are counted in.
 pub(in crate::kernel) const DOOR_SETS: [&Set; 9] = [
@@ -53,7 +53,7 @@ impl Doors {
         let mut found = Reconciled::default();
         let mut wanted = self.wanted(doors);
         let counting: HashSet<_> = self.media().collect();
-        let mut lacking = HashSet::default();
+        let mut lacking = BTreeSet::new();
         for (set, elements) in there {
             for there in elements {
                 let element = Element::found(set, there);
@@ -88,11 +88,7 @@ impl Doors {
     /// end, the later one has it, as if they had been opened in this order.
     fn wanted(&mut self, doors: &[Door]) -> Table {
         for door in doors {
-            let pair = Pair::of(door);
-            if !self.is_open(&pair) {
-                self.clear_way(pair, &mut Change::default());
-                self.remember(pair);
-            }
+            self.link(Pair::of(door));
         }
         let mut table = Table::new();
         for (index, door) in doors.iter().enumerate() {
@@ -165,7 +161,10 @@ fn unwanted(there: Element, found: &mut Reconciled) {
         (&MEDIA_SN, Some(global)) => Some(pair(end, global)),
         _ => None,
     };
-    found.change.closed.extend(closed);
+    found
+        .change
+        .closed
+        .extend(closed.filter(|pair| !found.change.closed.contains(pair)));
     let signals = [&SIGNAL_DOORS, &SIGNAL_UDP, &MEDIA_TCP];
     found.extra += usize::from(signals.contains(&there.set));
 }

@@ -383,8 +383,10 @@ fn change<'a>(
     let mut messages = Vec::new();
     let mut elements = elements.peekable();
     while elements.peek().is_some() {
+        let room = elements.size_hint().1.unwrap_or(0).min(ELEMENTS_A_MESSAGE) * ELEMENT_SIZE;
         let part = elements.by_ref().take(ELEMENTS_A_MESSAGE);
-        let message = about(operation, table, set).nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+        let message = about(operation, table, set).with_room(room);
+        let message = message.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
             part.fold(m, |m, element| {
                 m.nest(NFTA_LIST_ELEM, |m| tell(m, &element))
             })
@@ -525,7 +527,10 @@ const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 /// What the even port of a pair has in common with the odd one.
 pub(super) const PAIR: u16 = 0xfffe;
 
-/// One list of elements may have 64 KiB, of which an element takes less than 100 bytes.
+/// As much as an element takes in a message, at most.
+const ELEMENT_SIZE: usize = 72;
+
+/// One list of elements may have 64 KiB.
 const ELEMENTS_A_MESSAGE: usize = 500;
 
 /// Bound on what rules put into a set by themselves: well above the connections that a gateway
