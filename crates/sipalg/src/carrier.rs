@@ -108,6 +108,10 @@ struct Link {
     queued: bool,
     /// Legs that are not read until the next second, a bit each.
     held: u8,
+    /// The machine knows that both legs are connected.
+    connected: bool,
+    /// The machine knows that something waits for a leg.
+    waited: bool,
 }
 
 impl Link {
@@ -213,8 +217,9 @@ impl Carrier {
     /// Takes note of what the poll says about a leg.
     pub fn ready(&mut self, key: usize, leg: Leg, readiness: Readiness) {
         if let Some(link) = self.links.get_mut(key) {
+            let waited = link.conn.waiting(leg) > 0;
             link.conn.ready(leg, readiness);
-            if let (Some(slot), true) = (link.slot, readiness.writable) {
+            if let (Some(slot), true) = (link.slot, waited && readiness.writable) {
                 self.kept.sent_later(slot, leg, link.conn.waiting(leg));
             }
             if !mem::replace(&mut link.queued, true) {
@@ -238,11 +243,14 @@ impl Carrier {
         self.hear(now, console);
         self.settle(now, console);
         self.observers.prepare(None, &mut self.out);
+        let links = self.links.len();
         turn.retain(|key| self.judge(now, *key));
         self.queue = turn;
         self.reset_condemned(now);
         // What has ended closes doors.
-        self.settle(now, console);
+        if self.links.len() < links || !self.out.is_empty() {
+            self.settle(now, console);
+        }
     }
 
     /// Whether the next turn has work without anything new from the poll.
@@ -372,6 +380,8 @@ impl Carrier {
             opened: now,
             queued: false,
             held: 0,
+            connected: false,
+            waited: false,
         };
         self.insert(registry, now, link).map(drop)
     }
@@ -412,8 +422,7 @@ impl Carrier {
             }
             let start = self.out.bytes.len();
             let events = self.out.events.len();
-            self.observers
-                .prepare(self.alg.ends(flow).as_ref(), &mut self.out);
+            (self.observers).prepare_for(&self.alg, flow, &mut self.out);
             let noted = link.slot.and_then(|slot| self.kept.note(slot, leg));
             let input = match (noted, &mut self.kept.region) {
                 (Some(noted), Some(region)) => {
@@ -486,14 +495,12 @@ impl Carrier {
         self.kept.step(Step::Doors);
         self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
-        for send in mem::take(&mut self.sends) {
-            let Range { start, end } = send.events;
+        let mut sends = mem::take(&mut self.sends);
+        for send in sends.drain(..) {
+            let Range { start, end } = send.events.clone();
             self.observers
                 .show(console, None, &self.out.events[seen..start]);
-            let about = self.alg.ends(send.flow).map(|ends| About {
-                ends,
-                from: send.to.other(),
-            });
+            let about = self.about(&send);
             self.observers
                 .show(console, about, &self.out.events[start..end]);
             seen = end;
@@ -511,6 +518,7 @@ impl Carrier {
                 self.observers.show(console, about, &[Event::Sent(sent)]);
             }
         }
+        self.sends = sends;
         self.observers.show(console, None, &self.out.events[seen..]);
         self.ping_datagrams();
         if committed {
@@ -519,6 +527,16 @@ impl Carrier {
         self.held.condemned.append(&mut self.out.resets);
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);
+    }
+
+    /// Whose events are shown, if anybody looks.
+    fn about(&self, send: &Send) -> Option<About> {
+        if !self.observers.look() {
+            return None;
+        }
+        let ends = self.alg.ends(send.flow)?;
+        let from = send.to.other();
+        Some(About { ends, from })
     }
 
     fn write(&mut self, key: usize, send: &Send, finish: bool) {
@@ -591,10 +609,13 @@ impl Carrier {
             Fate::Alive => {
                 link.queued = link.reads(Leg::Inside) || link.reads(Leg::Outside);
                 let (again, waiting) = (link.queued, link.conn.all_waiting());
-                if !link.conn.dialling() {
+                if !link.connected && !link.conn.dialling() {
+                    link.connected = true;
                     self.alg.connected(link.flow);
                 }
-                self.alg.waiting(now, link.flow, waiting, &mut self.out);
+                if mem::replace(&mut link.waited, waiting > 0) || waiting > 0 {
+                    self.alg.waiting(now, link.flow, waiting, &mut self.out);
+                }
                 return again;
             }
             Fate::Closed => link.conn.part(),

@@ -4,9 +4,9 @@
 //! and mapped already. What becomes of such a one depends on nothing else: not on the field, nor on
 //! what it may cause.
 
-use super::Fixup;
 use super::edit::{self, Text};
 use super::table::Reach;
+use super::{Fixup, short_way};
 use crate::addr::{Leg, Protocol, SocketAddrV4};
 use crate::bytes;
 use crate::event::By;
@@ -39,8 +39,9 @@ struct Known {
     /// The message that named it last.
     named_by: u64,
     twin: Twin,
-    /// How its twin is written.
+    /// How its twin is written, and by what.
     new: Text,
+    by: By,
 }
 
 /// What is known of an end.
@@ -89,12 +90,13 @@ impl Known {
                 .is_some_and(|next| !is_of_a_word(*next))
     }
 
-    /// It has this twin in this message.
-    fn renew(&mut self, message: u64, twin: Twin) {
-        if self.twin != twin
-            && let Twin::Mapped { other, .. } = twin
-        {
-            self.new = Text::endpoint(other);
+    /// It has this twin in this message, which comes from that leg.
+    fn renew(&mut self, message: u64, from: Leg, twin: Twin) {
+        if let Twin::Mapped { other, .. } = twin {
+            if self.twin != twin {
+                self.new = Text::endpoint(other);
+            }
+            self.by = By::mapping(from, self.protocol, self.end, other);
         }
         (self.named_by, self.twin) = (message, twin);
     }
@@ -104,16 +106,21 @@ impl Fixup<'_> {
     /// The number and the length of an end that is known by its text: nothing of it has to be read.
     #[inline]
     pub(super) fn known_at(&mut self, spot: &Spot) -> Option<(usize, usize)> {
+        if self.spelled || !short_way() {
+            return None;
+        }
         let here = self.message.get(spot.start..)?.first_chunk()?;
-        let mut list = self.work.twins.list.iter();
-        let number = list.position(|known| {
-            let behind = spot.start + known.length;
-            known.is(here)
-                && behind <= spot.end
-                && self.protocol_of(spot.transport(self.message, behind)) == known.protocol
-        })?;
-        let length = self.work.twins.list.get(number)?.length;
-        Some((self.of_now(number)?, length))
+        let number = self
+            .work
+            .twins
+            .list
+            .iter()
+            .position(|known| known.is(here))?;
+        let known = self.work.twins.list.get(number)?;
+        let (length, behind) = (known.length, spot.start + known.length);
+        let is_it = behind <= spot.end
+            && self.protocol_of(spot.transport(self.message, behind)) == known.protocol;
+        Some((self.of_now(number).filter(|_| is_it)?, length))
     }
 
     /// The number of an end of which it is known what it becomes, if that does not depend on where it
@@ -141,13 +148,14 @@ impl Fixup<'_> {
             named_by: 0,
             twin: Twin::Nobody,
             new: Text::EMPTY,
+            by: By::Spelling,
         };
-        known.renew(self.work.twins.message, twin);
+        known.renew(self.work.twins.message, self.from, twin);
         self.work.twins.place(known)
     }
 
     /// Fixes up an end by its number, where it stands; names the mapping that was used.
-    #[inline]
+    #[inline(always)] // a few lines in the usual case
     pub(super) fn becomes_twin(
         &mut self,
         number: usize,
@@ -163,8 +171,7 @@ impl Fixup<'_> {
             }
             return None;
         };
-        let by = By::mapping(self.from, protocol, end, other);
-        if other != end && self.work.edits.insert(span, &known.new, by) && self.out.watch {
+        if other != end && self.work.edits.insert(span, &known.new, known.by) && self.out.watch {
             self.translated_events(end, other);
         }
         Some(mapping)
@@ -177,7 +184,8 @@ impl Fixup<'_> {
         let known = self.work.twins.list.get(number)?;
         if known.named_by != message {
             let twin = self.find_twin(known.protocol, known.end)?;
-            self.work.twins.list.get_mut(number)?.renew(message, twin);
+            let known = self.work.twins.list.get_mut(number)?;
+            known.renew(message, self.from, twin);
         }
         Some(number)
     }

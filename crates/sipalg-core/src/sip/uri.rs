@@ -208,18 +208,33 @@ impl Spot {
     }
 
     /// The transport that is meant, where the literal ends at `behind`.
+    #[inline]
     pub fn transport(&self, message: &[u8], behind: usize) -> Transport {
-        if let Some(transport) = self.transport {
-            return transport;
+        match self.transport {
+            Some(transport) => transport,
+            None if behind == self.end => Transport::Unsaid,
+            None => transport_in(message, behind..self.end),
         }
-        if behind == self.end {
-            return Transport::Unsaid;
-        }
-        parameters(message, behind..self.end)
-            .find(|parameter| parameter.is(message, b"transport"))
-            .and_then(|parameter| message.get(parameter.value))
-            .map_or(Transport::Unsaid, Transport::parse)
     }
+}
+
+/// The transport that a parameter of a URI says.
+fn transport_in(message: &[u8], span: Range<usize>) -> Transport {
+    let text = message.get(span.clone()).unwrap_or_default();
+    // Nearly always it is the only parameter.
+    let alone = text.split_first_chunk::<11>();
+    let alone = alone.filter(|(name, _)| name.eq_ignore_ascii_case(b";transport="));
+    match alone.map_or(Transport::Unsaid, |(_, value)| Transport::parse(value)) {
+        Transport::Unsaid => transport_among(message, span),
+        said => said,
+    }
+}
+
+fn transport_among(message: &[u8], span: Range<usize>) -> Transport {
+    parameters(message, span)
+        .find(|parameter| parameter.is(message, b"transport"))
+        .and_then(|parameter| message.get(parameter.value))
+        .map_or(Transport::Unsaid, Transport::parse)
 }
 
 /// Whether a URI that begins so has the scheme `sip:`.
@@ -447,6 +462,31 @@ mod tests {
         );
         assert_eq!(uri("sips:a;b?c@192.168.1.2?x=y"), host(None));
         assert_eq!(uri("sip:bob@192.168.1.2 : 5070"), host(Some(5070)));
+    }
+
+    #[test]
+    fn a_transport_alone_is_the_one_among_other_parameters() {
+        for (text, transport) in [
+            (";transport=tcp", Transport::Tcp),
+            (";TRANSPORT=Udp", Transport::Udp),
+            (";transport=tls", Transport::Tls),
+            (";transport=tcp ", Transport::Tcp),
+            (";transport=tcp;lr", Transport::Tcp),
+            (";lr;transport=udp", Transport::Udp),
+            (";transport=sctp", Transport::Unsaid),
+            (";transport=?tcp", Transport::Unsaid),
+            (";transport=\"tcp", Transport::Unsaid),
+            (";transport", Transport::Unsaid),
+            ("", Transport::Unsaid),
+        ] {
+            let whole = || 0..text.len();
+            assert_eq!(transport_in(text.as_bytes(), whole()), transport, "{text}");
+            assert_eq!(
+                transport_among(text.as_bytes(), whole()),
+                transport,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -250,6 +250,8 @@ impl Carrier {
             opened: connection.opened.min(now),
             queued: false,
             held: 0,
+            connected: false,
+            waited: true,
         };
         let key = self.insert(registry, now, link)?;
         Ok(Going {
