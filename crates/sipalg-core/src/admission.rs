@@ -10,9 +10,9 @@
 use crate::addr::Ipv4Addr;
 use crate::config::{Config, Resource};
 use crate::event::Event;
-use crate::kept::Named;
+use crate::kept::{Named, Note};
 use crate::outbox::Outbox;
-use crate::slab::Slab;
+use crate::slab::{Entry, Slab};
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -87,6 +87,7 @@ struct Account {
     /// The second in which it has last spoken, and how many messages there were of each [`Said`].
     second: u64,
     messages: [u64; 3],
+    note: Note,
 }
 
 /// How full something is.
@@ -482,6 +483,12 @@ impl Named<u32> for Account {
     }
 }
 
+impl Entry for Account {
+    fn note(&mut self) -> &mut Note {
+        &mut self.note
+    }
+}
+
 impl Account {
     fn new(host: Ipv4Addr, trusted: bool) -> Self {
         Account {
@@ -493,6 +500,7 @@ impl Account {
             from_outside: [0; 2],
             second: 0,
             messages: [0; 3],
+            note: Note::default(),
         }
     }
 

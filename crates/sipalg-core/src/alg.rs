@@ -24,7 +24,7 @@ use crate::counters::Counters;
 use crate::door::Door;
 use crate::event::Event;
 use crate::fixup::Work;
-use crate::frame::{Piece, Scan};
+use crate::frame::{Lengths, Piece, Scan};
 use crate::journal::Journal;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
@@ -152,8 +152,8 @@ impl Alg {
         let whole = self.counters.messages - messages;
         // Half a message costs what a whole one does.
         let messages = whole.max(u64::from(!bytes.is_empty()));
-        self.heard(now, flow, from, (whole > 0, messages), out);
-        self.sent(now, flow, from, before, out);
+        let passed = out.bytes.len() - before;
+        self.heard(now, flow, from, (whole > 0, messages), passed, out);
     }
 
     /// A datagram came in on leg `from`; appends what the other leg must carry to `out`. What is no
@@ -179,8 +179,8 @@ impl Alg {
             at
         });
         let mut scan = core::mem::take(&mut self.scan);
-        let limits = self.config.limits;
-        let message = crate::frame::datagram(bytes, &limits, &mut scan);
+        let limits = &self.config.limits;
+        let message = crate::frame::datagram(bytes, limits, &mut scan);
         match (passage, message) {
             (Some(at), Some(message)) => {
                 framed_events(out, &message, 1);
@@ -198,8 +198,8 @@ impl Alg {
             _ => out.bytes.extend_from_slice(bytes),
         }
         self.scan = scan;
-        self.heard(now, flow, from, (true, 1), out);
-        self.sent(now, flow, from, before, out);
+        let passed = out.bytes.len() - before;
+        self.heard(now, flow, from, (true, 1), passed, out);
     }
 
     /// Leg `from` will send no more; releases what was held back of an incomplete message.
@@ -210,18 +210,6 @@ impl Alg {
             out.bytes.extend_from_slice(&held);
         }
         self.count_memory(now, flow, out);
-    }
-
-    /// Takes note of what the flow sent outside since `before`.
-    fn sent(&mut self, now: Instant, flow: FlowId, from: Leg, before: usize, out: &Outbox) {
-        let count = out.bytes.len() - before;
-        self.counters.bytes_out += count as u64;
-        if let Some(flow) = self.flows.quiet_mut(flow.0)
-            && from == Leg::Inside
-            && count > 0
-        {
-            flow.sent = now;
-        }
     }
 
     fn pass(&mut self, at: Passage, message: &crate::frame::Message<'_>, out: &mut Outbox) {
@@ -269,9 +257,9 @@ impl Alg {
         let rest = framer.rest();
         at.dry_run = self.is_dry(&at.ends);
         let mut scan = core::mem::take(&mut self.scan);
-        let limits = self.config.limits;
+        let limits = Lengths::from(&self.config.limits);
         let mut whole = 0;
-        framer.feed(bytes, &limits, &mut scan, &mut |piece| match piece {
+        framer.feed(bytes, limits, &mut scan, &mut |piece| match piece {
             Piece::KeepAlive(bytes) => self.keep_alive(id, from, bytes, out),
             Piece::Message(message) => {
                 whole += 1;
@@ -397,7 +385,10 @@ impl Alg {
             ),
             created: mapping.created,
             used: mapping.used,
-            left: mapping.idle_until().map(|at| at.since(now)),
+            left: self
+                .timers
+                .due(mapping.idle_until())
+                .map(|at| at.since(now)),
             door: self.nat.door(id),
         };
         let mut views: Vec<_> = self.nat.list().into_iter().map(view).collect();
@@ -437,7 +428,10 @@ impl Alg {
                 rule: self.nat.rule_of(&self.config, Protocol::Tcp, local, global),
                 created: assigned.created,
                 used: assigned.used,
-                left: assigned.idle_until().map(|at| at.since(now)),
+                left: self
+                    .timers
+                    .due(assigned.idle_until())
+                    .map(|at| at.since(now)),
                 door: None,
             }
         })

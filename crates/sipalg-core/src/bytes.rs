@@ -57,14 +57,6 @@ pub fn block(text: &[u8]) -> [u8; 16] {
     }
 }
 
-/// Where a block has no decimal digits.
-#[inline(always)]
-pub fn others_than_digits(block: &[u8; 16]) -> u32 {
-    let digits = u8x16::new(*block) - u8x16::splat(b'0');
-    let is_digit = digits.simd_eq(digits.min(u8x16::splat(9)));
-    !(is_digit.to_bitmask() as u32)
-}
-
 /// How many bytes two texts have the same before they differ.
 #[inline(always)]
 pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
@@ -73,8 +65,8 @@ pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
         [0, 1].map(|half| u8x16::new(chunks.get(half).copied().unwrap_or_default()))
     };
     let ([one, behind_one], [other, behind_other]) = (halves(one), halves(other));
-    let same = one.simd_eq(other).to_bitmask() as u32;
-    let same_behind = behind_one.simd_eq(behind_other).to_bitmask() as u32;
+    let same = one.simd_eq(other).to_bitmask();
+    let same_behind = behind_one.simd_eq(behind_other).to_bitmask();
     (same | same_behind << 16).trailing_ones() as usize
 }
 
@@ -128,6 +120,12 @@ impl Block {
     /// How many bytes it has.
     pub const SIZE: usize = 64;
 
+    /// So many bytes.
+    #[inline(always)]
+    pub fn of_whole(bytes: &[u8; Block::SIZE]) -> Block {
+        Block::new(bytes, 0)
+    }
+
     /// The bytes of `text` from `start` on; behind its end there is nothing.
     #[inline]
     pub fn at(text: &[u8], start: usize) -> Block {
@@ -158,6 +156,15 @@ impl Block {
             *part = u8x16::new(*chunk);
         }
         Block { parts, before }
+    }
+
+    /// Where `byte` stands among the bytes of `text` from `start` on.
+    #[inline(always)]
+    pub fn places(text: &[u8], start: usize, byte: u8) -> u64 {
+        match text.get(start..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => Block::new(bytes, 0).of(byte),
+            None => Block::last(text, start).of(byte),
+        }
     }
 
     /// Where `byte` stands.
@@ -202,6 +209,7 @@ mod tests {
             }
             let a = rest.iter().take(Block::SIZE).filter(|byte| **byte == b'a');
             assert_eq!(block.of(b'a').count_ones() as usize, a.count());
+            assert_eq!(block.of(b'a'), Block::places(text, start, b'a'));
         }
     }
 

@@ -13,8 +13,8 @@ pub use seen::Heard;
 use crate::addr::Ipv4Addr;
 use crate::config::Resource;
 use crate::door::DoorKind;
-use crate::fixup::MediaDoors;
 use crate::health::{CallView, Ending};
+use crate::kept::Note;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::slab::Slab;
@@ -22,12 +22,12 @@ use crate::time::Instant;
 use crate::timer::{Armed, Key};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use seen::Seen;
+use smallvec::SmallVec;
 
 /// Names a call for its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,8 +44,13 @@ pub struct Described<'a> {
     pub complete: bool,
 }
 
-/// A call.
+/// The mappings of a call's media by `m=` line, with room for a stream and its RTCP.
+type Owned = SmallVec<[(u16, MappingId); 2]>;
+
+/// A call: what is looked at for each message is in few cache lines, with the usual numbers of doors,
+/// contacts and dialogs in it.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Call {
     /// The text of its Call-ID.
     pub id: Box<[u8]>,
@@ -54,14 +59,14 @@ pub struct Call {
     /// The hash of both.
     conversation: u64,
     /// The doors in use, by `m=` line.
-    current: MediaDoors,
+    current: Owned,
     /// The doors of an offer that is not answered yet, and its CSeq.
-    offered: Option<(u32, MediaDoors)>,
+    offered: Option<(u32, Owned)>,
     /// Where requests of its dialogs come to: its contact, and its own Record-Route.
-    contacts: Vec<MappingId>,
+    contacts: SmallVec<[MappingId; 4]>,
     /// The dialogs that the INVITE has made, by the hash of the outside's tag: a fork makes several
     /// (RFC 3261 section 12.1), and the call lasts as long as one does.
-    dialogs: Vec<u64>,
+    dialogs: SmallVec<[u64; 2]>,
     /// Until when a subscription lasts.
     subscribed: Option<Instant>,
     held: bool,
@@ -72,7 +77,10 @@ pub struct Call {
     last_media: Instant,
     armed: Armed,
     seen: Seen,
+    note: Note,
 }
+
+const _: () = assert!(size_of::<Option<Call>>() == 256);
 
 /// Forks of one INVITE that are told apart.
 const MOST_DIALOGS: usize = 16;
@@ -175,17 +183,18 @@ impl Calls {
             id: id.into(),
             host,
             conversation: key,
-            current: MediaDoors::new(),
+            current: Owned::new(),
             offered: None,
-            contacts: Vec::new(),
-            dialogs: Vec::new(),
+            contacts: SmallVec::new(),
+            dialogs: SmallVec::new(),
             subscribed: None,
             held: false,
             held_by_offer: None,
             ending: false,
             last_media: cx.now,
-            armed: None,
+            armed: Armed::default(),
             seen: Seen::new(self.number, cx.now),
+            note: Note::default(),
         }));
         self.by_key.insert(key, call);
         self.note_host(id);
@@ -194,14 +203,21 @@ impl Calls {
         Some(call)
     }
 
-    /// When it ends or is looked at again.
-    pub fn due(&self, call: CallId) -> Option<Instant> {
-        self.calls.get(call.0)?.armed
+    /// The deadline at which it ends or is looked at again.
+    pub fn armed(&self, call: CallId) -> Armed {
+        self.calls
+            .get(call.0)
+            .map_or(Armed::default(), |call| call.armed)
     }
 
     /// The doors its inside host has in use.
     pub fn current(&self, call: CallId) -> &[(u16, MappingId)] {
         self.calls.get(call.0).map_or(&[], |call| &call.current)
+    }
+
+    /// The mappings of its media, in use or offered.
+    pub fn media(&self, call: CallId) -> impl Iterator<Item = MappingId> {
+        self.calls.get(call.0).into_iter().flat_map(Call::media)
     }
 
     /// The inside host offers or answers with these media ports: their doors open now, and replace
@@ -224,12 +240,12 @@ impl Calls {
             return;
         };
         let offered = entry.offered.as_ref();
-        let again = offered.is_some_and(|(of, before)| *of == cseq && before == doors);
+        let again = offered.is_some_and(|(of, before)| *of == cseq && before[..] == *doors);
         if !again || !nat.keep_open(cx, doors, lifetime) {
             for (_, mapping) in doors {
                 nat.open_door(cx, *mapping, DoorKind::Media, lifetime, out);
             }
-            let offered = Some((cseq, doors.to_vec()));
+            let offered = Some((cseq, Owned::from_slice(doors)));
             let entry = self.calls.get_mut(call.0);
             let before = entry.and_then(|entry| core::mem::replace(&mut entry.offered, offered));
             if let Some((_, before)) = before {
@@ -295,7 +311,7 @@ impl Calls {
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        let mut dropped = MediaDoors::new();
+        let mut dropped = Owned::new();
         let offered = entry.offered.as_mut().map(|(_, doors)| doors);
         for doors in [Some(&mut entry.current), offered].into_iter().flatten() {
             dropped.extend(doors.iter().copied().filter(|(of, _)| *of == line));
@@ -338,7 +354,7 @@ impl Calls {
         out: &mut Outbox,
     ) {
         let known = self.calls.get(call.0);
-        if known.is_none_or(|entry| entry.contacts == contacts) {
+        if known.is_none_or(|entry| entry.contacts[..] == *contacts) {
             return;
         }
         for contact in contacts {
@@ -351,7 +367,7 @@ impl Calls {
             );
         }
         if let Some(entry) = self.calls.get_mut(call.0) {
-            for old in core::mem::replace(&mut entry.contacts, contacts.to_vec()) {
+            for old in core::mem::replace(&mut entry.contacts, SmallVec::from_slice(contacts)) {
                 nat.close_door(cx, old, out);
             }
         }
@@ -421,7 +437,7 @@ impl Calls {
     pub fn leaving(&mut self, cx: &mut Context<'_>, call: CallId, tag: &[u8]) {
         let tag = self.state.hash_one(tag);
         let entry = self.calls.get(call.0);
-        if entry.is_some_and(|entry| entry.dialogs == [tag]) {
+        if entry.is_some_and(|entry| entry.dialogs[..] == [tag]) {
             self.ending(cx, call);
         }
     }
@@ -533,7 +549,7 @@ impl Calls {
         let Some(entry) = self.calls.get_mut(call.0) else {
             return;
         };
-        entry.armed = None;
+        entry.armed.came();
         let silence = if entry.held || entry.current.is_empty() {
             cx.config.timers.call_silence
         } else {
@@ -563,13 +579,7 @@ impl Calls {
         self.arm(cx, call, next);
     }
 
-    fn close_doors(
-        &mut self,
-        cx: &mut Context<'_>,
-        nat: &mut Nat,
-        doors: MediaDoors,
-        out: &mut Outbox,
-    ) {
+    fn close_doors(&mut self, cx: &mut Context<'_>, nat: &mut Nat, doors: Owned, out: &mut Outbox) {
         for (_, mapping) in doors {
             nat.close_door(cx, mapping, out);
         }

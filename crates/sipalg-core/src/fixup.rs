@@ -7,14 +7,17 @@ pub mod edit;
 mod events;
 mod session;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod twin;
+mod via;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
 use crate::door::DoorKind;
 use crate::event::By;
 use crate::health::Leak;
-use crate::nat::{Context, MapError, Mapping, MappingId, Nat, may_lead};
+use crate::nat::{Context, MapError, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
 use crate::sip::uri::{self, HostPort, Spot, Target, Transport, usual};
@@ -49,6 +52,8 @@ pub struct Work {
     pub doors: MediaDoors,
     /// Those that the call has already: a held stream keeps them.
     pub current: MediaDoors,
+    /// The mappings of the media that the call had so far: the message names them again, perhaps.
+    pub media: Vec<MappingId>,
     /// The host's own contacts.
     pub contacts: Vec<MappingId>,
     /// The host's own addresses on the way to others' contacts: Record-Route and Path.
@@ -140,28 +145,25 @@ impl Fixup<'_> {
     }
 
     /// A header field by its row; fields without a row are left alone. True if the field has one.
-    #[inline]
+    #[inline(always)] // most fields have no row
     pub fn field(&mut self, field: &Field) -> bool {
         let Some(row) = table::row_of(field.name) else {
             return false;
         };
-        let message = self.message;
         match row.place {
-            Place::Via => match usual::via(message, field.value.clone()) {
-                Some(via) => {
-                    let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
-                    self.via(sent_by, via.transport, via.parameters);
-                }
-                None => self.values(field, row),
-            },
-            Place::Addresses => match usual::address(message, field.value.clone()) {
-                Some(spot) => self.address(&spot, row),
-                None => self.values(field, row),
-            },
+            Place::Via => self.vias(field, row),
+            Place::Addresses => self.addresses(field, row),
             Place::WarningAgents => self.values(field, row),
             Place::Dialog => {}
         }
         true
+    }
+
+    fn addresses(&mut self, field: &Field, row: &Row) {
+        match usual::address(self.message, field.value.clone()) {
+            Some(spot) if short_way() => self.address(&spot, row),
+            _ => self.values(field, row),
+        }
     }
 
     /// The values of a list, or of a field that is not written in the usual way.
@@ -169,15 +171,7 @@ impl Fixup<'_> {
         let message = self.message;
         for value in uri::values(message, field.value.clone()) {
             match row.place {
-                Place::Via => {
-                    if let Some(via) = uri::via(message, value) {
-                        let transport = via.transport;
-                        let sent_by = via.sent_by.and_then(|host| {
-                            self.literal(&Target { host, transport }, row.reach, Family::Via)
-                        });
-                        self.via(sent_by, transport, via.parameters);
-                    }
-                }
+                Place::Via => self.via(value, row.reach),
                 Place::WarningAgents => self.warning(value, row.reach),
                 Place::Dialog => {}
                 Place::Addresses => {
@@ -191,6 +185,7 @@ impl Fixup<'_> {
         }
     }
 
+    #[inline]
     fn address(&mut self, spot: &Spot, row: &Row) {
         let mapping = self.spot(spot, row.reach, Family::of(row.name));
         if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
@@ -214,10 +209,13 @@ impl Fixup<'_> {
 
     /// The host names an address of its own at which it wants to be reached.
     fn door(&mut self, name: Name, mapping: MappingId) {
+        if self.from != Leg::Inside || self.quoted {
+            return;
+        }
         let own = self.nat.get(mapping).is_some_and(|m| {
             self.may_open_for(*m.local.ip()) && self.may_signal_at(m.protocol, m.local)
         });
-        if self.from != Leg::Inside || !own || self.quoted {
+        if !own {
             return;
         }
         let asked = self.work.contacts.len() + self.work.routes.len();
@@ -252,97 +250,25 @@ impl Fixup<'_> {
     /// Fixes up what stands at a place by the rule; names the mapping that was used.
     #[inline]
     fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
-        if !self.spelled
-            && let Some((number, length)) = self.known_at(spot)
-        {
-            return self.becomes_twin(number, spot.start..spot.start + length, reach, family);
+        match self.known_at(spot) {
+            Some((number, length)) => {
+                let span = spot.start..spot.start + length;
+                self.becomes_twin(number, span, reach, family)
+            }
+            None => self.unknown(spot, reach, family),
         }
+    }
+
+    fn unknown(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
         let target = spot.target(self.message)?;
         self.literal(&target, reach, family)
-    }
-
-    /// Fixes up what a server wrote into the `received` and `rport` of a Via about a host of ours
-    /// (RFC 3581): a host sees inside addresses there, the outside what it saw itself. `sent_by` is
-    /// the mapping of its sent-by.
-    fn via(&mut self, sent_by: Option<MappingId>, transport: Transport, parameters: Range<usize>) {
-        let message = self.message;
-        let (mut received, mut rport, mut symmetric) = (None, None, false);
-        let told = !parameters.is_empty();
-        let parameters = told.then(|| uri::parameters(message, parameters));
-        for parameter in parameters.into_iter().flatten() {
-            let value = parameter.value.clone();
-            symmetric |= parameter.is(message, b"rport");
-            if parameter.is(message, b"maddr") {
-                if let Some(host) = uri::host_port(message, value) {
-                    self.literal(&Target { host, transport }, Reach::Identity, Family::Via);
-                }
-            } else if parameter.is(message, b"received") {
-                received = uri::host_port(message, value);
-            } else if parameter.is(message, b"rport") && !value.is_empty() {
-                rport = parameter.number(message).map(|port| (value, port));
-            }
-        }
-        if let Some(received) = received {
-            self.source(received, rport, transport);
-        }
-        if self.topmost {
-            self.topmost = false;
-            let own = sent_by.filter(|id| {
-                let own =
-                    |m: &Mapping| *m.local.ip() == self.host.local && m.protocol == Protocol::Udp;
-                !symmetric && self.nat.get(*id).is_some_and(own)
-            });
-            self.work.answers = own;
-            own.into_iter().for_each(|mapping| self.named(mapping));
-        }
-    }
-
-    /// Fixes up what a server wrote about where a request came from.
-    fn source(
-        &mut self,
-        received: HostPort,
-        rport: Option<(Range<usize>, u64)>,
-        transport: Transport,
-    ) {
-        let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
-        let known = port.and_then(|(span, port)| {
-            let seen = SocketAddrV4::new(received.address, port);
-            Some((span, seen, self.source_as_seen(seen, transport)?))
-        });
-        let Some((span, seen, becomes)) = known else {
-            // Without a mapping it is a name of the host, which the text brings back.
-            let host = HostPort {
-                span: received.host_span.clone(),
-                port: None,
-                ..received
-            };
-            self.literal(&Target { host, transport }, Reach::Identity, Family::Source);
-            return;
-        };
-        self.replace_address(&received, *becomes.ip());
-        let text = Text::number(u64::from(becomes.port()));
-        let by = By::mapping(self.from, self.protocol_of(transport), seen, becomes);
-        if self.work.edits.replace(self.message, span, text, by) {
-            self.port_event(seen.port(), becomes.port());
-        }
-    }
-
-    /// What a source is on the other side, by its mapping.
-    fn source_as_seen(&self, seen: SocketAddrV4, transport: Transport) -> Option<SocketAddrV4> {
-        let (config, protocol) = (self.cx.config, self.protocol_of(transport));
-        match self.from {
-            Leg::Outside => self.local_of(protocol, seen),
-            Leg::Inside if config.fixes_up(protocol, seen) => {
-                self.nat.global_of(config, protocol, seen)
-            }
-            Leg::Inside => None,
-        }
     }
 
     /// Fixes up one literal by the rule; names the mapping that was used.
     fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
         let span = &target.host.span;
-        let usual = target.host.usual().filter(|_| !self.spelled);
+        let usual = target.host.usual();
+        let usual = usual.filter(|_| !self.spelled && short_way());
         let protocol = self.protocol_of(target.transport);
         match usual.and_then(|end| self.twin(protocol, end, span)) {
             Some(number) => self.becomes_twin(number, span.clone(), reach, family),
@@ -561,18 +487,6 @@ impl Fixup<'_> {
         may_lead(self.cx.config, DoorKind::Signalling, protocol, local)
     }
 
-    fn replace_address(&mut self, host: &HostPort, address: Ipv4Addr) {
-        let by = By::address(self.from, host.address, address);
-        let (span, text) = (host.host_span.clone(), Text::address(address));
-        if self.work.edits.replace(self.message, span, text, by) {
-            let port = host.port.unwrap_or(0);
-            self.address_event(
-                SocketAddrV4::new(host.address, port),
-                SocketAddrV4::new(address, port),
-            );
-        }
-    }
-
     /// The protocol of a transport; that of the flow, where nothing is said.
     fn protocol_of(&self, transport: Transport) -> Protocol {
         match transport {
@@ -587,6 +501,16 @@ impl Fixup<'_> {
         self.cx.config.fixes_up(protocol, local).then_some(local)
     }
 }
+
+/// Whether values of the usual form, and ends that are known already, go the short way: always, but
+/// where a test compares it with the long one.
+#[cfg(not(test))]
+const fn short_way() -> bool {
+    true
+}
+
+#[cfg(test)]
+use tests::short_way;
 
 /// The text of what a literal becomes: with a port where one was written, or where it is not the one
 /// that a missing port stands for.

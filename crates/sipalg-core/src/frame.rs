@@ -5,16 +5,16 @@
 //! longer be framed beyond doubt, is passed unchanged for the rest of the connection's life
 //! (*demoted*), so that a stream cannot be steered into looking like SIP later.
 
+mod reading;
 mod start;
 
-use crate::bytes::Block;
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, Start, parse_decimal, uri};
+use crate::sip::Index;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
-use start::StartCheck;
+use reading::{Reading, Step};
 
 /// A whole message and the index of its header section.
 #[derive(Debug)]
@@ -60,6 +60,22 @@ pub enum Piece<'a> {
     },
 }
 
+/// The most that header section and body of a message may have, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    header: usize,
+    body: usize,
+}
+
+impl From<&Limits> for Lengths {
+    fn from(limits: &Limits) -> Self {
+        Lengths {
+            header: limits.header_bytes,
+            body: limits.body_bytes,
+        }
+    }
+}
+
 /// The state of one direction of a connection. Small while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct Framer {
@@ -77,40 +93,14 @@ pub struct Scan {
     reading: Option<Box<Reading>>,
 }
 
-/// How far the message at hand has been read.
-#[derive(Debug, Default)]
-struct Reading {
-    /// Its bytes, if it did not come whole.
-    held: Vec<u8>,
-    index: Index,
-    start: StartCheck,
-    /// Bytes of the message in which line ends have been looked for; none before the start line is
-    /// whole.
-    scanned: usize,
-    /// Where the line being read began.
-    line: usize,
-    /// The length of each line end, as of the first: LF or CRLF.
-    line_end: usize,
-    /// Length of the header section, once whole.
-    header: usize,
-    /// Length of the message, once known.
-    total: usize,
-    /// Where Content-Length says so.
-    length: Range<usize>,
-    length_missing: bool,
-}
-
-enum Step {
-    NeedMore,
-    KeepAlive(usize),
-    Whole,
-    Oversize(u64),
-    Demote(Demotion),
-}
-
 /// A datagram as a message (RFC 3261 section 18.3): the body is what Content-Length says, or else all
 /// the rest. `None` if it is no SIP message, or not whole.
-pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Option<Message<'a>> {
+pub fn datagram<'a>(
+    bytes: &'a [u8],
+    limits: impl Into<Lengths>,
+    scan: &'a mut Scan,
+) -> Option<Message<'a>> {
+    let limits = limits.into();
     let reading = scan.reading.get_or_insert_default();
     reading.clear();
     if reading.header_section(bytes, limits) != Ok(true) {
@@ -119,7 +109,7 @@ pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Opt
     let rest = (bytes.len() - reading.header) as u64;
     let said = reading.content_length(bytes).ok()?;
     let body = if reading.length_missing { rest } else { said };
-    if body > rest || body > limits.body_bytes as u64 {
+    if body > rest || body > limits.body as u64 {
         return None;
     }
     let total = reading.header + usize::try_from(body).ok()?;
@@ -137,7 +127,17 @@ impl Framer {
     pub fn feed(
         &mut self,
         input: &[u8],
-        limits: &Limits,
+        limits: impl Into<Lengths>,
+        scan: &mut Scan,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) {
+        self.feed_within(input, limits.into(), scan, each);
+    }
+
+    fn feed_within(
+        &mut self,
+        input: &[u8],
+        limits: Lengths,
         scan: &mut Scan,
         each: &mut dyn FnMut(Piece<'_>),
     ) {
@@ -171,7 +171,7 @@ impl Framer {
     fn complete(
         &mut self,
         input: &[u8],
-        limits: &Limits,
+        limits: Lengths,
         reading: &mut Reading,
         each: &mut dyn FnMut(Piece<'_>),
     ) -> usize {
@@ -241,12 +241,9 @@ impl Framer {
     /// fed.
     pub fn hold(&mut self, bytes: &[u8]) {
         // Read again from its start with what comes next: any cutting gives the same.
-        self.partial = (!bytes.is_empty()).then(|| {
-            Box::new(Reading {
-                held: bytes.to_vec(),
-                ..Reading::default()
-            })
-        });
+        let mut reading = Box::<Reading>::default();
+        reading.held.extend_from_slice(bytes);
+        self.partial = (!bytes.is_empty()).then_some(reading);
     }
 
     /// What is still to pass of a message that is over the limit, and whether none of it has passed.
@@ -270,7 +267,7 @@ impl Framer {
         &mut self,
         data: &[u8],
         until: usize,
-        limits: &Limits,
+        limits: Lengths,
         reading: &mut Reading,
         each: &mut dyn FnMut(Piece<'_>),
     ) -> usize {
@@ -346,149 +343,6 @@ const JOINED_AT_ONCE: usize = 1024;
 
 /// The most memory that is kept between messages, in bytes: few need more.
 const MOST_KEPT: usize = 8192;
-
-impl Reading {
-    /// Forgets how far that was, and keeps the memory.
-    fn clear(&mut self) {
-        self.start = StartCheck::default();
-        self.scanned = 0;
-        self.line = 0;
-        self.header = 0;
-        self.total = 0;
-        self.length = 0..0;
-        self.length_missing = false;
-    }
-
-    fn memory(&self) -> usize {
-        size_of::<Reading>() + self.held.capacity() + self.index.memory()
-    }
-
-    /// Reads on in `message`, the bytes at hand from the start of the message.
-    fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
-        if let (0, [b'\r' | b'\n', ..]) = (self.line, message) {
-            match message {
-                [b'\n', ..] => return Step::KeepAlive(1),
-                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
-                [b'\r'] => return Step::NeedMore,
-                _ => {}
-            }
-        }
-        if self.header == 0 {
-            match self.header_section(message, limits) {
-                Ok(true) => {}
-                Ok(false) => return Step::NeedMore,
-                Err(reason) => return Step::Demote(reason),
-            }
-            let body = match self.content_length(message) {
-                Ok(body) => body,
-                Err(reason) => return Step::Demote(reason),
-            };
-            let total = self.header as u64 + body;
-            if body > limits.body_bytes as u64 {
-                return Step::Oversize(total);
-            }
-            self.total = usize::try_from(total).unwrap_or(usize::MAX);
-        }
-        if message.len() >= self.total {
-            Step::Whole
-        } else {
-            Step::NeedMore
-        }
-    }
-
-    /// Indexes line after line; true once the empty line was found.
-    #[inline(never)] // its loops need all registers
-    fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
-        // Nothing is looked at beyond the limit: that it is passed is known at the same byte, however
-        // the stream was cut.
-        let judged = message.get(..limits.header_bytes).unwrap_or(message);
-        if (self.line > 0 || self.start_line(judged)?) && self.lines(judged)? {
-            return Ok(true);
-        }
-        if judged.len() < message.len() {
-            return Err(Demotion::HeaderTooLong);
-        }
-        Ok(false)
-    }
-
-    /// Whether the start line is whole.
-    #[inline(always)] // in one place
-    fn start_line(&mut self, message: &[u8]) -> Result<bool, Demotion> {
-        let Some(length) = self.start.check(message)? else {
-            return Ok(false);
-        };
-        self.line_end = line_end_at(message, length - 1);
-        let line = 0..length - self.line_end;
-        match self.start.usual_request(message, length) {
-            Some(start) => self.index.begin(line, start),
-            None => {
-                let start = Start::parse(message, 0..length);
-                self.index.begin(line, start.ok_or(Demotion::NotSip)?);
-            }
-        }
-        (self.line, self.scanned) = (length, length);
-        Ok(true)
-    }
-
-    /// Indexes the lines behind it; whether they are whole.
-    #[inline(always)] // in one place
-    fn lines(&mut self, message: &[u8]) -> Result<bool, Demotion> {
-        let (mut start, line_end) = (self.line, self.line_end);
-        let mut block = self.scanned;
-        while block < message.len() {
-            let mut feeds = Block::at(message, block).of(b'\n');
-            while feeds != 0 {
-                let feed = block + feeds.trailing_zeros() as usize;
-                feeds &= feeds - 1;
-                if line_end_at(message, feed) != line_end {
-                    return Err(Demotion::MixedLineEnds);
-                }
-                let line = start..feed + 1 - line_end;
-                start = feed + 1;
-                if line.is_empty() {
-                    self.header = start;
-                    return Ok(true);
-                }
-                self.index.add_line(message, line);
-            }
-            block += Block::SIZE;
-        }
-        (self.line, self.scanned) = (start, message.len());
-        Ok(false)
-    }
-
-    /// The body's length by Content-Length (RFC 3261 sections 18.3 and 20.14). More than one, even
-    /// if equal, and anything but digits is doubt: another parser may frame differently.
-    fn content_length(&mut self, message: &[u8]) -> Result<u64, Demotion> {
-        let Some(field) = self.index.field(Name::ContentLength) else {
-            self.length_missing = true;
-            return Ok(0);
-        };
-        if self.index.is_repeated(Name::ContentLength) {
-            return Err(Demotion::DuplicateLength);
-        }
-        // Nearly always there is one blank before the digits, and nothing behind them.
-        let usual = match message.get(field.value.clone()) {
-            Some([b' ', digits @ ..]) => parse_decimal(digits),
-            _ => None,
-        };
-        self.length = match usual {
-            Some(_) => field.value.start + 1..field.value.end,
-            None => uri::trim(message, field.value.clone()),
-        };
-        let trimmed = || parse_decimal(message.get(self.length.clone())?);
-        usual
-            .or_else(trimmed)
-            .filter(|length| *length <= u64::from(u32::MAX))
-            .ok_or(Demotion::BadLength)
-    }
-}
-
-/// The length of the line end that ends in that line feed.
-#[inline(always)]
-fn line_end_at(message: &[u8], feed: usize) -> usize {
-    1 + usize::from(message.get(feed.wrapping_sub(1)) == Some(&b'\r'))
-}
 
 #[cfg(test)]
 mod tests {
@@ -645,6 +499,39 @@ mod tests {
         ] {
             assert_eq!(whole(&text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_memory_to_read_in_is_kept_from_message_to_message_unless_it_is_much() {
+        let (mut framer, mut scan) = (Framer::default(), Scan::default());
+        let kept = |scan: &Scan| scan.reading.as_ref().map(|reading| reading.memory());
+        for (body, keeps) in [(100, true), (MOST_KEPT, false), (100, true)] {
+            let message = format!("OPTIONS sip:a@b SIP/2.0\r\nl: {body}\r\n\r\n{:body$}", "");
+            let mut whole = 0;
+            for part in message.as_bytes().chunks(30) {
+                framer.feed(part, &Limits::default(), &mut scan, &mut |piece| {
+                    whole += usize::from(matches!(piece, Piece::Message(_)));
+                });
+            }
+            assert_eq!((whole, framer.memory()), (1, 0));
+            assert_eq!(kept(&scan).is_some(), keeps);
+            assert!(kept(&scan).unwrap_or_default() <= MOST_KEPT);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_read_anew_behind_a_datagram() {
+        let (mut framer, mut scan) = (Framer::default(), Scan::default());
+        let limits = Limits::default();
+        assert!(datagram(OPTIONS.as_bytes(), &limits, &mut scan).is_some());
+        let mut found = Vec::new();
+        let stream = OPTIONS.replace("a@b", "longer@than-that");
+        framer.feed(stream.as_bytes(), &limits, &mut scan, &mut |piece| {
+            if let Piece::Message(message) = piece {
+                found.push((message.bytes.len(), message.header));
+            }
+        });
+        assert_eq!(found, [(stream.len(), stream.len() - "body".len())]);
     }
 
     #[test]

@@ -20,12 +20,11 @@ use crate::config::{Config, Resource};
 use crate::counters::Counters;
 use crate::door::DoorKind;
 use crate::event::Event;
-use crate::kept::{At, Table, tick};
+use crate::kept::{At, Note, Table, tick};
 use crate::outbox::Outbox;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timer::{Armed, Key, Timers};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use foldhash::fast::FixedState;
@@ -43,8 +42,9 @@ use rules::Place;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct MappingId(pub u32);
 
-/// One mapping.
+/// One mapping: one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Mapping {
     /// TCP or UDP.
     pub protocol: Protocol,
@@ -59,10 +59,12 @@ pub struct Mapping {
     standing: Standing,
     /// Flows, calls and registrations that need it.
     holders: u32,
-    /// Apart, since most of what passes has none.
-    door: Option<Box<Wanted>>,
+    door: Option<Wanted>,
     armed: Armed,
+    note: Note,
 }
+
+const _: () = assert!(size_of::<Option<Mapping>>() == 64);
 
 /// Why a mapping is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +78,7 @@ enum Standing {
 }
 
 impl Mapping {
-    /// When it is forgotten, if nobody holds it.
+    /// The deadline at which it is forgotten, if nobody holds it.
     pub fn idle_until(&self) -> Armed {
         self.armed
     }
@@ -93,20 +95,31 @@ struct Wanted {
     kind: DoorKind,
     /// Calls and registrations that want it open.
     owners: u32,
-    lifetime: Duration,
+    /// Microseconds.
+    lifetime: u64,
     /// Whether it is: not if it was refused or failed, until one more owner asks for it.
     open: bool,
 }
 
 impl Wanted {
     /// Nobody's yet, and closed.
-    fn new(kind: DoorKind, lifetime: Duration) -> Box<Self> {
-        Box::new(Wanted {
+    fn new(kind: DoorKind, lifetime: Duration) -> Self {
+        let mut wanted = Wanted {
             kind,
             owners: 0,
-            lifetime,
+            lifetime: 0,
             open: false,
-        })
+        };
+        wanted.set_lifetime(lifetime);
+        wanted
+    }
+
+    fn lifetime(&self) -> Duration {
+        Duration::from_micros(self.lifetime)
+    }
+
+    fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = u64::try_from(lifetime.as_micros()).unwrap_or(u64::MAX);
     }
 }
 
@@ -187,6 +200,18 @@ impl Nat {
     /// The mapping of an inside local.
     pub fn find_local(&self, protocol: Protocol, local: SocketAddrV4) -> Option<MappingId> {
         self.by_local.get(&End::new(protocol, local)).copied()
+    }
+
+    /// The same, if it is perhaps one of these: a look at each is cheaper than one into the table.
+    pub fn find_local_among(
+        &self,
+        perhaps: &[MappingId],
+        protocol: Protocol,
+        local: SocketAddrV4,
+    ) -> Option<MappingId> {
+        let is_it = |id: &&MappingId| self.at(**id) == Some((protocol, local));
+        let found = perhaps.iter().find(is_it).copied();
+        found.or_else(|| self.find_local(protocol, local))
     }
 
     /// The mapping of an inside global.
@@ -373,7 +398,7 @@ impl Nat {
     /// A deadline of a mapping came.
     pub fn mapping_expired(&mut self, cx: &mut Context<'_>, id: MappingId) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
-            mapping.armed = None;
+            mapping.armed.came();
             let idle_until = mapping.used + cx.config.timers.mapping_idle;
             if mapping.holders > 0 {
                 return;
@@ -480,7 +505,8 @@ impl Nat {
             standing,
             holders: 0,
             door: None,
-            armed: None,
+            armed: Armed::default(),
+            note: Note::default(),
         }));
         self.by_local.insert(End::new(protocol, local), id);
         self.by_global.insert(End::new(protocol, global), id);
@@ -544,7 +570,10 @@ impl Nat {
         host: Ipv4Addr,
     ) {
         let key = (protocol, global);
-        let new = || Bar { host, armed: None };
+        let new = || Bar {
+            host,
+            armed: Armed::default(),
+        };
         let bar = self.barred.get_or_insert(key, new);
         bar.host = host;
         let at = cx.now + cx.config.timers.quarantine;

@@ -168,7 +168,7 @@ impl Registrations {
             contacts: request.contacts.to_vec(),
             paths: request.paths.to_vec(),
             all: request.all,
-            armed: None,
+            armed: Armed::default(),
             text: cut(aor_of(request.to)),
             registrar: request.registrar,
         };
@@ -241,7 +241,7 @@ impl Registrations {
     /// A REGISTER was never answered.
     pub fn pending_expired(&mut self, cx: &mut Context<'_>, nat: &mut Nat, key: u64) {
         if let Some(mut pending) = self.pending.remove(&key) {
-            pending.armed = None;
+            pending.armed.came();
             cx.admission.give(Resource::Registration, pending.host, 1);
             self.forget(cx, nat, key, pending);
         }
@@ -317,7 +317,7 @@ impl Registrations {
             at,
             until,
             flow,
-            armed: None,
+            armed: Armed::default(),
         });
         entry.until = until;
         let before = core::mem::replace(&mut entry.flow, flow);

@@ -154,8 +154,7 @@ impl Session {
         }
         let (mut start, mut at) = (0, 0);
         while at < body.len() {
-            let window = Window::at(body, at);
-            let mut feeds = window.block.of(b'\n') >> window.before;
+            let mut feeds = Block::at(body, at).of(b'\n');
             while feeds != 0 {
                 let feed = at + feeds.trailing_zeros() as usize;
                 self.line(body, start, feed);
@@ -211,7 +210,9 @@ impl Session {
     fn origin(&mut self, body: &[u8], value: Range<usize>) {
         // username sess-id sess-version nettype addrtype unicast-address
         if self.origin.is_none() && self.media.is_empty() {
-            self.origin = net_address(Words::behind(body, trim_end(body, value), 3));
+            let words = Words::behind(body, trim_end(body, value), 3);
+            let usual = usual_address(body, words.start(), None);
+            self.origin = usual.or_else(|| net_address(words));
         }
     }
 
@@ -275,19 +276,28 @@ impl Session {
 }
 
 /// The range without white space behind it.
+#[inline]
 fn trim_end(body: &[u8], value: Range<usize>) -> Range<usize> {
-    let text = body.get(value.clone()).unwrap_or_default();
-    value.start..value.start + text.trim_ascii_end().len()
+    let text = match body.get(value.clone()).unwrap_or_default() {
+        // As nearly every line ends.
+        [text @ .., b'\r'] => text,
+        text => text,
+    };
+    let length = match text {
+        [.., last] if last.is_ascii_whitespace() => text.trim_ascii_end().len(),
+        text => text.len(),
+    };
+    value.start..value.start + length
 }
 
 /// `<media> <port>[/<count>] <proto> ...` (RFC 8866 section 5.14).
 fn media_line(body: &[u8], value: Range<usize>) -> Option<Media> {
     let mut words = Words::behind(body, value, 1);
     let (port_word, proto_word) = (words.next(), words.next());
-    let (port, digits) = number(body.get(port_word.clone())?)?;
+    let (port, digits) = number(body, port_word.start)?;
     let count = match body.get(port_word.start + digits..port_word.end)? {
         [] | [b'/'] => 1,
-        [b'/', count @ ..] => whole_number(count)?,
+        [b'/', ..] => whole_number(body, port_word.start + digits + 1..port_word.end)?,
         _ => return None,
     };
     let proto = body.get(proto_word)?;
@@ -307,7 +317,7 @@ fn rtcp(body: &[u8], value: Range<usize>) -> Option<Rtcp> {
     let port = words.next();
     Some(Rtcp {
         port_span: Span::new(port.start, port.end),
-        port: whole_number(body.get(port)?)?,
+        port: whole_number(body, port)?,
         address: net_address(words),
     })
 }
@@ -319,7 +329,7 @@ fn candidate(words: &mut Words<'_>) -> Option<Candidate> {
     let candidate = Candidate {
         address,
         port_span: Span::new(port.start, port.end),
-        port: whole_number(words.body.get(port)?)?,
+        port: whole_number(words.body, port)?,
     };
     (address.span.range() == at).then_some(candidate)
 }
@@ -339,12 +349,8 @@ fn path(body: &[u8], value: Range<usize>) -> Option<Path> {
 /// `IN IP4 <address>`: the address, if it is an IPv4 literal. A multicast address with `/ttl` is one
 /// too; no NAT rule permits it.
 fn net_address(mut words: Words<'_>) -> Option<Literal> {
+    let (nettype, addrtype, address) = (words.next(), words.next(), words.next());
     let body = words.body;
-    let nettype = words.next();
-    if let Some(literal) = usual_address(body, nettype.start, None) {
-        return Some(literal);
-    }
-    let (addrtype, address) = (words.next(), words.next());
     if body.get(nettype)? != b"IN" || body.get(addrtype)? != b"IP4" {
         return None;
     }
@@ -352,6 +358,7 @@ fn net_address(mut words: Words<'_>) -> Option<Literal> {
 }
 
 /// The same at `at`, as it is nearly always written; perhaps with a literal that was read before.
+#[inline]
 fn usual_address(body: &[u8], at: usize, before: Option<Literal>) -> Option<Literal> {
     if !body.get(at..)?.starts_with(b"IN IP4 ") {
         return None;
@@ -383,44 +390,46 @@ fn same_literal(body: &[u8], before: Literal, at: usize) -> Option<Literal> {
     })
 }
 
-/// The port or number of ports that `text` begins with, and how many digits it has.
-fn number(text: &[u8]) -> Option<(u16, usize)> {
-    let (mut number, mut digits) = (0u32, 0);
-    for digit in text.iter().map(|byte| u32::from(byte.wrapping_sub(b'0'))) {
-        if digit > 9 {
-            break;
-        }
-        number = number * 10 + digit;
-        digits += 1;
-        if number > u32::from(u16::MAX) {
-            return None;
-        }
-    }
-    (digits > 0).then_some((number as u16, digits))
+/// The port or number of ports at `at`, and how many digits it has. They cannot go on behind the line,
+/// since white space ends both.
+#[inline]
+fn number(body: &[u8], at: usize) -> Option<(u16, usize)> {
+    let text = body.get(at..)?;
+    let (number, digits) = match text.first_chunk().map(|eight| few_digits(*eight)) {
+        Some((number, digits @ 1..8)) => (number, digits),
+        _ => many_digits(text),
+    };
+    Some((u16::try_from(number).ok()?, digits)).filter(|_| digits > 0)
 }
 
-fn whole_number(text: &[u8]) -> Option<u16> {
-    let (number, digits) = number(text)?;
-    (digits == text.len()).then_some(number)
+/// The number that eight bytes begin with, and how many digits it has: all at once.
+fn few_digits(eight: [u8; 8]) -> (u64, usize) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let values = u64::from_le_bytes(eight) ^ (EACH * 0x30);
+    // Above 9 is no digit. A carry only reaches what is behind the first that is none.
+    let others = (values.wrapping_add(EACH * 0x76) | values) & (EACH * 0x80);
+    let digits = others.trailing_zeros() / 8;
+    // Zeros come before the digits; then two become one, three times.
+    let ones = values.checked_shl(64 - 8 * digits).unwrap_or(0);
+    let tens = ones.wrapping_mul(10).wrapping_add(ones >> 8) & 0x00ff_00ff_00ff_00ff;
+    let hundreds = tens.wrapping_mul(100).wrapping_add(tens >> 16) & 0x0000_ffff_0000_ffff;
+    let number = hundreds.wrapping_mul(10_000).wrapping_add(hundreds >> 32);
+    (number & 0xffff_ffff, digits as usize)
 }
 
-/// Sixty-four bytes of a body, or the last ones, if no more are left.
-struct Window {
-    block: Block,
-    /// How many of them are before what was asked for.
-    before: usize,
+/// The same one by one; of one that is too large, more than any port.
+#[cold]
+fn many_digits(text: &[u8]) -> (u64, usize) {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    let number = digits.clone().fold(0, |number: u64, digit| {
+        (number * 10 + u64::from(digit - b'0')).min(1 << 16)
+    });
+    (number, digits.count())
 }
 
-impl Window {
-    /// The bytes from `at` on, which is in the body.
-    #[inline(always)]
-    fn at(body: &[u8], at: usize) -> Window {
-        let base = at.min(body.len().saturating_sub(Block::SIZE));
-        Window {
-            block: Block::at(body, base),
-            before: (at - base) % Block::SIZE,
-        }
-    }
+fn whole_number(body: &[u8], word: Range<usize>) -> Option<u16> {
+    let (number, digits) = number(body, word.start)?;
+    (digits == word.len()).then_some(number)
 }
 
 /// The words of a line, with white space between them.
@@ -439,16 +448,14 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     #[inline]
     fn of(body: &'a [u8], line: Range<usize>) -> Self {
-        let window = Window::at(body, line.start);
         // Line feeds are in no line.
-        let blanks = window.block.any([b' ', b'\t', b'\r']);
-        let words = !blanks >> window.before;
+        let words = !Block::at(body, line.start).any([b' ', b'\t', b'\r']);
         Words {
             body,
             end: line.end,
             base: line.start,
             edges: words ^ words << 1,
-            rest: line.start + Block::SIZE - window.before,
+            rest: line.start + Block::SIZE,
         }
     }
 
@@ -460,6 +467,15 @@ impl<'a> Words<'a> {
             words.next();
         }
         words
+    }
+
+    /// Where the next one begins, if that is known without looking; else the end.
+    #[inline(always)]
+    fn start(&self) -> usize {
+        match self.edges {
+            0 => self.end,
+            edges => (self.base + edges.trailing_zeros() as usize).min(self.end),
+        }
     }
 
     /// The next one; an empty place at the end.

@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of NAT. All ranges are byte offsets from the start of the message.
 
+pub mod method;
 pub mod name;
 pub mod uri;
 
+pub use method::Method;
 pub use name::Name;
 
 use crate::bytes;
@@ -72,7 +74,7 @@ impl Index {
     #[inline(always)] // most of what framing costs
     pub fn add_line(&mut self, message: &[u8], line: Range<usize>) {
         match Name::of_line(message, line.clone()) {
-            None | Some((Name::Other, _)) => self.other_line(message, line),
+            None => self.other_line(message, line),
             Some((name, colon)) => {
                 let place = self.fields.len();
                 if self.present & name.bit() != 0 {

@@ -3,17 +3,23 @@
 use crate::kept::{Changes, Named, Note};
 use alloc::vec::Vec;
 
+/// An entry, which has its own note: so that it is in no more cache lines than it needs.
+pub(crate) trait Entry: Named<u32> {
+    /// What the program knows of it.
+    fn note(&mut self) -> &mut Note;
+}
+
 /// See the module. A number names one entry until that entry is removed. Whoever gets at an entry to
 /// change it has it noted.
 #[derive(Debug)]
-pub struct Slab<T: Named<u32>> {
-    entries: Vec<Option<(Note, T)>>,
+pub struct Slab<T: Entry> {
+    entries: Vec<Option<T>>,
     free: Vec<u32>,
     peak: usize,
     changes: Changes<T::Name>,
 }
 
-impl<T: Named<u32>> Default for Slab<T> {
+impl<T: Entry> Default for Slab<T> {
     fn default() -> Self {
         Slab {
             entries: Vec::new(),
@@ -24,24 +30,23 @@ impl<T: Named<u32>> Default for Slab<T> {
     }
 }
 
-impl<T: Named<u32>> Slab<T> {
+impl<T: Entry> Slab<T> {
     /// Puts an entry in and names it.
-    pub fn insert(&mut self, entry: T) -> u32 {
+    pub fn insert(&mut self, mut entry: T) -> u32 {
         self.peak = self.peak.max(self.len() + 1);
         // Every table's limit is far below 2^32.
         let id = self.free.pop().unwrap_or(self.entries.len() as u32);
-        let mut note = Note::default();
-        self.changes.mark(&mut note, entry.name(&id));
+        mark(&mut self.changes, id, &mut entry);
         match self.entries.get_mut(id as usize) {
-            Some(place) => *place = Some((note, entry)),
-            None => self.entries.push(Some((note, entry))),
+            Some(place) => *place = Some(entry),
+            None => self.entries.push(Some(entry)),
         }
         id
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, id: u32) -> Option<T> {
-        let (_, entry) = self.entries.get_mut(id as usize)?.take()?;
+        let entry = self.entries.get_mut(id as usize)?.take()?;
         self.changes.gone(entry.name(&id));
         self.free.push(id);
         Some(entry)
@@ -49,31 +54,29 @@ impl<T: Named<u32>> Slab<T> {
 
     /// The entry of that name.
     pub fn get(&self, id: u32) -> Option<&T> {
-        let (_, entry) = self.entries.get(id as usize)?.as_ref()?;
-        Some(entry)
+        self.entries.get(id as usize)?.as_ref()
     }
 
     /// The entry of that name, to be changed.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
-        let (note, entry) = self.entries.get_mut(id as usize)?.as_mut()?;
-        self.changes.mark(note, entry.name(&id));
+        let entry = self.entries.get_mut(id as usize)?.as_mut()?;
+        mark(&mut self.changes, id, entry);
         Some(entry)
     }
 
     /// Changes an entry; `change` says whether anything has changed that is recorded.
     pub fn update(&mut self, id: u32, change: impl FnOnce(&mut T) -> bool) {
         let found = self.entries.get_mut(id as usize).and_then(Option::as_mut);
-        if let Some((note, entry)) = found
+        if let Some(entry) = found
             && change(entry)
         {
-            self.changes.mark(note, entry.name(&id));
+            mark(&mut self.changes, id, entry);
         }
     }
 
     /// The entry of that name, to change what is not recorded of it.
     pub fn quiet_mut(&mut self, id: u32) -> Option<&mut T> {
-        let (_, entry) = self.entries.get_mut(id as usize)?.as_mut()?;
-        Some(entry)
+        self.entries.get_mut(id as usize)?.as_mut()
     }
 
     /// How many entries there are.
@@ -91,17 +94,17 @@ impl<T: Named<u32>> Slab<T> {
         self.entries
             .iter()
             .zip(0u32..)
-            .filter_map(|(entry, id)| Some((id, &entry.as_ref()?.1)))
+            .filter_map(|(entry, id)| Some((id, entry.as_ref()?)))
     }
 }
 
 /// What is told of it, and comes back.
-impl<T: Named<u32>> Slab<T> {
+impl<T: Entry> Slab<T> {
     /// From now on changes are noted; everything counts as changed.
     pub fn begin(&mut self) {
         self.changes.begin();
-        for (note, _) in self.entries.iter_mut().flatten() {
-            *note = Note::default();
+        for entry in self.entries.iter_mut().flatten() {
+            *entry.note() = Note::default();
         }
         self.mark_all();
     }
@@ -109,8 +112,8 @@ impl<T: Named<u32>> Slab<T> {
     /// Everything may have changed.
     pub fn mark_all(&mut self) {
         for (entry, id) in self.entries.iter_mut().zip(0u32..) {
-            if let Some((note, entry)) = entry {
-                self.changes.mark(note, entry.name(&id));
+            if let Some(entry) = entry {
+                mark(&mut self.changes, id, entry);
             }
         }
     }
@@ -125,10 +128,15 @@ impl<T: Named<u32>> Slab<T> {
         &mut self.changes
     }
 
-    /// An entry with its note.
-    pub fn noted(&mut self, id: u32) -> Option<(&mut Note, &T)> {
-        let (note, entry) = self.entries.get_mut(id as usize)?.as_mut()?;
-        Some((note, entry))
+    /// Tells of an entry, with its note; false if there is none.
+    pub fn tell(&mut self, id: u32, tell: impl FnOnce(&mut Note, &T)) -> bool {
+        let Some(entry) = self.quiet_mut(id) else {
+            return false;
+        };
+        let mut note = *entry.note();
+        tell(&mut note, entry);
+        *entry.note() = note;
+        true
     }
 
     /// Puts an entry back in by the name that it had; false if another has that. Names that nobody has
@@ -140,7 +148,7 @@ impl<T: Named<u32>> Slab<T> {
         }
         match self.entries.get_mut(place) {
             Some(vacant @ None) => {
-                *vacant = Some((Note::default(), entry));
+                *vacant = Some(entry);
                 true
             }
             _ => false,
@@ -155,4 +163,10 @@ impl<T: Named<u32>> Slab<T> {
         self.free.reverse();
         self.peak = self.peak.max(self.len());
     }
+}
+
+/// The entry of that name may have changed.
+fn mark<T: Entry>(changes: &mut Changes<T::Name>, id: u32, entry: &mut T) {
+    let name = entry.name(&id);
+    changes.mark(entry.note(), name);
 }

@@ -133,7 +133,7 @@ impl Spellings {
         if !needed {
             self.conversations.remove(&conversation);
         } else if let Some(found) = self.conversations.get_mut(&conversation) {
-            found.armed = None;
+            found.armed.came();
             let at = cx.now + cx.config.timers.mapping_idle;
             cx.timers
                 .arm(&mut found.armed, Key::Spelling(conversation), at);

@@ -12,6 +12,7 @@ use crate::config::{Config, Source};
 use crate::door::DoorKind;
 use crate::fixup::Host;
 use crate::frame::Framer;
+use crate::kept::Note;
 use crate::nat::{Context, MapError, MappingId};
 use crate::outbox::Outbox;
 use crate::time::Instant;
@@ -94,6 +95,7 @@ pub(super) struct Flow {
     pub pongs: Pongs,
     /// What it costs its host.
     pub cost: Cost,
+    note: Note,
 }
 
 impl Flow {
@@ -270,7 +272,7 @@ impl Alg {
         let Some(entry) = self.flows.get_mut(flow.0) else {
             return;
         };
-        entry.door = None;
+        entry.door.came();
         for mapping in entry.mapping.into_iter().chain(entry.answers) {
             if let Some(door) = self.nat.door(mapping) {
                 let lifetime = timers.door_lifetime().max(door.lifetime);
@@ -518,11 +520,12 @@ impl Alg {
             demoted: false,
             plain: false,
             hairpin: false,
-            door: None,
+            door: Armed::default(),
             sent: now,
-            ping: None,
+            ping: Armed::default(),
             pongs: Pongs::default(),
             cost,
+            note: Note::default(),
         }
     }
 

@@ -48,7 +48,7 @@ impl Alg {
             sink(&stray, None);
         }
         let memory = core::mem::take(&mut self.records.memory);
-        let mut recorder = Recorder::new(memory, self.config.timers.use_tick, sink);
+        let mut recorder = Recorder::new(memory, (&self.timers, self.config.timers.use_tick), sink);
         let machine = Machine {
             random: self.nat.random(),
             flows: self.serial,
@@ -59,7 +59,7 @@ impl Alg {
         self.calls.kept(&self.nat, &mut recorder);
         self.registrations.kept(&self.nat, &mut recorder);
         self.spellings.kept(&mut recorder);
-        self.kept_flows(&mut recorder);
+        self.flows.kept(&self.nat, &mut recorder);
         self.records.memory = recorder.memory();
     }
 

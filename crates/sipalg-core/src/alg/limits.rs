@@ -44,7 +44,7 @@ struct Held {
     /// Those of the latter.
     waiting: u32,
     /// Since when a message of each leg is not whole.
-    since: [Armed; 2],
+    since: [Option<Instant>; 2],
     /// When that is looked at.
     look: Armed,
 }
@@ -174,26 +174,32 @@ impl Alg {
         }
     }
 
-    /// Something came in on a leg and was looked into: counts it. Whether one message at least was
-    /// whole, and how many messages it counts as.
+    /// Something came in on a leg and was looked into: counts it, and what it made pass. Whether one
+    /// message at least was whole, and how many messages it counts as; how many bytes passed.
     pub(super) fn heard(
         &mut self,
         now: Instant,
         flow: FlowId,
         from: Leg,
         (whole, messages): (bool, u64),
+        passed: usize,
         out: &mut Outbox,
     ) {
-        self.connected(flow);
+        self.counters.bytes_out += passed as u64;
         let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
+        if from == Leg::Inside && passed > 0 {
+            entry.sent = now;
+        }
         let (account, said) = (entry.cost.account, entry.cost.said(from));
-        let partial = entry.framer(from).is_partial();
+        if core::mem::take(&mut entry.cost.half_open) {
+            self.admission.give_by(account, Resource::HalfOpen, 1);
+        }
         if messages > 0 {
             self.admission.spoke(now, account, said, messages);
         }
-        if partial {
+        if entry.framer(from).is_partial() {
             let held = entry.cost.held.get_or_insert_default();
             let since = &mut held.since[from as usize];
             // After a whole message, what is not whole is another one.
@@ -208,7 +214,9 @@ impl Alg {
         } else if let Some(held) = &mut entry.cost.held {
             held.since[from as usize] = None;
         }
-        self.count_memory(now, flow, out);
+        if entry.held() > 0 || entry.cost.held.is_some() {
+            self.count_memory(now, flow, out);
+        }
     }
 
     /// Whether a flow must be reset, so that nothing of it passes any more.
@@ -224,7 +232,7 @@ impl Alg {
             return;
         };
         let mut held = flow.cost.held.take().unwrap_or_default();
-        held.look = None;
+        held.look.came();
         let dues = [Leg::Inside, Leg::Outside].map(|leg| {
             if !flow.framer(leg).is_partial() {
                 return None;
@@ -242,7 +250,7 @@ impl Alg {
         if let Some(due) = due.filter(|due| *due > now) {
             self.timers.arm(&mut held.look, Key::Slow(id), due);
         }
-        if held.look.is_some() || held.memory > 0 {
+        if !held.look.is_none() || held.memory > 0 {
             flow.cost.held = Some(held);
         }
         if due.is_none_or(|due| due > now) {

@@ -91,7 +91,7 @@ impl Alg {
         let Some(entry) = self.flows.quiet_mut(flow.0) else {
             return;
         };
-        entry.ping = None;
+        entry.ping.came();
         let silent = self.config.keepalive.map(|interval| entry.sent + interval);
         let alive = self.registrations.live_on(entry.serial);
         if alive && silent.is_some_and(|at| at <= now) {

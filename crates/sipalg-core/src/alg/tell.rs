@@ -167,7 +167,7 @@ impl Alg {
                 self.calls
                     .find(what.conversation, what.call_id, at.host.local)
             });
-            if let Some(until) = call.and_then(|call| self.calls.due(call)) {
+            if let Some(until) = call.and_then(|call| self.timers.due(self.calls.armed(call))) {
                 let left = until.since(at.now);
                 out.event(|| Event::Timer {
                     of: Timed::Call,

@@ -1,16 +1,16 @@
 //! What is recorded of calls, and how they come back.
 
 use super::seen::Seen;
-use super::{Call, CallId, Calls, MOST_DIALOGS};
+use super::{Call, CallId, Calls, MOST_DIALOGS, Owned};
 use crate::addr::Ipv4Addr;
 use crate::config::Resource;
 use crate::door::DoorKind;
-use crate::fixup::MediaDoors;
-use crate::kept::{self, At, Name, Named, Recorder, untick};
+use crate::kept::{self, At, Name, Named, Note, Recorder, untick};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
+use crate::slab::Entry;
 use crate::time::Instant;
-use crate::timer::Key;
+use crate::timer::{Armed, Key};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -24,9 +24,15 @@ impl Named<u32> for Call {
     }
 }
 
+impl Entry for Call {
+    fn note(&mut self) -> &mut Note {
+        &mut self.note
+    }
+}
+
 impl Call {
     fn record(&self, nat: &Nat, recorder: &Recorder<'_>) -> kept::Call<'_> {
-        let at = |doors: &MediaDoors| -> Vec<(u16, At)> {
+        let at = |doors: &Owned| -> Vec<(u16, At)> {
             let named = doors.iter().map(|(line, id)| Some((*line, nat.at(*id)?)));
             named.flatten().collect()
         };
@@ -37,13 +43,13 @@ impl Call {
             current: at(&self.current),
             offered: offered.map(|(cseq, doors)| (*cseq, at(doors))),
             contacts: self.contacts.iter().filter_map(|id| nat.at(*id)).collect(),
-            dialogs: self.dialogs.clone(),
+            dialogs: self.dialogs.to_vec(),
             subscribed: self.subscribed,
             held: self.held,
             held_by_offer: self.held_by_offer,
             ending: self.ending,
             last_media: recorder.tick(self.last_media),
-            due: self.armed,
+            due: recorder.due(self.armed),
             seen: self.seen.record(),
         }
     }
@@ -71,12 +77,14 @@ impl Calls {
         let changed = self.calls.changes().take();
         for conversation in &changed {
             let id = self.by_key.get(conversation);
-            match id.and_then(|id| self.calls.noted(id.0)) {
-                Some((note, call)) => {
+            let told = id.is_some_and(|id| {
+                self.calls.tell(id.0, |note, call| {
                     let record = call.record(nat, recorder);
                     recorder.is(Name::Call(*conversation), note, &record);
-                }
-                None => recorder.gone(Name::Call(*conversation)),
+                })
+            });
+            if !told {
+                recorder.gone(Name::Call(*conversation));
             }
         }
         self.calls.changes().done(changed);
@@ -120,7 +128,7 @@ impl Calls {
         }
         cx.admission.take(cx.config, Resource::Call, host, 1);
         self.note_host(id);
-        let mut media = |doors: Vec<(u16, At)>| -> MediaDoors {
+        let mut media = |doors: Vec<(u16, At)>| -> Owned {
             let doors = doors.into_iter();
             let again = doors
                 .map(|(line, at)| Some((line, own_again(cx, nat, host, at, DoorKind::Media)?)));
@@ -148,8 +156,9 @@ impl Calls {
             held_by_offer: record.held_by_offer,
             ending: record.ending,
             last_media: untick(record.last_media, cx.config.timers.use_tick, cx.now),
-            armed: None,
+            armed: Armed::default(),
             seen: Seen::restored(cx.now, record.seen),
+            note: Note::default(),
         };
         let due = record.due.unwrap_or(cx.now);
         let due = if due < cx.now && !call.dialogs.is_empty() && !call.ending {

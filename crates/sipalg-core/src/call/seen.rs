@@ -6,7 +6,9 @@ use crate::addr::{Leg, SocketAddrV4};
 use crate::health::{CallState, CallView, Ending, Leak, Unacknowledged};
 use crate::kept;
 use crate::nat::{MappingId, Nat};
+use crate::sip::Method;
 use crate::time::Instant;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -22,8 +24,9 @@ pub(super) struct Seen {
     peer: Option<SocketAddrV4>,
     answered: Option<Instant>,
     unacknowledged: Option<Unacknowledged>,
-    leak: Option<Leak>,
-    foreign_leak: Option<Leak>,
+    /// What was said by the inside and by the outside that leads nowhere. Apart, since hardly any
+    /// call has one.
+    leaks: Option<Box<[Option<Leak>; 2]>>,
     ending: Option<Ending>,
 }
 
@@ -36,43 +39,40 @@ impl Seen {
             peer: None,
             answered: None,
             unacknowledged: None,
-            leak: None,
-            foreign_leak: None,
+            leaks: None,
             ending: None,
         }
     }
 
     /// Takes note of a message: whether that changes anything that is recorded.
-    fn hear(&mut self, heard: &Heard<'_>) -> bool {
+    fn hear(&mut self, heard: &Heard) -> bool {
         let sender = match heard.status {
             None => heard.from,
             Some(_) => heard.from.other(),
         };
-        let leak = match heard.from {
-            Leg::Inside => &mut self.leak,
-            Leg::Outside => &mut self.foreign_leak,
-        };
-        *leak = heard.leak.or(*leak);
+        if heard.leak.is_some() {
+            self.leaks.get_or_insert_default()[heard.from as usize] = heard.leak;
+        }
         let news = change(&mut self.peer, Some(heard.peer)) | begin(&mut self.began, sender);
         news | match (heard.method, heard.status) {
-            (b"INVITE", Some(200..300)) => {
+            (Method::Invite, Some(200..300)) => {
                 begin(&mut self.answered, heard.now) | self.hear_answer(heard)
             }
-            (b"INVITE", Some(status @ 300..)) if self.answered.is_none() => {
+            (Method::Invite, Some(status @ 300..)) if self.answered.is_none() => {
                 begin(&mut self.ending, Ending::Refused(status))
             }
-            (b"ACK", None) => {
+            (Method::Ack, None) => {
                 let acknowledged = |waits: &mut Unacknowledged| waits.from != heard.from;
                 self.unacknowledged.take_if(acknowledged).is_some()
             }
-            (b"BYE", None) => change(&mut self.ending, Some(Ending::Bye(heard.from))),
-            (b"CANCEL", None) => change(&mut self.ending, Some(Ending::Cancelled(heard.from))),
+            (Method::Bye, None) => change(&mut self.ending, Some(Ending::Bye(heard.from))),
+            (Method::Cancel, None) => change(&mut self.ending, Some(Ending::Cancelled(heard.from))),
             _ => false,
         }
     }
 
     /// A 2xx to an INVITE waits for its ACK: false if it is the same again.
-    fn hear_answer(&mut self, heard: &Heard<'_>) -> bool {
+    fn hear_answer(&mut self, heard: &Heard) -> bool {
         let waits = self.unacknowledged.as_mut();
         if let Some(waits) = waits.filter(|w| (w.cseq, w.from) == (heard.cseq, heard.from)) {
             waits.times = waits.times.saturating_add(1);
@@ -123,6 +123,10 @@ impl Seen {
         }
     }
 
+    fn leak_of(&self, from: Leg) -> Option<Leak> {
+        self.leaks.as_ref()?[from as usize]
+    }
+
     /// Says why the call ends, where no message has said so.
     pub fn because(&mut self, why: Ending) {
         self.ending.get_or_insert(why);
@@ -131,7 +135,7 @@ impl Seen {
 
 /// A message of a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+pub struct Heard {
     /// When.
     pub now: Instant,
     /// The side that sent it.
@@ -139,7 +143,7 @@ pub struct Heard<'a> {
     /// The outside end of its connection.
     pub peer: SocketAddrV4,
     /// The request's method, or that of the response's CSeq.
-    pub method: &'a [u8],
+    pub method: Method,
     /// Of a response.
     pub status: Option<u16>,
     /// Its CSeq.
@@ -150,7 +154,7 @@ pub struct Heard<'a> {
 
 impl Calls {
     /// Takes note of a message.
-    pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
+    pub fn hear(&mut self, call: CallId, heard: &Heard) {
         self.calls.update(call.0, |call| call.seen.hear(heard));
     }
 
@@ -236,8 +240,8 @@ impl Call {
             answered: seen.answered,
             ended: None,
             unacknowledged: seen.unacknowledged,
-            leak: seen.leak,
-            foreign_leak: seen.foreign_leak,
+            leak: seen.leak_of(Leg::Inside),
+            foreign_leak: seen.leak_of(Leg::Outside),
             doors: doors.into_iter().filter_map(|id| nat.door(id)).collect(),
             streams,
         }

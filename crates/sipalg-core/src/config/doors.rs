@@ -62,10 +62,11 @@ impl Default for DoorPorts {
 
 impl DoorPorts {
     /// Whether a door of that kind may lead to that port.
+    #[inline]
     pub fn allow(&self, kind: DoorKind, protocol: Protocol, port: u16) -> bool {
-        let sip = self.sip.binary_search(&(protocol, port)).is_ok();
+        let is_sip = || self.sip.binary_search(&(protocol, port)).is_ok();
         match kind {
-            DoorKind::Signalling if sip => true,
+            DoorKind::Signalling if is_sip() => true,
             _ if port < LOWEST_PORT => false,
             _ => protocol == Protocol::Udp || !self.is_protected(port),
         }
@@ -79,6 +80,7 @@ impl DoorPorts {
 }
 
 /// Whether it can be the address of one host: no door leads to any other.
+#[inline]
 pub fn is_of_a_host(address: Ipv4Addr) -> bool {
     !(address.octets()[0] == 0
         || address.is_loopback()

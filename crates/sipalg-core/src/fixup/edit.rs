@@ -108,21 +108,14 @@ impl Text {
     }
 
     fn push_port(&mut self, port: u16) {
-        let digits = [
-            port / 10_000,
-            port / 1000 % 10,
-            port / 100 % 10,
-            port / 10 % 10,
-            port % 10,
-        ];
-        let [a, b, c, d, e] = digits.map(|digit| b'0' + digit as u8);
-        let count = digits_of_port(port);
-        // All that are before the first that counts are shifted out.
-        let digits = u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]) >> (8 * (5 - count));
+        let digits = u64::from(port / 10_000) | u64::from(four_digits(port % 10_000)) << 8;
+        // Zeros before the first other digit are not written, but for the last.
+        let zeros = (digits | 1 << 32).trailing_zeros() / 8;
+        let digits = (digits | 0x30_3030_3030) >> (8 * zeros);
         let at = usize::from(self.length);
         if let Some(place) = self.bytes.get_mut(at..at + 8) {
             place.copy_from_slice(&digits.to_le_bytes());
-            self.length += count as u8;
+            self.length += 5 - zeros as u8;
         }
     }
 
@@ -144,6 +137,14 @@ impl Text {
             self.push(*digit);
         }
     }
+}
+
+/// The digits of a number below 10,000, the first in the lowest byte.
+fn four_digits(number: u16) -> u32 {
+    let halves = u32::from(number / 100) | u32::from(number % 100) << 16;
+    // A tenth of each half, which is below 100.
+    let tens = ((halves * 103) >> 10) & 0x000f_000f;
+    tens | (halves - tens * 10) << 8
 }
 
 /// How many digits an octet is written with.
@@ -247,7 +248,7 @@ impl Edits {
     }
 
     /// The same, where the bytes are known to be others.
-    #[inline]
+    #[inline(always)] // nearly always it is one push
     pub fn insert(&mut self, range: Range<usize>, text: &Text, by: By) -> bool {
         // Fields are walked in order, so that nearly every edit is the last.
         let last = self.list.last();
@@ -303,7 +304,7 @@ impl Edits {
 
 /// Appends a part of the message. A short one is copied with what follows it, which is a copy of known
 /// length, and what is too much is taken away again.
-#[inline]
+#[inline(always)] // nearly always it is a copy of known length
 fn append(message: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
     let chunk = message.get(part.start..).and_then(<[u8]>::first_chunk);
     match chunk {
@@ -347,6 +348,22 @@ mod tests {
         assert_eq!(out, b"1.20.255.0:65535 two 3");
         assert_eq!(edits.growth(0..13), out.len() as i64 - message.len() as i64);
         assert_eq!(edits.growth(4..13), -4);
+    }
+
+    #[test]
+    fn every_number_is_written_with_its_digits() {
+        for number in (0..=u64::from(u16::MAX) + 100).chain([10_000_000, u64::MAX]) {
+            let text = number.to_string();
+            assert_eq!(Text::number(number).as_bytes(), text.as_bytes());
+            if let Ok(port) = u16::try_from(number) {
+                assert_eq!(digits_of_port(port), text.len());
+            }
+        }
+        for octet in 0..=255u8 {
+            let end = SocketAddrV4::new([octet, 0, octet, 255].into(), 9 * u16::from(octet));
+            assert_eq!(Text::endpoint(end).as_bytes(), end.to_string().as_bytes());
+            assert_eq!(digits_of_octet(octet), octet.to_string().len());
+        }
     }
 
     #[test]

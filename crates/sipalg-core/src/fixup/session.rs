@@ -7,7 +7,6 @@ use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::event::{By, Event};
 use crate::health::LeakPlace;
-use crate::nat::MappingId;
 use crate::nat::may_lead;
 use crate::nat::policy::LOWEST_PORT;
 use crate::sdp::{Candidate, Literal, Media, Session, Span};
@@ -18,9 +17,6 @@ const DISCARD: u16 = 9;
 
 /// How many adjacent ports one line gets: four streams with their RTCP.
 const MOST_PORTS: usize = 8;
-
-/// The mappings of adjacent ports.
-type Run = [Option<MappingId>; MOST_PORTS];
 
 impl Fixup<'_> {
     /// A session description at `span`. Leaves what it read in the work's session.
@@ -71,7 +67,7 @@ impl Fixup<'_> {
             };
             translated = true;
             match media.connection {
-                Some(own) => self.address_at(at, own, global, Text::address(global)),
+                Some(own) => self.address_at(at, own, global, &Text::address(global)),
                 None => shared = shared.or(Some(global)),
             }
         }
@@ -80,23 +76,23 @@ impl Fixup<'_> {
             self.elsewhere(media, session.candidates_of(media), at);
         }
         // What was refused as a whole stays as a whole.
-        let origin = session.origin.filter(|_| translated || !refused);
         let whole = shared.is_some() || !refused;
-        let connection = session.connection.filter(|_| whole);
+        let shared = shared.map(|global| (global, Text::address(global)));
         let of_media = session.connection.map(|literal| literal.address);
-        // Nearly always both become the same.
-        let mut written: Option<(Ipv4Addr, Text)> = None;
-        for literal in [origin, connection].into_iter().flatten() {
-            let of_media = shared.filter(|_| of_media == Some(literal.address));
-            let local = SocketAddrV4::new(literal.address, 0);
-            let global = of_media.or_else(|| self.address_of(Protocol::Udp, local));
-            if let Some(global) = global {
-                let again = written.filter(|(before, _)| *before == global);
-                let (_, text) = again.unwrap_or_else(|| (global, Text::address(global)));
-                written = Some((global, text));
-                self.address_at(at, literal, global, text);
+        let mut write = |literal: &Literal| match &shared {
+            Some((global, text)) if of_media == Some(literal.address) => {
+                self.address_at(at, *literal, *global, text);
             }
-        }
+            _ => {
+                let local = SocketAddrV4::new(literal.address, 0);
+                if let Some(global) = self.address_of(Protocol::Udp, local) {
+                    self.address_at(at, *literal, global, &Text::address(global));
+                }
+            }
+        };
+        let origin = session.origin.as_ref();
+        origin.filter(|_| translated || !refused).map(&mut write);
+        session.connection.as_ref().filter(|_| whole).map(write);
     }
 
     /// One `m=` line: maps its port and its RTCP, and writes the numbers. Gives the address that it
@@ -125,30 +121,29 @@ impl Fixup<'_> {
             Protocol::Tcp => 1,
         }
         .min((u16::MAX - media.port).saturating_add(1));
-        let mut run = self.run(protocol, local, ports);
-        let whole = |run: &Run| run.iter().take(usize::from(ports)).all(Option::is_some);
+        let before = self.work.doors.len();
+        let missing = self.ask_for(line, protocol, local, ports);
         let config = self.cx.config;
         let allowed = self.may_open_for(address)
             && may_lead(config, DoorKind::Media, protocol, local)
             && usize::from(line) < config.limits.media_lines;
-        if !allowed || !self.has_room_for(&run, ports, address) {
+        if !allowed || !self.has_room_for_doors(missing, address) {
+            self.work.doors.truncate(before);
             self.leaks(LeakPlace::Media, protocol, local);
             self.refused(local);
             return None;
         }
-        if !whole(&run) {
+        if missing > 0 {
+            self.work.doors.truncate(before);
             let own = self.own_address(address);
             self.nat
                 .map_run(&mut self.cx, protocol, local, ports, own, self.out)
                 .ok()?;
-            run = self.run(protocol, local, ports);
+            self.ask_for(line, protocol, local, ports);
         }
-        for mapping in run.into_iter().flatten() {
-            self.work.doors.push((line, mapping));
-            self.named_media(mapping);
-        }
-        let [first, ..] = run;
-        let new = self.nat.get(first?)?.global;
+        self.named_media(before);
+        let (_, first) = self.work.doors.get(before)?;
+        let new = self.nat.get(*first)?.global;
         self.port_at(media, local, new, at);
         self.out.event(|| Event::MediaTranslated {
             from: local,
@@ -158,45 +153,55 @@ impl Fixup<'_> {
         Some(*new.ip())
     }
 
-    /// Whether the host may have as many doors more as the message asks for with these. What is open
-    /// already needs no more room: an offer that is sent again stays the same.
-    fn has_room_for(&mut self, run: &Run, ports: u16, host: Ipv4Addr) -> bool {
-        let is_new = |mapping: MappingId| !self.nat.is_open(mapping);
-        let asked = self.work.doors.iter().filter(|(_, id)| is_new(*id));
-        let wanted = run.iter().take(usize::from(ports));
-        let wanted = wanted.filter(|mapping| mapping.is_none_or(is_new));
-        let more = asked.count() + wanted.count();
+    /// Asks for the doors of so many adjacent ports, as far as they are mapped; how many are not.
+    fn ask_for(&mut self, line: u16, protocol: Protocol, from: SocketAddrV4, ports: u16) -> usize {
+        let mut missing = 0;
+        for offset in 0..ports {
+            let port = from.port().saturating_add(offset);
+            let local = SocketAddrV4::new(*from.ip(), port);
+            let known = self
+                .nat
+                .find_local_among(&self.work.media, protocol, local);
+            match known {
+                Some(mapping) => self.work.doors.push((line, mapping)),
+                None => missing += 1,
+            }
+        }
+        missing
+    }
+
+    /// Whether the host may have as many doors more as the message asks for, and those of so many
+    /// ports that are not mapped. What is open already needs no more room: an offer that is sent again
+    /// stays the same.
+    fn has_room_for_doors(&mut self, missing: usize, host: Ipv4Addr) -> bool {
+        let closed = self.work.doors.iter();
+        let closed = closed.filter(|(_, mapping)| !self.nat.is_open(*mapping));
+        let more = closed.count() + missing;
         let at = (self.cx.now, self.cx.config);
         let admission = &mut self.cx.admission;
         more == 0 || admission.admits(at, Resource::Door, host, more as u64, self.out)
     }
 
-    /// The mappings of so many adjacent ports, as far as there are any.
-    fn run(&self, protocol: Protocol, from: SocketAddrV4, ports: u16) -> Run {
-        let mut run = [None; MOST_PORTS];
-        for (offset, mapping) in (0..ports).zip(&mut run) {
-            let port = from.port().saturating_add(offset);
-            *mapping = self
-                .nat
-                .find_local(protocol, SocketAddrV4::new(*from.ip(), port));
-        }
-        run
-    }
-
     fn port_at(&mut self, media: &Media, old: SocketAddrV4, new: SocketAddrV4, at: usize) {
-        let by = By::mapping(self.from, media.protocol(), old, new);
-        self.port_number_at(at, media.port_span, (old.port(), new.port()), by);
+        if self.is_to_write(at, media.port_span, old.port(), new.port()) {
+            let by = By::mapping(self.from, media.protocol(), old, new);
+            self.number_at(at, media.port_span, new.port(), by);
+        }
     }
 
-    /// The line whose event comes next may open this mapping's door.
-    fn named_media(&mut self, mapping: MappingId) {
-        if self.out.watch {
-            self.work.named.push(Named {
-                after: self.out.events.len(),
-                mapping,
-                media: true,
-            });
+    /// The line whose event comes next may open the doors that were asked for since then.
+    fn named_media(&mut self, since: usize) {
+        if !self.out.watch {
+            return;
         }
+        let doors = self.work.doors.get(since..).unwrap_or_default();
+        self.work
+            .named
+            .extend(doors.iter().map(|(_, mapping)| Named {
+                after: self.out.events.len(),
+                mapping: *mapping,
+                media: true,
+            }));
     }
 
     /// The same addresses in other attributes: the candidate that is the default destination, so that
@@ -208,9 +213,8 @@ impl Fixup<'_> {
             if let Some(new) = self.other_side(Protocol::Udp, old) {
                 let by = By::mapping(self.from, Protocol::Udp, old, new);
                 let address = Text::address(*new.ip());
-                let ports = (old.port(), new.port());
                 self.replace_at(at, candidate.address.span, address, by);
-                self.port_number_at(at, candidate.port_span, ports, by);
+                self.number_at(at, candidate.port_span, new.port(), by);
             }
         }
         if let Some(path) = &media.path {
@@ -258,7 +262,7 @@ impl Fixup<'_> {
         }
         if let Some(new) = self.nat.get(mapping).map(|mapping| mapping.global) {
             let by = By::mapping(self.from, Protocol::Udp, local, new);
-            self.port_number_at(at, rtcp.port_span, (local.port(), new.port()), by);
+            self.number_at(at, rtcp.port_span, new.port(), by);
             if let Some(literal) = &rtcp.address {
                 self.replace_at(at, literal.span, Text::address(*new.ip()), by);
             }
@@ -300,7 +304,7 @@ impl Fixup<'_> {
             };
             self.port_at(media, global, local, at);
             if let Some(own) = media.connection {
-                self.address_at(at, own, *local.ip(), Text::address(*local.ip()));
+                self.address_at(at, own, *local.ip(), &Text::address(*local.ip()));
             }
             self.out.event(|| Event::MediaTranslated {
                 from: global,
@@ -310,12 +314,12 @@ impl Fixup<'_> {
             self.elsewhere(media, session.candidates_of(media), at);
         }
         if let (Some(address), Some(connection)) = (inside, session.connection) {
-            self.address_at(at, connection, address, Text::address(address));
+            self.address_at(at, connection, address, &Text::address(address));
         }
         let origin = session.origin;
         if let Some(origin) = origin.filter(|o| self.is_address_of_host(o.address)) {
             let address = inside.unwrap_or(self.host.local);
-            self.address_at(at, origin, address, Text::address(address));
+            self.address_at(at, origin, address, &Text::address(address));
         }
     }
 
@@ -330,7 +334,7 @@ impl Fixup<'_> {
         let global = SocketAddrV4::new(host, rtcp.port);
         if let Some(local) = self.local_of(Protocol::Udp, global) {
             let by = By::mapping(self.from, Protocol::Udp, global, local);
-            self.port_number_at(at, rtcp.port_span, (global.port(), local.port()), by);
+            self.number_at(at, rtcp.port_span, local.port(), by);
             if let Some(literal) = &rtcp.address {
                 self.replace_at(at, literal.span, Text::address(*local.ip()), by);
             }
@@ -343,17 +347,22 @@ impl Fixup<'_> {
         self.work.edits.replace(self.message, span, text, by);
     }
 
-    /// Writes the second port in the place of the first.
-    fn port_number_at(&mut self, at: usize, span: Span, (old, new): (u16, u16), by: By) {
-        // Nearly always the port is kept. With a zero before it, it is written anew.
-        let first = self.message.get(at + span.start as usize);
-        if old != new || first == Some(&b'0') {
-            self.replace_at(at, span, Text::number(u64::from(new)), by);
-        }
+    fn number_at(&mut self, at: usize, span: Span, number: u16, by: By) {
+        self.replace_at(at, span, Text::number(u64::from(number)), by);
     }
 
-    fn address_at(&mut self, at: usize, literal: Literal, new: Ipv4Addr, text: Text) {
+    /// Whether a port changes. Nearly always it is kept; with a zero before it, it is written anew.
+    fn is_to_write(&self, at: usize, span: Span, old: u16, new: u16) -> bool {
+        old != new || self.message.get(at + span.start as usize) == Some(&b'0')
+    }
+
+    fn address_at(&mut self, at: usize, literal: Literal, new: Ipv4Addr, text: &Text) {
         let by = By::address(self.from, literal.address, new);
-        self.replace_at(at, literal.span, text, by);
+        if literal.address == new {
+            // It may be written with zeros.
+            return self.replace_at(at, literal.span, *text, by);
+        }
+        let span = at + literal.span.start as usize..at + literal.span.end as usize;
+        self.work.edits.insert(span, text, by);
     }
 }

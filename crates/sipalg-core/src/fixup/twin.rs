@@ -4,9 +4,9 @@
 //! and mapped already. What becomes of such a one depends on nothing else: not on the field, nor on
 //! what it may cause.
 
-use super::Fixup;
 use super::edit::{self, Text};
 use super::table::Reach;
+use super::{Fixup, short_way};
 use crate::addr::{Leg, Protocol, SocketAddrV4};
 use crate::bytes;
 use crate::event::By;
@@ -16,30 +16,36 @@ use crate::spelling::Family;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// How many ends of a message are remembered.
+/// How many ends are remembered.
 const MOST: usize = 4;
 
-/// The ends that a message has named so far.
+/// The ends that messages have named. How an end is read holds for ever, what becomes of it for one
+/// message.
 #[derive(Debug, Default)]
 pub struct Twins {
     list: Vec<Known>,
+    /// The number of the message.
+    message: u64,
 }
 
 /// An end, and what is known of it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Known {
-    protocol: Protocol,
-    end: SocketAddrV4,
     /// How it is written: so many bytes count.
     text: [u8; 32],
     length: usize,
+    protocol: Protocol,
+    end: SocketAddrV4,
+    /// The message that named it last.
+    named_by: u64,
     twin: Twin,
-    /// How its twin is written.
+    /// How its twin is written, and by what.
     new: Text,
+    by: By,
 }
 
 /// What is known of an end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Twin {
     /// It is nobody's that the gateway knows: it stays, whatever may be written in its place.
     Nobody,
@@ -53,45 +59,68 @@ enum Twin {
 }
 
 impl Twins {
-    /// Forgets all.
+    /// Another message, or the same with other rules: of no end it is known what becomes of it.
     pub fn clear(&mut self) {
-        self.list.clear();
+        self.message += 1;
     }
 
-    fn find(&self, protocol: Protocol, end: SocketAddrV4) -> Option<usize> {
-        let is_it = |known: &Known| known.end == end && known.protocol == protocol;
-        self.list.iter().position(is_it)
+    /// The place for another end: where one is that this message has not named, the oldest.
+    fn place(&mut self, known: Known) -> Option<usize> {
+        if self.list.len() < MOST {
+            self.list.push(known);
+            return Some(self.list.len() - 1);
+        }
+        let list = self.list.iter_mut().enumerate();
+        let (number, oldest) = list.min_by_key(|(_, known)| known.named_by)?;
+        if oldest.named_by == self.message {
+            return None;
+        }
+        *oldest = known;
+        Some(number)
     }
 }
 
 impl Known {
     /// Whether a literal that stands here is read as this one.
+    #[inline]
     fn is(&self, here: &[u8; 32]) -> bool {
         bytes::alike(&self.text, here) >= self.length
             && here
                 .get(self.length)
                 .is_some_and(|next| !is_of_a_word(*next))
     }
+
+    /// It has this twin in this message, which comes from that leg.
+    fn renew(&mut self, message: u64, from: Leg, twin: Twin) {
+        if let Twin::Mapped { other, .. } = twin {
+            if self.twin != twin {
+                self.new = Text::endpoint(other);
+            }
+            self.by = By::mapping(from, self.protocol, self.end, other);
+        }
+        (self.named_by, self.twin) = (message, twin);
+    }
 }
 
 impl Fixup<'_> {
-    /// An end that is known already, by its text: nothing of it has to be read again. Gives its number
-    /// and its length.
+    /// The number and the length of an end that is known by its text: nothing of it has to be read.
     #[inline]
-    pub(super) fn known_at(&self, spot: &Spot) -> Option<(usize, usize)> {
+    pub(super) fn known_at(&mut self, spot: &Spot) -> Option<(usize, usize)> {
+        if self.spelled || !short_way() {
+            return None;
+        }
         let here = self.message.get(spot.start..)?.first_chunk()?;
-        self.work
+        let number = self
+            .work
             .twins
             .list
             .iter()
-            .enumerate()
-            .find_map(|(number, known)| {
-                let behind = spot.start + known.length;
-                let is_it = known.is(here)
-                    && behind <= spot.end
-                    && self.protocol_of(spot.transport(self.message, behind)) == known.protocol;
-                is_it.then_some((number, known.length))
-            })
+            .position(|known| known.is(here))?;
+        let known = self.work.twins.list.get(number)?;
+        let (length, behind) = (known.length, spot.start + known.length);
+        let is_it = behind <= spot.end
+            && self.protocol_of(spot.transport(self.message, behind)) == known.protocol;
+        Some((self.of_now(number).filter(|_| is_it)?, length))
     }
 
     /// The number of an end of which it is known what it becomes, if that does not depend on where it
@@ -102,35 +131,31 @@ impl Fixup<'_> {
         end: SocketAddrV4,
         span: &Range<usize>,
     ) -> Option<usize> {
-        if let Some(number) = self.work.twins.find(protocol, end) {
-            return Some(number);
+        let mut list = self.work.twins.list.iter();
+        if let Some(number) = list.position(|known| (known.protocol, known.end) == (protocol, end))
+        {
+            return self.of_now(number);
         }
-        if self.work.twins.list.len() >= MOST {
-            return None;
-        }
-        let twin = match self.from {
-            Leg::Inside => self.twin_outside(protocol, end),
-            Leg::Outside => self.twin_inside(protocol, end),
-        }?;
+        let twin = self.find_twin(protocol, end)?;
         let written = self.message.get(span.clone())?;
         let mut text = [0; 32];
         text.get_mut(..written.len())?.copy_from_slice(written);
-        self.work.twins.list.push(Known {
-            protocol,
-            end,
+        let mut known = Known {
             text,
             length: written.len(),
-            twin,
-            new: match twin {
-                Twin::Mapped { other, .. } => Text::endpoint(other),
-                Twin::Nobody => Text::EMPTY,
-            },
-        });
-        Some(self.work.twins.list.len() - 1)
+            protocol,
+            end,
+            named_by: 0,
+            twin: Twin::Nobody,
+            new: Text::EMPTY,
+            by: By::Spelling,
+        };
+        known.renew(self.work.twins.message, self.from, twin);
+        self.work.twins.place(known)
     }
 
     /// Fixes up an end by its number, where it stands; names the mapping that was used.
-    #[inline]
+    #[inline(always)] // a few lines in the usual case
     pub(super) fn becomes_twin(
         &mut self,
         number: usize,
@@ -146,11 +171,30 @@ impl Fixup<'_> {
             }
             return None;
         };
-        let by = By::mapping(self.from, protocol, end, other);
-        if other != end && self.work.edits.insert(span, &known.new, by) && self.out.watch {
+        if other != end && self.work.edits.insert(span, &known.new, known.by) && self.out.watch {
             self.translated_events(end, other);
         }
         Some(mapping)
+    }
+
+    /// The same number, if what the end becomes is known in this message.
+    #[inline]
+    fn of_now(&mut self, number: usize) -> Option<usize> {
+        let message = self.work.twins.message;
+        let known = self.work.twins.list.get(number)?;
+        if known.named_by != message {
+            let twin = self.find_twin(known.protocol, known.end)?;
+            let known = self.work.twins.list.get_mut(number)?;
+            known.renew(message, self.from, twin);
+        }
+        Some(number)
+    }
+
+    fn find_twin(&mut self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
+        match self.from {
+            Leg::Inside => self.twin_outside(protocol, end),
+            Leg::Outside => self.twin_inside(protocol, end),
+        }
     }
 
     fn twin_outside(&mut self, protocol: Protocol, local: SocketAddrV4) -> Option<Twin> {

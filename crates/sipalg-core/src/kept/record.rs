@@ -8,6 +8,7 @@ use crate::addr::{Ends, Ipv4Addr, Leg, SocketAddrV4};
 use crate::door::DoorKind;
 use crate::health::Ending;
 use crate::time::Instant;
+use crate::timer::{Armed, Timers};
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 use core::time::Duration;
@@ -202,6 +203,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 /// Encodes records, and tells of those that have changed.
 pub(crate) struct Recorder<'a> {
     state: FixedState,
+    timers: &'a Timers,
     use_tick: u8,
     sink: &'a mut Sink<'a>,
     /// Memory to work in.
@@ -211,15 +213,25 @@ pub(crate) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// Tells `sink`; `memory` may be what an earlier one has [left](Self::memory).
-    pub fn new(memory: (Vec<u8>, Vec<u8>), use_tick: u8, sink: &'a mut Sink<'a>) -> Self {
+    pub fn new(
+        memory: (Vec<u8>, Vec<u8>),
+        (timers, use_tick): (&'a Timers, u8),
+        sink: &'a mut Sink<'a>,
+    ) -> Self {
         let (name, bytes) = memory;
         Recorder {
             state: FixedState::default(),
+            timers,
             use_tick,
             sink,
             name,
             bytes,
         }
+    }
+
+    /// When an owner's deadline is.
+    pub fn due(&self, armed: Armed) -> Option<Instant> {
+        self.timers.due(armed)
     }
 
     /// The tick of an instant.

@@ -39,12 +39,12 @@ impl Assigned {
             global,
             created,
             used,
-            armed: None,
+            armed: Armed::default(),
             note: Note::default(),
         }
     }
 
-    /// When it comes back, if the host stays idle.
+    /// The deadline at which it comes back, if the host stays idle.
     pub fn idle_until(&self) -> Armed {
         self.armed
     }
@@ -149,7 +149,7 @@ impl Nat {
         let Some(assigned) = self.addresses.by_local.get_mut(&host) else {
             return;
         };
-        assigned.armed = None;
+        assigned.armed.came();
         let idle = cx.config.address_idle;
         if idle.is_some_and(|idle| assigned.used + idle <= cx.now) {
             cx.counters.mappings_expired += 1;

@@ -19,7 +19,7 @@ impl Nat {
             protocol: mapping.protocol,
             inside_local: mapping.local,
             inside_global: mapping.global,
-            lifetime: door.lifetime,
+            lifetime: door.lifetime(),
         })
     }
 
@@ -40,7 +40,7 @@ impl Nat {
         let mut all = true;
         for (_, id) in doors {
             let door = self.get(*id).and_then(|mapping| mapping.door.as_ref());
-            if door.is_some_and(|door| door.open && door.lifetime >= lifetime) {
+            if door.is_some_and(|door| door.open && door.lifetime() >= lifetime) {
                 self.touch(cx, *id);
             } else {
                 all = false;
@@ -71,7 +71,7 @@ impl Nat {
             .get_or_insert_with(|| Wanted::new(kind, lifetime));
         door.owners += 1;
         if door.open {
-            if lifetime > door.lifetime {
+            if lifetime > door.lifetime() {
                 self.refresh_door(id, lifetime, out);
             }
             return false;
@@ -90,7 +90,8 @@ impl Nat {
             return false;
         }
         cx.admission.take(cx.config, Resource::Door, host, 1);
-        (door.kind, door.lifetime, door.open) = (kind, lifetime, true);
+        (door.kind, door.open) = (kind, true);
+        door.set_lifetime(lifetime);
         if let Some(door) = self.door(id) {
             cx.counters.doors_opened += 1;
             out.doors.push(DoorOp::Open(door));
@@ -102,10 +103,10 @@ impl Nat {
     /// Starts the door's lifetime in the kernel anew; with other owners, it gets no shorter.
     pub fn refresh_door(&mut self, id: MappingId, lifetime: Duration, out: &mut Outbox) {
         if let Some(door) = self.mappings.get_mut(id.0).and_then(|m| m.door.as_mut()) {
-            door.lifetime = match door.owners {
+            door.set_lifetime(match door.owners {
                 0 | 1 => lifetime,
-                _ => lifetime.max(door.lifetime),
-            };
+                _ => lifetime.max(door.lifetime()),
+            });
             if let Some(door) = self.door(id) {
                 out.doors.push(DoorOp::Refresh(door));
                 out.detail(|| Event::DoorRefreshed(door));
@@ -196,6 +197,7 @@ impl Nat {
 }
 
 /// Whether a door of that kind may lead to an inside local. What a static rule gives is open already.
+#[inline]
 pub fn may_lead(config: &Config, kind: DoorKind, protocol: Protocol, local: SocketAddrV4) -> bool {
     let allowed = config.doors.allow(kind, protocol, local.port());
     let is_open = || config.fixed_global(protocol, local).is_some();

@@ -6,8 +6,9 @@ use super::{Bar, Context, End, Mapping, MappingId, Nat, Standing, Wanted, may_le
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::config::{Config, Resource};
 use crate::door::{AddressOp, DoorKind, DoorOp};
-use crate::kept::{self, At, Name, Named, Recorder, untick};
+use crate::kept::{self, At, Name, Named, Note, Recorder, untick};
 use crate::outbox::Outbox;
+use crate::slab::Entry;
 use crate::timer::Key;
 use core::time::Duration;
 
@@ -18,6 +19,12 @@ impl Named<u32> for Mapping {
     type Name = At;
     fn name(&self, _: &u32) -> At {
         (self.protocol, self.local)
+    }
+}
+
+impl Entry for Mapping {
+    fn note(&mut self) -> &mut Note {
+        &mut self.note
     }
 }
 
@@ -34,10 +41,10 @@ impl Mapping {
             global: self.global,
             created: self.created,
             used: recorder.tick(self.used),
-            idle_until: self.armed,
+            idle_until: recorder.due(self.armed),
             door: self.door.as_ref().map(|door| kept::Door {
                 kind: door.kind,
-                lifetime: door.lifetime,
+                lifetime: door.lifetime(),
                 open: door.open,
             }),
         }
@@ -84,7 +91,7 @@ impl Nat {
         for global in &globals {
             match self.barred.noted(global) {
                 Some((note, bar)) => {
-                    let until = bar.armed.unwrap_or_default();
+                    let until = recorder.due(bar.armed).unwrap_or_default();
                     let record = kept::Bar {
                         host: bar.host,
                         until,
@@ -98,12 +105,13 @@ impl Nat {
         let locals = self.mappings.changes().take();
         for at in &locals {
             let id = self.by_local.get(&End::new(at.0, at.1));
-            match id.and_then(|id| self.mappings.noted(id.0)) {
-                Some((note, mapping)) => {
-                    let record = mapping.record(recorder);
-                    recorder.is(Name::Mapping(*at), note, &record);
-                }
-                None => recorder.gone(Name::Mapping(*at)),
+            let told = id.is_some_and(|id| {
+                self.mappings.tell(id.0, |note, mapping| {
+                    recorder.is(Name::Mapping(*at), note, &mapping.record(recorder));
+                })
+            });
+            if !told {
+                recorder.gone(Name::Mapping(*at));
             }
         }
         self.mappings.changes().done(locals);

@@ -8,7 +8,7 @@ use crate::door::DoorKind;
 use crate::kept::{self, At, Name, Named, Recorder};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
-use crate::timer::Key;
+use crate::timer::{Armed, Key};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -27,7 +27,7 @@ impl Named<(MappingId, u64)> for Registration {
 }
 
 impl Pending {
-    fn record(&self, nat: &Nat) -> kept::Pending<'_> {
+    fn record(&self, nat: &Nat, recorder: &Recorder<'_>) -> kept::Pending<'_> {
         let at = |ids: &[MappingId]| ids.iter().filter_map(|id| nat.at(*id)).collect();
         kept::Pending {
             host: self.host,
@@ -36,7 +36,7 @@ impl Pending {
             contacts: at(&self.contacts),
             paths: at(&self.paths),
             all: self.all,
-            until: self.armed,
+            until: recorder.due(self.armed),
             text: &self.text,
             registrar: self.registrar,
         }
@@ -72,7 +72,7 @@ impl Registrations {
         for key in &changed {
             match self.pending.noted(key) {
                 Some((note, pending)) => {
-                    recorder.is(Name::Pending(*key), note, &pending.record(nat));
+                    recorder.is(Name::Pending(*key), note, &pending.record(nat, recorder));
                 }
                 None => recorder.gone(Name::Pending(*key)),
             }
@@ -134,7 +134,7 @@ impl Registrations {
             contacts,
             paths,
             all: record.all,
-            armed: None,
+            armed: Armed::default(),
             text: record.text.into(),
             registrar: record.registrar,
         });
@@ -172,7 +172,7 @@ impl Registrations {
             at,
             until,
             flow: record.flow,
-            armed: None,
+            armed: Armed::default(),
         });
         cx.timers
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);

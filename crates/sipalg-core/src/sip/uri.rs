@@ -42,35 +42,32 @@ pub fn host_port(message: &[u8], span: Range<usize>) -> Option<HostPort> {
 pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     // The longest literal and the byte behind it.
     let block = bytes::block(text);
-    let mut others = bytes::others_than_digits(&block);
+    let byte = |at: usize| block[at % block.len()];
+    let digit =
+        |at: usize| Some(u32::from(byte(at).wrapping_sub(b'0'))).filter(|digit| *digit < 10);
     let (mut address, mut at) = (0, 0);
     for index in 0..4 {
-        let end = others.trailing_zeros() as usize;
-        address = address << 8 | octet(&block, at..end)?;
-        if index < 3 && block.get(end) != Some(&b'.') {
+        if index > 0 {
+            if byte(at) != b'.' {
+                return None;
+            }
+            at += 1;
+        }
+        let mut octet = digit(at)?;
+        at += 1;
+        for _ in 0..2 {
+            let Some(next) = digit(at) else {
+                break;
+            };
+            octet = octet * 10 + next;
+            at += 1;
+        }
+        if octet > 255 {
             return None;
         }
-        at = end + 1;
-        others &= others.wrapping_sub(1);
+        address = address << 8 | octet;
     }
-    let end = at - 1;
-    let next = block.get(end).copied().unwrap_or_default();
-    (!is_of_a_word(next)).then_some((Ipv4Addr::from(address), end))
-}
-
-/// The number that fills `digits` of the block, if it is an octet of one to three digits.
-fn octet(block: &[u8; 16], digits: Range<usize>) -> Option<u32> {
-    let number = match block.get(digits)? {
-        [ones] => digit(*ones),
-        [tens, ones] => digit(*tens) * 10 + digit(*ones),
-        [hundreds, tens, ones] => digit(*hundreds) * 100 + digit(*tens) * 10 + digit(*ones),
-        _ => return None,
-    };
-    (number <= 255).then_some(number)
-}
-
-fn digit(byte: u8) -> u32 {
-    u32::from(byte.wrapping_sub(b'0'))
+    (!is_of_a_word(byte(at))).then_some((Ipv4Addr::from(address), at))
 }
 
 /// Whether a number that this byte follows is part of a longer word.
@@ -102,14 +99,11 @@ fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
     let start = blank + 1 + blanks(text.get(blank + 1..)?);
     let (mut number, mut end) = (0u32, start);
     for byte in text.get(start..)? {
-        let digit = digit(*byte);
-        if digit > 9 {
-            if is_of_a_word(*byte) {
-                return None;
-            }
-            break;
+        match byte {
+            b'0'..=b'9' => number = (number * 10 + u32::from(byte - b'0')).min(NO_PORT),
+            _ if is_of_a_word(*byte) => return None,
+            _ => break,
         }
-        number = (number * 10 + digit).min(NO_PORT);
         end += 1;
     }
     (end > start).then_some((Some(u16::try_from(number).ok()?), end))
@@ -214,18 +208,33 @@ impl Spot {
     }
 
     /// The transport that is meant, where the literal ends at `behind`.
+    #[inline]
     pub fn transport(&self, message: &[u8], behind: usize) -> Transport {
-        if let Some(transport) = self.transport {
-            return transport;
+        match self.transport {
+            Some(transport) => transport,
+            None if behind == self.end => Transport::Unsaid,
+            None => transport_in(message, behind..self.end),
         }
-        if behind == self.end {
-            return Transport::Unsaid;
-        }
-        parameters(message, behind..self.end)
-            .find(|parameter| parameter.is(message, b"transport"))
-            .and_then(|parameter| message.get(parameter.value))
-            .map_or(Transport::Unsaid, Transport::parse)
     }
+}
+
+/// The transport that a parameter of a URI says.
+fn transport_in(message: &[u8], span: Range<usize>) -> Transport {
+    let text = message.get(span.clone()).unwrap_or_default();
+    // Nearly always it is the only parameter.
+    let alone = text.split_first_chunk::<11>();
+    let alone = alone.filter(|(name, _)| name.eq_ignore_ascii_case(b";transport="));
+    match alone.map_or(Transport::Unsaid, |(_, value)| Transport::parse(value)) {
+        Transport::Unsaid => transport_among(message, span),
+        said => said,
+    }
+}
+
+fn transport_among(message: &[u8], span: Range<usize>) -> Transport {
+    parameters(message, span)
+        .find(|parameter| parameter.is(message, b"transport"))
+        .and_then(|parameter| message.get(parameter.value))
+        .map_or(Transport::Unsaid, Transport::parse)
 }
 
 /// Whether a URI that begins so has the scheme `sip:`.
@@ -453,6 +462,31 @@ mod tests {
         );
         assert_eq!(uri("sips:a;b?c@192.168.1.2?x=y"), host(None));
         assert_eq!(uri("sip:bob@192.168.1.2 : 5070"), host(Some(5070)));
+    }
+
+    #[test]
+    fn a_transport_alone_is_the_one_among_other_parameters() {
+        for (text, transport) in [
+            (";transport=tcp", Transport::Tcp),
+            (";TRANSPORT=Udp", Transport::Udp),
+            (";transport=tls", Transport::Tls),
+            (";transport=tcp ", Transport::Tcp),
+            (";transport=tcp;lr", Transport::Tcp),
+            (";lr;transport=udp", Transport::Udp),
+            (";transport=sctp", Transport::Unsaid),
+            (";transport=?tcp", Transport::Unsaid),
+            (";transport=\"tcp", Transport::Unsaid),
+            (";transport", Transport::Unsaid),
+            ("", Transport::Unsaid),
+        ] {
+            let whole = || 0..text.len();
+            assert_eq!(transport_in(text.as_bytes(), whole()), transport, "{text}");
+            assert_eq!(
+                transport_among(text.as_bytes(), whole()),
+                transport,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Conversation {
         });
         kept::Spellings {
             list: list.collect(),
-            until: recorder.tick(self.armed.unwrap_or_default()),
+            until: recorder.tick(recorder.due(self.armed).unwrap_or_default()),
         }
     }
 }

@@ -7,10 +7,11 @@ use crate::addr::{Ends, FlowId, Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::door::DoorKind;
 use crate::fixup::Host;
 use crate::frame::Framer;
-use crate::kept::{self, At, Name, Named, Recorder, Rest};
+use crate::kept::{self, At, Name, Named, Note, Recorder, Rest};
 use crate::nat::{Context, MappingId, Nat};
+use crate::slab::{Entry, Slab};
 use crate::time::Instant;
-use crate::timer::Key;
+use crate::timer::{Armed, Key};
 
 /// A flow, as [`Opened`](super::Opened) said when it was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +41,14 @@ impl Named<u32> for Flow {
     }
 }
 
+impl Entry for Flow {
+    fn note(&mut self) -> &mut Note {
+        &mut self.note
+    }
+}
+
 impl Flow {
-    fn record(&self, nat: &Nat) -> kept::Flow {
+    fn record(&self, nat: &Nat, recorder: &Recorder<'_>) -> kept::Flow {
         let rest = |framer: &Framer| {
             let (bytes, begins) = framer.rest()?;
             Some(Rest { bytes, begins })
@@ -57,7 +64,7 @@ impl Flow {
             demoted: self.demoted,
             plain: self.plain,
             hairpin: self.hairpin,
-            door: self.door,
+            door: recorder.due(self.door),
             rests: [rest(&self.from_inside), rest(&self.from_outside)],
             pings: self.pongs.record(),
         }
@@ -69,6 +76,22 @@ impl Flow {
             true => record.ends.outside,
             false => record.ends.inside_local,
         }
+    }
+}
+
+impl Slab<Flow> {
+    /// Tells what has changed.
+    pub fn kept(&mut self, nat: &Nat, recorder: &mut Recorder<'_>) {
+        let changed = self.changes().take();
+        for id in &changed {
+            let told = self.tell(*id, |note, flow| {
+                recorder.is(Name::Flow(*id), note, &flow.record(nat, recorder));
+            });
+            if !told {
+                recorder.gone(Name::Flow(*id));
+            }
+        }
+        self.changes().done(changed);
     }
 }
 
@@ -110,20 +133,6 @@ impl Alg {
             flow.demoted = true;
             self.counters.demoted += 1;
         }
-    }
-
-    /// Tells what has changed.
-    pub(in super::super) fn kept_flows(&mut self, recorder: &mut Recorder<'_>) {
-        let changed = self.flows.changes().take();
-        for id in &changed {
-            match self.flows.noted(*id) {
-                Some((note, flow)) => {
-                    recorder.is(Name::Flow(*id), note, &flow.record(&self.nat));
-                }
-                None => recorder.gone(Name::Flow(*id)),
-            }
-        }
-        self.flows.changes().done(changed);
     }
 
     /// A flow goes on: whether it does.
@@ -181,11 +190,12 @@ impl Alg {
             demoted: record.demoted,
             plain: record.plain,
             hairpin: record.hairpin,
-            door: None,
+            door: Armed::default(),
             sent: now,
-            ping: None,
+            ping: Armed::default(),
             pongs: Pongs::restored(record.pings),
             cost,
+            note: Note::default(),
         };
         self.serial = self.serial.max(record.serial);
         self.flows.put_back(id, flow);

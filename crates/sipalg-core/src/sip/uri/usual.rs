@@ -11,7 +11,21 @@ use core::ops::Range;
 /// `sip:user@1.2.3.4;tag=...`.
 #[inline]
 pub fn address(message: &[u8], value: Range<usize>) -> Option<Spot> {
+    match message.get(value.start..)?.first_chunk() {
+        Some(bytes) => address_in(message, value, &Block::of_whole(bytes)),
+        None => address_at_end(message, value),
+    }
+}
+
+/// The same where the message ends soon.
+#[inline(never)]
+fn address_at_end(message: &[u8], value: Range<usize>) -> Option<Spot> {
     let block = Block::at(message, value.start);
+    address_in(message, value, &block)
+}
+
+#[inline(always)] // with a block that is not moved through memory
+fn address_in(message: &[u8], value: Range<usize>, block: &Block) -> Option<Spot> {
     let whole = lowest(value.len());
     if value.len() > Block::SIZE {
         let rest = value.start + Block::SIZE..value.end;
@@ -19,9 +33,9 @@ pub fn address(message: &[u8], value: Range<usize>) -> Option<Spot> {
     }
     // Without a comma it is no list, whatever may be quoted in it.
     let opened = match block.any([b',', b'"', b'<']) & whole {
-        0 => return addr_spec(message, value, &block),
+        0 => return addr_spec(message, value, block),
         one if one & (one - 1) == 0 => one,
-        _ => behind_name(&block, whole)?,
+        _ => behind_name(block, whole)?,
     };
     let at = |mask: u64| value.start + mask.trailing_zeros() as usize;
     let open = at(opened);
@@ -167,5 +181,5 @@ fn below(mask: u64) -> u64 {
 
 /// The same, and that bit.
 fn up_to(mask: u64) -> u64 {
-    mask.wrapping_sub(1) | mask
+    mask.wrapping_sub(1) ^ mask
 }

@@ -173,6 +173,8 @@ fn kept() -> Vec<Rule> {
         rule.interface(Direction::In, from)
     };
     vec![
+        // What the gateway sends itself, like all of the connections that it carries.
+        Rule::new().of_this_host().accept(),
         crossing(&OUTSIDE_IF, &INSIDE_IF).goto("counted"),
         crossing(&INSIDE_IF, &OUTSIDE_IF).goto("kept_outward"),
     ]
