@@ -107,10 +107,11 @@ impl Fixup<'_> {
         let (protocol, address) = (media.protocol(), *local.ip());
         // RFC 4145 section 4.1: the active side of TCP media is not connected to, and writes 9.
         let active = protocol == Protocol::Tcp && media.port == DISCARD;
-        if self.quoted && media.port != 0 {
-            if let Some(new) = self.global_of(protocol, local) {
-                self.port_at(media, local, new, at);
-            }
+        if self.quoted
+            && media.port != 0
+            && let Some(new) = self.global_of(protocol, local)
+        {
+            self.port_at(media, local, new, at);
         }
         if self.quoted || active || media.port == 0 {
             return self.address_of(protocol, local);

@@ -28,7 +28,10 @@ impl Young {
     }
 
     fn next(&mut self, now: Instant) -> Option<usize> {
-        let (_, key) = self.0.pop_front_if(|(at, _)| *at <= now)?;
+        if self.next_timeout()? > now {
+            return None;
+        }
+        let (_, key) = self.0.pop_front()?;
         if self.0.is_empty() {
             self.0.shrink_to(64);
         }

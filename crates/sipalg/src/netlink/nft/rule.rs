@@ -322,9 +322,12 @@ mod tests {
         let one = Known::One(port.to_be_bytes().to_vec());
         let asks = || Rule::new().end_in(source, &SET).accept();
         let asks_not = || Rule::new().end_not_in(source, &SET).accept();
-        let compared = |inverted| Rule::new().ports(source, port, port, inverted).accept();
-        assert_eq!(knowing(asks(), &one), Some(compared(false)));
-        assert_eq!(knowing(asks_not(), &one), Some(compared(true)));
+        let compared = |operation| {
+            let load = Rule::new().load_end(source, SET.key);
+            load.compare(operation, &port.to_be_bytes()).accept()
+        };
+        assert_eq!(knowing(asks(), &one), Some(compared(NFT_CMP_EQ)));
+        assert_eq!(knowing(asks_not(), &one), Some(compared(NFT_CMP_NEQ)));
         assert_eq!(knowing(asks(), &Known::Nothing), None);
         let load = Rule::new().load_end(source, SET.key);
         assert_eq!(knowing(asks_not(), &Known::Nothing), Some(load.accept()));
