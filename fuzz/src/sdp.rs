@@ -7,9 +7,8 @@ use crate::controls;
 use crate::headers::{same, unchanged_but_ours};
 use crate::world::{Kernel, roomy};
 use sipalg_core::addr::Ipv4Addr;
-use sipalg_core::sdp::{Literal, Session};
+use sipalg_core::sdp::{Literal, Session, Span};
 use sipalg_core::{Alg, Instant, Leg, Outbox};
-use std::ops::Range;
 
 /// See the module.
 pub fn check(data: &[u8]) {
@@ -57,7 +56,7 @@ pub fn check(data: &[u8]) {
 }
 
 fn places_are_true(session: &Session, body: &[u8]) {
-    let text = |span: &Range<usize>| std::str::from_utf8(&body[span.clone()]).expect("ASCII");
+    let text = |span: &Span| std::str::from_utf8(&body[span.range()]).expect("ASCII");
     let literal = |literal: &Literal| {
         let octets: Vec<u8> = text(&literal.span)
             .split('.')
@@ -66,28 +65,29 @@ fn places_are_true(session: &Session, body: &[u8]) {
         let octets: [u8; 4] = octets.try_into().expect("four octets");
         assert_eq!(Ipv4Addr::from(octets), literal.address);
     };
-    let port = |span: &Range<usize>, port: u16| assert_eq!(text(span).parse(), Ok(port));
+    let port = |span: &Span, port: u16| assert_eq!(text(span).parse(), Ok(port));
     session
         .origin
         .iter()
         .chain(&session.connection)
         .for_each(literal);
     for media in &session.media {
-        if !media.port_span.is_empty() {
+        if media.port_span != Span::default() {
             port(&media.port_span, media.port);
         }
-        assert!(media.count >= 1 || media.port_span.is_empty());
+        assert!(media.count >= 1 || media.port_span == Span::default());
         media.connection.iter().for_each(literal);
         if let Some(rtcp) = &media.rtcp {
             port(&rtcp.port_span, rtcp.port);
             rtcp.address.iter().for_each(literal);
         }
-        for candidate in &media.candidates {
+        for candidate in session.candidates_of(media) {
             literal(&candidate.address);
             port(&candidate.port_span, candidate.port);
         }
         if let Some(path) = &media.path {
-            assert!(text(&path.span).contains(':') && path.port.is_some());
+            let (_, number) = text(&path.span).split_once(':').expect("a port");
+            assert_eq!(number.trim().parse(), Ok(path.port));
         }
     }
 }

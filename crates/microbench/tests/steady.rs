@@ -1,6 +1,8 @@
 //! Laws of the steady state: what has been seen once is passed on without asking for memory.
 
 use sipalg_core::Leg;
+use sipalg_core::config::Limits;
+use sipalg_core::frame::{Framer, Piece, Scan};
 use sipalg_microbench::gateway::Gateway;
 use sipalg_microbench::messages::{DISTINCT, answer, invite, register, registered};
 
@@ -80,4 +82,21 @@ fn what_changes_nothing_is_not_recorded_and_asks_for_no_memory() {
     let mut records = 0;
     let memory = allocations(|| records = pass(&mut gateway));
     assert_eq!((records, memory), (0, 0));
+}
+
+#[test]
+fn a_message_in_pieces_is_framed_without_asking_for_memory() {
+    let (mut framer, mut scan, limits) = (Framer::default(), Scan::default(), Limits::default());
+    let messages = (0..DISTINCT).map(invite).collect::<Vec<_>>();
+    let mut pass = |part| {
+        let mut whole = 0;
+        for part in messages.iter().flat_map(|message| message.chunks(part)) {
+            framer.feed(part, &limits, &mut scan, &mut |piece| {
+                whole += usize::from(matches!(piece, Piece::Message(_)));
+            });
+        }
+        assert_eq!((whole, framer.memory()), (DISTINCT, 0));
+    };
+    pass(100);
+    assert_eq!(allocations(|| [100, 1, 500].into_iter().for_each(pass)), 0);
 }

@@ -24,7 +24,7 @@ use crate::counters::Counters;
 use crate::door::Door;
 use crate::event::Event;
 use crate::fixup::Work;
-use crate::frame::{Piece, Scan};
+use crate::frame::{Lengths, Piece, Scan};
 use crate::journal::Journal;
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
@@ -179,8 +179,8 @@ impl Alg {
             at
         });
         let mut scan = core::mem::take(&mut self.scan);
-        let limits = self.config.limits;
-        let message = crate::frame::datagram(bytes, &limits, &mut scan);
+        let limits = &self.config.limits;
+        let message = crate::frame::datagram(bytes, limits, &mut scan);
         match (passage, message) {
             (Some(at), Some(message)) => {
                 framed_events(out, &message, 1);
@@ -257,9 +257,9 @@ impl Alg {
         let rest = framer.rest();
         at.dry_run = self.is_dry(&at.ends);
         let mut scan = core::mem::take(&mut self.scan);
-        let limits = self.config.limits;
+        let limits = Lengths::from(&self.config.limits);
         let mut whole = 0;
-        framer.feed(bytes, &limits, &mut scan, &mut |piece| match piece {
+        framer.feed(bytes, limits, &mut scan, &mut |piece| match piece {
             Piece::KeepAlive(bytes) => self.keep_alive(id, from, bytes, out),
             Piece::Message(message) => {
                 whole += 1;

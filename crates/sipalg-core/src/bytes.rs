@@ -57,6 +57,19 @@ pub fn block(text: &[u8]) -> [u8; 16] {
     }
 }
 
+/// How many bytes two texts have the same before they differ.
+#[inline(always)]
+pub fn alike(one: &[u8; 32], other: &[u8; 32]) -> usize {
+    let halves = |text: &[u8; 32]| {
+        let (chunks, _) = text.as_chunks::<16>();
+        [0, 1].map(|half| u8x16::new(chunks.get(half).copied().unwrap_or_default()))
+    };
+    let ([one, behind_one], [other, behind_other]) = (halves(one), halves(other));
+    let same = one.simd_eq(other).to_bitmask();
+    let same_behind = behind_one.simd_eq(behind_other).to_bitmask();
+    (same | same_behind << 16).trailing_ones() as usize
+}
+
 /// The place in a block of the first byte that is one of `wanted`.
 #[inline(always)]
 fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> {
@@ -71,41 +84,87 @@ fn first_in<const N: usize>(block: &[u8; 16], wanted: [u8; N]) -> Option<usize> 
     }
 }
 
+/// The place of the first `byte` in a block of sixteen.
+#[inline(always)]
+pub fn first_place(block: &[u8; 16], byte: u8) -> Option<usize> {
+    let mask = u8x16::new(*block).simd_eq(u8x16::splat(byte)).to_bitmask();
+    (mask != 0).then(|| mask.trailing_zeros() as usize % block.len())
+}
+
+/// Where a byte from `first` to `last` stands in a block of sixteen: a bit for each place, the lowest
+/// for the first.
+#[inline(always)]
+pub fn places_between(block: &[u8; 16], first: u8, last: u8) -> u32 {
+    let block = u8x16::new(*block);
+    let within = block.max(u8x16::splat(first)).min(u8x16::splat(last));
+    within.simd_eq(block).to_bitmask()
+}
+
+/// Where `block` with the bits `added` to its bytes is as `wanted`.
+#[inline(always)]
+pub fn equal_with(block: &[u8; 16], added: &[u8; 16], wanted: &[u8; 16]) -> u32 {
+    let block = u8x16::new(*block) | u8x16::new(*added);
+    block.simd_eq(u8x16::new(*wanted)).to_bitmask()
+}
+
 /// Sixty-four bytes of a text, of which it is asked where each special one stands: a bit for each byte,
 /// the lowest for the first.
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
     parts: [u8x16; 4],
+    /// How many bytes are before those that are asked of.
+    before: u32,
 }
 
 impl Block {
     /// How many bytes it has.
     pub const SIZE: usize = 64;
 
-    /// The bytes of `text` from `start` on, and zeros behind its end.
+    /// So many bytes.
+    #[inline(always)]
+    pub fn of_whole(bytes: &[u8; Block::SIZE]) -> Block {
+        Block::new(bytes, 0)
+    }
+
+    /// The bytes of `text` from `start` on; behind its end there is nothing.
     #[inline]
     pub fn at(text: &[u8], start: usize) -> Block {
-        let rest = text.get(start..).unwrap_or_default();
-        match rest.first_chunk::<64>() {
-            Some(bytes) => Block::new(bytes),
+        let whole = text.get(start..).and_then(|rest| rest.first_chunk());
+        whole.map_or_else(|| Block::last(text, start), |bytes| Block::new(bytes, 0))
+    }
+
+    /// The same where fewer are left: the last of the text, and as much before them as makes a block.
+    fn last(text: &[u8], start: usize) -> Block {
+        let rest = text.len().saturating_sub(start);
+        let before = (Block::SIZE - rest.min(Block::SIZE)) as u32;
+        match text.last_chunk() {
+            Some(bytes) => Block::new(bytes, before),
             None => {
-                let mut bytes = [0; 64];
-                for (to, from) in bytes.iter_mut().zip(rest) {
-                    *to = *from;
-                }
-                Block::new(&bytes)
+                let mut bytes = [0; Block::SIZE];
+                let (_, end) = bytes.split_at_mut(Block::SIZE - text.len());
+                end.copy_from_slice(text);
+                Block::new(&bytes, before)
             }
         }
     }
 
     #[inline(always)]
-    fn new(bytes: &[u8; 64]) -> Block {
+    fn new(bytes: &[u8; Block::SIZE], before: u32) -> Block {
         let (chunks, _) = bytes.as_chunks::<16>();
         let mut parts = [u8x16::ZERO; 4];
         for (part, chunk) in parts.iter_mut().zip(chunks) {
             *part = u8x16::new(*chunk);
         }
-        Block { parts }
+        Block { parts, before }
+    }
+
+    /// Where `byte` stands among the bytes of `text` from `start` on.
+    #[inline(always)]
+    pub fn places(text: &[u8], start: usize, byte: u8) -> u64 {
+        match text.get(start..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => Block::new(bytes, 0).of(byte),
+            None => Block::last(text, start).of(byte),
+        }
     }
 
     /// Where `byte` stands.
@@ -125,7 +184,7 @@ impl Block {
             }
             mask |= u64::from(found.to_bitmask()) << shift;
         }
-        mask
+        mask.checked_shr(self.before).unwrap_or(0)
     }
 }
 
@@ -136,17 +195,43 @@ mod tests {
     #[test]
     fn a_block_knows_where_each_byte_stands_and_nothing_behind_the_end() {
         let text: Vec<u8> = (0..100).map(|at| b'a' + at % 7).collect();
-        for start in 0..text.len() + 2 {
-            let block = Block::at(&text, start);
+        for (length, start) in
+            (0..=100).flat_map(|length| (0..length + 2).map(move |at| (length, at)))
+        {
+            let text = &text[..length];
+            let block = Block::at(text, start);
             let rest = text.get(start..).unwrap_or_default();
-            for wanted in [[b'a', b'c'], [b'g', b'x']] {
+            for wanted in [[b'a', b'c'], [b'g', 0]] {
                 let places = rest.iter().take(Block::SIZE).enumerate();
                 let places = places.filter(|(_, byte)| wanted.contains(byte));
                 let expected = places.map(|(at, _)| 1u64 << at).sum::<u64>();
-                assert_eq!(block.any(wanted), expected, "{start}");
+                assert_eq!(block.any(wanted), expected, "{length} {start}");
             }
             let a = rest.iter().take(Block::SIZE).filter(|byte| **byte == b'a');
             assert_eq!(block.of(b'a').count_ones() as usize, a.count());
+            assert_eq!(block.of(b'a'), Block::places(text, start, b'a'));
+        }
+    }
+
+    #[test]
+    fn sixteen_bytes_are_compared_at_once_with_bits_added() {
+        let (block, lower) = (b"Call-ID: 1.\r\rxyz", b"call-id: 1.--xyz");
+        assert_eq!(first_place(block, b'\r'), Some(11));
+        assert_eq!(first_place(block, b'q'), None);
+        assert_eq!(places_between(block, b'C', b'I'), 1 << 0 | 1 << 5 | 1 << 6);
+        assert_eq!(equal_with(block, &[0x20; 16], lower), 0xffff);
+        assert_eq!(equal_with(block, &[0; 16], block), 0xffff);
+        assert_eq!(equal_with(block, &[0; 16], lower), 0b1110_0111_1001_1110);
+    }
+
+    #[test]
+    fn texts_are_alike_up_to_the_first_other_byte() {
+        let text: [u8; 32] = core::array::from_fn(|at| at as u8);
+        assert_eq!(alike(&text, &text), 32);
+        for at in 0..32 {
+            let mut other = text;
+            other[at..].fill(b'x');
+            assert_eq!(alike(&text, &other), at);
         }
     }
 

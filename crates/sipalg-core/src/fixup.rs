@@ -7,24 +7,27 @@ pub mod edit;
 mod events;
 mod session;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod twin;
+mod via;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
 use crate::door::DoorKind;
 use crate::event::By;
-use crate::health::{Leak, LeakPlace};
-use crate::nat::{Context, MapError, Mapping, MappingId, Nat, may_lead};
+use crate::health::Leak;
+use crate::nat::{Context, MapError, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
 use crate::sdp::Session;
-use crate::sip::uri::{self, HostPort, Target, Transport};
+use crate::sip::uri::{self, HostPort, Spot, Target, Transport, usual};
 use crate::sip::{Field, Index, Name, StartLine};
 use crate::spelling::{Family, Spelling, Spellings};
 use alloc::vec::Vec;
 use core::ops::Range;
 use edit::{Edits, Text};
-use table::{Place, Reach};
-use twin::{Twin, Twins};
+use table::{Place, Reach, Row};
+use twin::Twins;
 
 /// The inside host that a flow belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,33 +139,59 @@ impl Fixup<'_> {
 
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
-        self.uri(span, Reach::Identity, Family::Contact);
+        if let Some(spot) = Spot::of_uri(self.message, span) {
+            self.spot(&spot, Reach::Identity, Family::Contact);
+        }
     }
 
     /// A header field by its row; fields without a row are left alone. True if the field has one.
+    #[inline(always)] // most fields have no row
     pub fn field(&mut self, field: &Field) -> bool {
         let Some(row) = table::row_of(field.name) else {
             return false;
         };
+        match row.place {
+            Place::Via => self.vias(field, row),
+            Place::Addresses => self.addresses(field, row),
+            Place::WarningAgents => self.values(field, row),
+            Place::Dialog => {}
+        }
+        true
+    }
+
+    fn addresses(&mut self, field: &Field, row: &Row) {
+        match usual::address(self.message, field.value.clone()) {
+            Some(spot) if short_way() => self.address(&spot, row),
+            _ => self.values(field, row),
+        }
+    }
+
+    /// The values of a list, or of a field that is not written in the usual way.
+    fn values(&mut self, field: &Field, row: &Row) {
         let message = self.message;
         for value in uri::values(message, field.value.clone()) {
             match row.place {
-                Place::Via => self.via(value),
+                Place::Via => self.via(value, row.reach),
                 Place::WarningAgents => self.warning(value, row.reach),
                 Place::Dialog => {}
                 Place::Addresses => {
-                    let Some(address) = uri::address(message, value) else {
-                        continue;
-                    };
-                    let mapping = self.uri(address.uri, row.reach, Family::of(row.name));
-                    if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
-                        self.named(mapping);
-                        self.door(row.name, mapping);
+                    let address = uri::address(message, value);
+                    let spot = address.and_then(|address| Spot::of_uri(message, address.uri));
+                    if let Some(spot) = spot {
+                        self.address(&spot, row);
                     }
                 }
             }
         }
-        true
+    }
+
+    #[inline]
+    fn address(&mut self, spot: &Spot, row: &Row) {
+        let mapping = self.spot(spot, row.reach, Family::of(row.name));
+        if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
+            self.named(mapping);
+            self.door(row.name, mapping);
+        }
     }
 
     /// `warn-code SP warn-agent SP warn-text`; the agent may be a host.
@@ -180,10 +209,13 @@ impl Fixup<'_> {
 
     /// The host names an address of its own at which it wants to be reached.
     fn door(&mut self, name: Name, mapping: MappingId) {
+        if self.from != Leg::Inside || self.quoted {
+            return;
+        }
         let own = self.nat.get(mapping).is_some_and(|m| {
             self.may_open_for(*m.local.ip()) && self.may_signal_at(m.protocol, m.local)
         });
-        if self.from != Leg::Inside || !own || self.quoted {
+        if !own {
             return;
         }
         let asked = self.work.contacts.len() + self.work.routes.len();
@@ -215,116 +247,32 @@ impl Fixup<'_> {
         self.quoted = before;
     }
 
-    /// Fixes up the host of a URI; names the mapping that was used.
-    fn uri(&mut self, span: Range<usize>, reach: Reach, family: Family) -> Option<MappingId> {
-        let found = uri::uri_host(self.message, span)?;
-        self.literal(&found, reach, family)
-    }
-
-    /// Fixes up a Via: its sent-by, and what a server wrote into `received` and `rport` about a host
-    /// of ours (RFC 3581): a host sees inside addresses there, the outside what it saw itself.
-    fn via(&mut self, value: Range<usize>) {
-        let message = self.message;
-        let Some(via) = uri::via(message, value) else {
-            return;
-        };
-        let transport = via.transport;
-        let sent_by = via.sent_by.and_then(|host| {
-            self.literal(&Target { host, transport }, Reach::Mapping, Family::Via)
-        });
-        let (mut received, mut rport, mut symmetric) = (None, None, false);
-        for parameter in uri::parameters(message, via.parameters) {
-            let value = parameter.value.clone();
-            symmetric |= parameter.is(message, b"rport");
-            if parameter.is(message, b"maddr") {
-                if let Some(host) = uri::host_port(message, value) {
-                    self.literal(&Target { host, transport }, Reach::Identity, Family::Via);
-                }
-            } else if parameter.is(message, b"received") {
-                received = uri::host_port(message, value);
-            } else if parameter.is(message, b"rport") && !value.is_empty() {
-                rport = parameter.number(message).map(|port| (value, port));
+    /// Fixes up what stands at a place by the rule; names the mapping that was used.
+    #[inline]
+    fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
+        match self.known_at(spot) {
+            Some((number, length)) => {
+                let span = spot.start..spot.start + length;
+                self.becomes_twin(number, span, reach, family)
             }
-        }
-        if let Some(received) = received {
-            self.source(received, rport, transport);
-        }
-        if self.topmost {
-            self.topmost = false;
-            let own = sent_by.filter(|id| {
-                let own =
-                    |m: &Mapping| *m.local.ip() == self.host.local && m.protocol == Protocol::Udp;
-                !symmetric && self.nat.get(*id).is_some_and(own)
-            });
-            self.work.answers = own;
-            own.into_iter().for_each(|mapping| self.named(mapping));
+            None => self.unknown(spot, reach, family),
         }
     }
 
-    /// Fixes up what a server wrote about where a request came from.
-    fn source(
-        &mut self,
-        received: HostPort,
-        rport: Option<(Range<usize>, u64)>,
-        transport: Transport,
-    ) {
-        let port = rport.and_then(|(span, port)| Some((span, u16::try_from(port).ok()?)));
-        let known = port.and_then(|(span, port)| {
-            let seen = SocketAddrV4::new(received.address, port);
-            Some((span, seen, self.source_as_seen(seen, transport)?))
-        });
-        let Some((span, seen, becomes)) = known else {
-            // Without a mapping it is a name of the host, which the text brings back.
-            let host = HostPort {
-                span: received.host_span.clone(),
-                port: None,
-                ..received
-            };
-            self.literal(&Target { host, transport }, Reach::Identity, Family::Source);
-            return;
-        };
-        self.replace_address(&received, *becomes.ip());
-        let text = Text::number(u64::from(becomes.port()));
-        let by = By::mapping(self.from, self.protocol_of(transport), seen, becomes);
-        if self.work.edits.replace(self.message, span, text, by) {
-            self.port_event(seen.port(), becomes.port());
-        }
-    }
-
-    /// What a source is on the other side, by its mapping.
-    fn source_as_seen(&self, seen: SocketAddrV4, transport: Transport) -> Option<SocketAddrV4> {
-        let (config, protocol) = (self.cx.config, self.protocol_of(transport));
-        match self.from {
-            Leg::Outside => self.local_of(protocol, seen),
-            Leg::Inside if config.fixes_up(protocol, seen) => {
-                self.nat.global_of(config, protocol, seen)
-            }
-            Leg::Inside => None,
-        }
+    fn unknown(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
+        let target = spot.target(self.message)?;
+        self.literal(&target, reach, family)
     }
 
     /// Fixes up one literal by the rule; names the mapping that was used.
     fn literal(&mut self, target: &Target, reach: Reach, family: Family) -> Option<MappingId> {
-        let usual = target.host.usual().filter(|_| !self.spelled);
+        let span = &target.host.span;
+        let usual = target.host.usual();
+        let usual = usual.filter(|_| !self.spelled && short_way());
         let protocol = self.protocol_of(target.transport);
-        match usual.and_then(|end| Some((end, self.twin(protocol, end)?))) {
-            Some((_, Twin::Nobody)) if self.quoted || reach != Reach::Door => None,
-            Some((
-                end,
-                Twin::Mapped {
-                    mapping,
-                    other,
-                    text,
-                },
-            )) => {
-                let by = By::mapping(self.from, protocol, end, other);
-                let span = target.host.span.clone();
-                if self.work.edits.replace(self.message, span, text, by) {
-                    self.translated_events(end, other);
-                }
-                Some(mapping)
-            }
-            _ => self.unusual(target, reach, family),
+        match usual.and_then(|end| self.twin(protocol, end, span)) {
+            Some(number) => self.becomes_twin(number, span.clone(), reach, family),
+            None => self.unusual(target, reach, family),
         }
     }
 
@@ -348,11 +296,7 @@ impl Fixup<'_> {
             Leg::Outside => self.inward(protocol, endpoint, host.port.is_some(), reach),
         };
         if found.is_none() && reach == Reach::Door {
-            let place = match family {
-                Family::Contact => LeakPlace::Contact,
-                _ => LeakPlace::Route,
-            };
-            self.leaks(place, protocol, endpoint);
+            self.field_leaks(family, protocol, endpoint);
         }
         let mapping = found.as_ref().and_then(|(_, mapping)| *mapping);
         let by = match &found {
@@ -543,18 +487,6 @@ impl Fixup<'_> {
         may_lead(self.cx.config, DoorKind::Signalling, protocol, local)
     }
 
-    fn replace_address(&mut self, host: &HostPort, address: Ipv4Addr) {
-        let by = By::address(self.from, host.address, address);
-        let (span, text) = (host.host_span.clone(), Text::address(address));
-        if self.work.edits.replace(self.message, span, text, by) {
-            let port = host.port.unwrap_or(0);
-            self.address_event(
-                SocketAddrV4::new(host.address, port),
-                SocketAddrV4::new(address, port),
-            );
-        }
-    }
-
     /// The protocol of a transport; that of the flow, where nothing is said.
     fn protocol_of(&self, transport: Transport) -> Protocol {
         match transport {
@@ -569,6 +501,16 @@ impl Fixup<'_> {
         self.cx.config.fixes_up(protocol, local).then_some(local)
     }
 }
+
+/// Whether values of the usual form, and ends that are known already, go the short way: always, but
+/// where a test compares it with the long one.
+#[cfg(not(test))]
+const fn short_way() -> bool {
+    true
+}
+
+#[cfg(test)]
+use tests::short_way;
 
 /// The text of what a literal becomes: with a port where one was written, or where it is not the one
 /// that a missing port stands for.

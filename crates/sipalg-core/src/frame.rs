@@ -5,15 +5,16 @@
 //! longer be framed beyond doubt, is passed unchanged for the rest of the connection's life
 //! (*demoted*), so that a stream cannot be steered into looking like SIP later.
 
+mod reading;
 mod start;
 
-use crate::bytes;
 use crate::config::Limits;
 use crate::event::Demotion;
-use crate::sip::{Index, Name, parse_decimal, uri};
+use crate::sip::Index;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use start::StartCheck;
+use core::ops::Range;
+use reading::{Reading, Step};
 
 /// A whole message and the index of its header section.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Message<'a> {
     pub header: usize,
     /// Where the header fields are.
     pub index: &'a Index,
+    /// Where the digits of Content-Length are, which give the length of the body; empty without it.
+    pub length: Range<usize>,
     /// Whether Content-Length was absent, and taken as 0.
     pub length_missing: bool,
 }
@@ -57,68 +60,64 @@ pub enum Piece<'a> {
     },
 }
 
+/// The most that header section and body of a message may have, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    header: usize,
+    body: usize,
+}
+
+impl From<&Limits> for Lengths {
+    fn from(limits: &Limits) -> Self {
+        Lengths {
+            header: limits.header_bytes,
+            body: limits.body_bytes,
+        }
+    }
+}
+
 /// The state of one direction of a connection. Small while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct Framer {
-    partial: Option<Box<Partial>>,
+    /// The message that is incomplete.
+    partial: Option<Box<Reading>>,
     /// Bytes of an oversize message that are still to pass, and whether none has passed yet.
     oversize: u64,
     oversize_begins: bool,
     demoted: bool,
 }
 
-/// An incomplete message.
-#[derive(Debug, Default)]
-struct Partial {
-    bytes: Vec<u8>,
-    scan: Scan,
-}
-
-/// How far the message at hand has been read.
+/// Memory to read messages in, of any number of streams one after the other.
 #[derive(Debug, Default)]
 pub struct Scan {
-    index: Index,
-    start: StartCheck,
-    /// Bytes of the message in which line ends have been looked for.
-    scanned: usize,
-    /// Where the line being read began.
-    line: usize,
-    /// Whether lines end in CRLF, once the first did.
-    crlf: Option<bool>,
-    /// Length of the header section, once whole.
-    header: usize,
-    /// Length of the message, once known.
-    total: usize,
-    length_missing: bool,
-}
-
-enum Step {
-    NeedMore,
-    KeepAlive(usize),
-    Whole,
-    Oversize(u64),
-    Demote(Demotion),
+    reading: Option<Box<Reading>>,
 }
 
 /// A datagram as a message (RFC 3261 section 18.3): the body is what Content-Length says, or else all
 /// the rest. `None` if it is no SIP message, or not whole.
-pub fn datagram<'a>(bytes: &'a [u8], limits: &Limits, scan: &'a mut Scan) -> Option<Message<'a>> {
-    scan.clear();
-    let whole = scan.header_section(bytes, limits);
-    if whole != Ok(true) {
+pub fn datagram<'a>(
+    bytes: &'a [u8],
+    limits: impl Into<Lengths>,
+    scan: &'a mut Scan,
+) -> Option<Message<'a>> {
+    let limits = limits.into();
+    let reading = scan.reading.get_or_insert_default();
+    reading.clear();
+    if reading.header_section(bytes, limits) != Ok(true) {
         return None;
     }
-    let rest = (bytes.len() - scan.header) as u64;
-    let said = scan.content_length(bytes).ok()?;
-    let body = if scan.length_missing { rest } else { said };
-    if body > rest || body > limits.body_bytes as u64 {
+    let rest = (bytes.len() - reading.header) as u64;
+    let said = reading.content_length(bytes).ok()?;
+    let body = if reading.length_missing { rest } else { said };
+    if body > rest || body > limits.body as u64 {
         return None;
     }
-    let total = scan.header + usize::try_from(body).ok()?;
+    let total = reading.header + usize::try_from(body).ok()?;
     Some(Message {
         bytes: bytes.get(..total)?,
-        header: scan.header,
-        index: &scan.index,
+        header: reading.header,
+        index: &reading.index,
+        length: reading.length.clone(),
         length_missing: false,
     })
 }
@@ -128,36 +127,86 @@ impl Framer {
     pub fn feed(
         &mut self,
         input: &[u8],
-        limits: &Limits,
+        limits: impl Into<Lengths>,
         scan: &mut Scan,
         each: &mut dyn FnMut(Piece<'_>),
     ) {
-        match self.partial.take() {
-            None => {
-                scan.clear();
-                let taken = self.cut(input, limits, scan, each);
-                let rest = input.get(taken..).unwrap_or_default();
-                if !rest.is_empty() {
-                    self.partial = Some(Box::new(Partial {
-                        bytes: rest.to_vec(),
-                        scan: core::mem::take(scan),
-                    }));
-                }
+        self.feed_within(input, limits.into(), scan, each);
+    }
+
+    fn feed_within(
+        &mut self,
+        input: &[u8],
+        limits: Lengths,
+        scan: &mut Scan,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) {
+        let (mut reading, taken) = match self.partial.take() {
+            None => (scan.take(), 0),
+            Some(mut reading) => {
+                let taken = self.complete(input, limits, &mut reading, each);
+                (reading, taken)
             }
-            Some(mut partial) => {
-                partial.bytes.extend_from_slice(input);
-                let taken = self.cut(&partial.bytes, limits, &mut partial.scan, each);
-                if taken < partial.bytes.len() {
-                    partial.bytes.drain(..taken);
-                    self.partial = Some(partial);
-                }
+        };
+        if reading.held.is_empty() {
+            let rest = input.get(taken..).unwrap_or_default();
+            let cut = self.cut(rest, rest.len(), limits, &mut reading, each);
+            let rest = rest.get(cut..).unwrap_or_default();
+            reading.held.extend_from_slice(rest);
+        }
+        if reading.held.is_empty() {
+            return scan.give_back(reading);
+        }
+        each(Piece::Partial {
+            received: reading.held.len(),
+            header: reading.header,
+            total: reading.total,
+        });
+        self.partial = Some(reading);
+    }
+
+    /// Joins what is held of a message with as much of the input as it needs, so that the rest can be
+    /// cut without a copy; returns how much of the input was taken. Nothing is held any more, or all
+    /// of the input was taken.
+    fn complete(
+        &mut self,
+        input: &[u8],
+        limits: Lengths,
+        reading: &mut Reading,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) -> usize {
+        let mut data = core::mem::take(&mut reading.held);
+        let mut taken = 0;
+        loop {
+            // Whose bytes stand before these is held from before.
+            let joined = data.len();
+            let needed = match reading.total.checked_sub(joined) {
+                Some(needed @ 1..) => needed,
+                _ => JOINED_AT_ONCE,
+            };
+            let rest = input.get(taken..).unwrap_or_default();
+            let next = rest.get(..needed).unwrap_or(rest);
+            data.extend_from_slice(next);
+            let cut = self.cut(&data, joined, limits, reading, each);
+            if cut >= joined {
+                data.clear();
+                reading.held = data;
+                return taken + (cut - joined);
+            }
+            data.drain(..cut);
+            taken += next.len();
+            if taken >= input.len() {
+                reading.held = data;
+                return taken;
             }
         }
     }
 
     /// The stream ended: what was held back, to be passed unchanged.
     pub fn end(&mut self) -> Vec<u8> {
-        self.partial.take().map_or_else(Vec::new, |p| p.bytes)
+        self.partial
+            .take()
+            .map_or_else(Vec::new, |reading| reading.held)
     }
 
     /// Passes everything unchanged from now on; what was held back comes with the next
@@ -174,32 +223,27 @@ impl Framer {
     /// Whether its header is.
     pub fn has_header(&self) -> bool {
         let partial = self.partial.as_ref();
-        partial.is_some_and(|partial| partial.scan.header > 0)
+        partial.is_some_and(|reading| reading.header > 0)
     }
 
     /// How many bytes of memory it takes.
     pub fn memory(&self) -> usize {
         let partial = self.partial.as_ref();
-        partial.map_or(0, |partial| {
-            size_of::<Partial>() + partial.bytes.capacity() + partial.scan.index.memory()
-        })
+        partial.map_or(0, |reading| reading.memory())
     }
 
     /// The bytes of an incomplete message that are held back.
     pub fn held(&self) -> &[u8] {
-        self.partial.as_ref().map_or(&[], |partial| &partial.bytes)
+        self.partial.as_ref().map_or(&[], |reading| &reading.held)
     }
 
     /// Holds back what [`held`](Self::held) gave of another framer of this stream, as if it had been
     /// fed.
     pub fn hold(&mut self, bytes: &[u8]) {
         // Read again from its start with what comes next: any cutting gives the same.
-        self.partial = (!bytes.is_empty()).then(|| {
-            Box::new(Partial {
-                bytes: bytes.to_vec(),
-                scan: Scan::default(),
-            })
-        });
+        let mut reading = Box::<Reading>::default();
+        reading.held.extend_from_slice(bytes);
+        self.partial = (!bytes.is_empty()).then_some(reading);
     }
 
     /// What is still to pass of a message that is over the limit, and whether none of it has passed.
@@ -217,17 +261,19 @@ impl Framer {
         !self.demoted && self.oversize == 0
     }
 
-    /// Cuts `data`, of which the first message has been read as far as `scan` says; returns how many
-    /// bytes were handed on.
+    /// Cuts `data`, of which the first message has been read as far as `reading` says, until what was
+    /// handed on reaches `until`; returns how many bytes that were.
     fn cut(
         &mut self,
         data: &[u8],
-        limits: &Limits,
-        scan: &mut Scan,
+        until: usize,
+        limits: Lengths,
+        reading: &mut Reading,
         each: &mut dyn FnMut(Piece<'_>),
     ) -> usize {
         let mut at = 0;
-        while let Some(rest @ [_, ..]) = data.get(at..) {
+        while at < until {
+            let rest = data.get(at..).unwrap_or_default();
             if self.demoted {
                 each(Piece::Raw(rest));
                 return data.len();
@@ -244,37 +290,31 @@ impl Framer {
                 at += length;
                 continue;
             }
-            match scan.advance(rest, limits) {
-                Step::NeedMore => {
-                    each(Piece::Partial {
-                        received: rest.len(),
-                        header: scan.header,
-                        total: scan.total,
-                    });
-                    return at;
-                }
+            match reading.advance(rest, limits) {
+                Step::NeedMore => break,
                 Step::KeepAlive(length) => {
                     each(Piece::KeepAlive(rest.get(..length).unwrap_or_default()));
                     at += length;
                 }
                 Step::Whole => {
                     each(Piece::Message(Message {
-                        bytes: rest.get(..scan.total).unwrap_or_default(),
-                        header: scan.header,
-                        index: &scan.index,
-                        length_missing: scan.length_missing,
+                        bytes: rest.get(..reading.total).unwrap_or_default(),
+                        header: reading.header,
+                        index: &reading.index,
+                        length: reading.length.clone(),
+                        length_missing: reading.length_missing,
                     }));
-                    at += scan.total;
-                    scan.clear();
+                    at += reading.total;
+                    reading.clear();
                 }
                 Step::Oversize(total) => {
                     self.oversize = total;
                     self.oversize_begins = true;
-                    scan.clear();
+                    reading.clear();
                 }
                 Step::Demote(reason) => {
                     self.demoted = true;
-                    scan.clear();
+                    reading.clear();
                     each(Piece::Demoted(reason));
                 }
             }
@@ -284,104 +324,25 @@ impl Framer {
 }
 
 impl Scan {
-    fn clear(&mut self) {
-        self.index.clear();
-        let index = core::mem::take(&mut self.index);
-        *self = Scan {
-            index,
-            ..Scan::default()
-        };
+    fn take(&mut self) -> Box<Reading> {
+        let mut reading = self.reading.take().unwrap_or_default();
+        reading.clear();
+        reading
     }
 
-    /// Reads on in `message`, the bytes at hand from the start of the message.
-    fn advance(&mut self, message: &[u8], limits: &Limits) -> Step {
-        if self.scanned == 0 {
-            match message {
-                [b'\r', b'\n', ..] => return Step::KeepAlive(2),
-                [b'\n', ..] => return Step::KeepAlive(1),
-                [b'\r'] => return Step::NeedMore,
-                _ => {}
-            }
+    /// Keeps the memory for the next message, unless it was an unusually long one that needed it.
+    fn give_back(&mut self, reading: Box<Reading>) {
+        if self.reading.is_none() && reading.memory() <= MOST_KEPT {
+            self.reading = Some(reading);
         }
-        if self.header == 0 {
-            match self.header_section(message, limits) {
-                Ok(true) => {}
-                Ok(false) => return Step::NeedMore,
-                Err(reason) => return Step::Demote(reason),
-            }
-            let body = match self.content_length(message) {
-                Ok(body) => body,
-                Err(reason) => return Step::Demote(reason),
-            };
-            let total = self.header as u64 + body;
-            if body > limits.body_bytes as u64 {
-                return Step::Oversize(total);
-            }
-            self.total = usize::try_from(total).unwrap_or(usize::MAX);
-        }
-        if message.len() >= self.total {
-            Step::Whole
-        } else {
-            Step::NeedMore
-        }
-    }
-
-    /// Indexes line after line; true once the empty line was found.
-    fn header_section(&mut self, message: &[u8], limits: &Limits) -> Result<bool, Demotion> {
-        if !self.start.done {
-            // No further than the limit: that it is passed is known at the same byte, however the
-            // stream was cut.
-            let judged = message.len().min(limits.header_bytes);
-            let judged = message.get(..judged).unwrap_or_default();
-            self.index.start = self.start.check(judged)?;
-        }
-        while let Some(feed) = bytes::find(message, self.scanned..message.len(), [b'\n']) {
-            if feed >= limits.header_bytes {
-                return Err(Demotion::HeaderTooLong);
-            }
-            let crlf = feed > self.line && message.get(feed - 1) == Some(&b'\r');
-            if *self.crlf.get_or_insert(crlf) != crlf {
-                return Err(Demotion::MixedLineEnds);
-            }
-            let line = self.line..feed - usize::from(crlf);
-            self.scanned = feed + 1;
-            self.line = feed + 1;
-            if line.is_empty() {
-                self.header = feed + 1;
-                return Ok(true);
-            }
-            if line.start == 0 {
-                self.index.start_line = line;
-            } else {
-                self.index.add_line(message, line);
-            }
-        }
-        self.scanned = message.len();
-        if message.len() > limits.header_bytes {
-            return Err(Demotion::HeaderTooLong);
-        }
-        Ok(false)
-    }
-
-    /// The body's length by Content-Length (RFC 3261 sections 18.3 and 20.14). More than one, even
-    /// if equal, and anything but digits is doubt: another parser may frame differently.
-    fn content_length(&mut self, message: &[u8]) -> Result<u64, Demotion> {
-        let mut fields = self.index.all(Name::ContentLength);
-        let Some(field) = fields.next() else {
-            self.length_missing = true;
-            return Ok(0);
-        };
-        if fields.next().is_some() {
-            return Err(Demotion::DuplicateLength);
-        }
-        // Trimmed as where the length is written anew, so that none is accepted that is not found.
-        let value = uri::trim(message, field.value.clone());
-        let value = message.get(value).unwrap_or_default();
-        parse_decimal(value)
-            .filter(|length| *length <= u64::from(u32::MAX))
-            .ok_or(Demotion::BadLength)
     }
 }
+
+/// As much of the input is joined with what is held of a message whose length is not known yet.
+const JOINED_AT_ONCE: usize = 1024;
+
+/// The most memory that is kept between messages, in bytes: few need more.
+const MOST_KEPT: usize = 8192;
 
 #[cfg(test)]
 mod tests {
@@ -538,6 +499,39 @@ mod tests {
         ] {
             assert_eq!(whole(&text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_memory_to_read_in_is_kept_from_message_to_message_unless_it_is_much() {
+        let (mut framer, mut scan) = (Framer::default(), Scan::default());
+        let kept = |scan: &Scan| scan.reading.as_ref().map(|reading| reading.memory());
+        for (body, keeps) in [(100, true), (MOST_KEPT, false), (100, true)] {
+            let message = format!("OPTIONS sip:a@b SIP/2.0\r\nl: {body}\r\n\r\n{:body$}", "");
+            let mut whole = 0;
+            for part in message.as_bytes().chunks(30) {
+                framer.feed(part, &Limits::default(), &mut scan, &mut |piece| {
+                    whole += usize::from(matches!(piece, Piece::Message(_)));
+                });
+            }
+            assert_eq!((whole, framer.memory()), (1, 0));
+            assert_eq!(kept(&scan).is_some(), keeps);
+            assert!(kept(&scan).unwrap_or_default() <= MOST_KEPT);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_read_anew_behind_a_datagram() {
+        let (mut framer, mut scan) = (Framer::default(), Scan::default());
+        let limits = Limits::default();
+        assert!(datagram(OPTIONS.as_bytes(), &limits, &mut scan).is_some());
+        let mut found = Vec::new();
+        let stream = OPTIONS.replace("a@b", "longer@than-that");
+        framer.feed(stream.as_bytes(), &limits, &mut scan, &mut |piece| {
+            if let Piece::Message(message) = piece {
+                found.push((message.bytes.len(), message.header));
+            }
+        });
+        assert_eq!(found, [(stream.len(), stream.len() - "body".len())]);
     }
 
     #[test]

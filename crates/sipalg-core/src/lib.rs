@@ -61,3 +61,7 @@ mod script;
 #[cfg(test)]
 #[path = "../tests/world/mod.rs"]
 mod world;
+// The messages of others, so that ways through them can be compared.
+#[cfg(test)]
+#[path = "../tests/samples/mod.rs"]
+mod samples;

@@ -224,14 +224,6 @@ impl Nat {
         self.mappings.get(id.0)
     }
 
-    /// Whether `local` and `global` are each the other, by that mapping, whichever is looked for.
-    pub fn is_pair(&self, id: MappingId) -> bool {
-        self.get(id).is_some_and(|mapping| {
-            self.find_local(mapping.protocol, mapping.local) == Some(id)
-                && self.find_global(mapping.protocol, mapping.global) == Some(id)
-        })
-    }
-
     /// All mappings, in the order of inside local addresses.
     pub fn list(&self) -> Vec<(MappingId, &Mapping)> {
         let mut list: Vec<_> = self

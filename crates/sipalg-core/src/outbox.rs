@@ -51,6 +51,17 @@ impl Outbox {
         self.events.push(event);
     }
 
+    /// Whether there are no results.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+            && self.doors.is_empty()
+            && self.awaited.is_empty()
+            && self.bytes.is_empty()
+            && self.pings.is_empty()
+            && self.resets.is_empty()
+            && self.events.is_empty()
+    }
+
     /// Forgets all results and keeps the memory.
     pub fn clear(&mut self) {
         self.addresses.clear();

@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of NAT. All ranges are byte offsets from the start of the message.
 
+pub mod method;
 pub mod name;
 pub mod uri;
 
+pub use method::Method;
 pub use name::Name;
 
 use crate::bytes;
@@ -21,7 +23,7 @@ pub struct Field {
 }
 
 /// Where the parts of a header section are; filled line by line as they arrive.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Index {
     /// The start line, without its line end.
     pub start_line: Range<usize>,
@@ -29,8 +31,11 @@ pub struct Index {
     pub start: Option<Start>,
     /// The recognised fields, in order.
     pub fields: Vec<Field>,
-    /// Of each name, the place of its first field behind 1; 0 if it has none.
-    firsts: [u32; Name::COUNT],
+    /// The names that there are fields of, and those of more than one.
+    present: u64,
+    repeated: u64,
+    /// Of each of them, the place of its first field.
+    firsts: [usize; Name::COUNT],
     /// Whether the line before was a recognised field, so that a folded line continues it.
     open: bool,
 }
@@ -41,6 +46,8 @@ impl Default for Index {
             start_line: 0..0,
             start: None,
             fields: Vec::new(),
+            present: 0,
+            repeated: 0,
             firsts: [0; Name::COUNT],
             open: false,
         }
@@ -48,12 +55,13 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Forgets everything and keeps the memory.
-    pub fn clear(&mut self) {
-        self.start_line = 0..0;
-        self.start = None;
+    /// Begins that of another message, whose start line is known, in the same memory.
+    pub fn begin(&mut self, start_line: Range<usize>, start: Start) {
+        self.start_line = start_line;
+        self.start = Some(start);
         self.fields.clear();
-        self.firsts = [0; Name::COUNT];
+        self.present = 0;
+        self.repeated = 0;
         self.open = false;
     }
 
@@ -63,27 +71,33 @@ impl Index {
     }
 
     /// Takes in the next header line, `line` being its place without its line end.
+    #[inline(always)] // most of what framing costs
     pub fn add_line(&mut self, message: &[u8], line: Range<usize>) {
-        let text = message.get(line.clone()).unwrap_or_default();
-        if matches!(text.first(), Some(b' ' | b'\t')) {
+        match Name::of_line(message, line.clone()) {
+            None => self.other_line(message, line),
+            Some((name, colon)) => {
+                let place = self.fields.len();
+                if self.present & name.bit() != 0 {
+                    self.repeated |= name.bit();
+                } else if let Some(first) = self.firsts.get_mut(name as usize) {
+                    *first = place;
+                    self.present |= name.bit();
+                }
+                let value = colon + 1..line.end;
+                self.fields.push(Field { name, value });
+                self.open = true;
+            }
+        }
+    }
+
+    /// A line that begins no recognised field may continue one.
+    fn other_line(&mut self, message: &[u8], line: Range<usize>) {
+        if matches!(message.get(line.clone()), Some([b' ' | b'\t', ..])) {
             if let (true, Some(last)) = (self.open, self.fields.last_mut()) {
                 last.value.end = line.end;
             }
-            return;
-        }
-        let Some(colon) = bytes::find(message, line.clone(), [b':']) else {
+        } else {
             self.open = false;
-            return;
-        };
-        let name = message.get(line.start..colon).unwrap_or_default();
-        let name = Name::parse(name.trim_ascii_end());
-        self.open = name != Name::Other;
-        if self.open {
-            let value = colon + 1..line.end;
-            self.fields.push(Field { name, value });
-            if let Some(first @ 0) = self.firsts.get_mut(name as usize) {
-                *first = u32::try_from(self.fields.len()).unwrap_or(0);
-            }
         }
     }
 
@@ -92,6 +106,11 @@ impl Index {
         let fields = self.place_of(name).and_then(|at| self.fields.get(at..));
         let fields = fields.unwrap_or_default().iter();
         fields.filter(move |field| field.name == name)
+    }
+
+    /// Whether there is more than one field of that name.
+    pub fn is_repeated(&self, name: Name) -> bool {
+        self.repeated & name.bit() != 0
     }
 
     /// The first field of that name.
@@ -105,8 +124,8 @@ impl Index {
     }
 
     fn place_of(&self, name: Name) -> Option<usize> {
-        let behind = self.firsts.get(name as usize)?;
-        (*behind as usize).checked_sub(1)
+        let first = self.firsts.get(name as usize)?;
+        (self.present & name.bit() != 0).then_some(*first)
     }
 }
 
@@ -159,7 +178,10 @@ impl Start {
             return Some(Start::Response { status });
         }
         let rest = message.get(space..line.end)?;
-        let last = rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?;
+        let last = match rest {
+            [before @ .., b' ', b'S', b'I', b'P', b'/', b'2', b'.', b'0'] => before.len(),
+            _ => rest.iter().rposition(|byte| matches!(byte, b' ' | b'\t'))?,
+        };
         is_version(rest.get(last + 1..)?).then(|| Start::Request {
             method,
             uri: uri::trim(message, space..space + last),
@@ -187,8 +209,7 @@ impl<'a> StartLine<'a> {
 
 /// `SIP/` and something: the version is not judged here.
 fn is_version(word: &[u8]) -> bool {
-    word.get(..4)
-        .is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/"))
+    matches!(word, [b'S' | b's', b'I' | b'i', b'P' | b'p', b'/', ..])
 }
 
 /// The number and method of a CSeq value (RFC 3261 section 20.16).

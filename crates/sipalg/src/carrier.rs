@@ -14,6 +14,7 @@
 //!   refused     what becomes of doors that the kernel does not make
 //!   clear       translations that the operator clears; how full the tables are
 //!   limits      who is not read for a while, and who is reset
+//!   young       what a connection needs only if it lasts
 //! ```
 
 use crate::conn::{Conn, Fate, Input, Readiness, Socket};
@@ -39,6 +40,7 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddrV4;
 use std::ops::Range;
+use young::Young;
 
 mod change;
 mod clear;
@@ -48,6 +50,7 @@ mod keep;
 mod limits;
 mod recover;
 mod refused;
+mod young;
 
 pub use change::Ended;
 pub use keep::{Configuration, Kept};
@@ -82,6 +85,7 @@ pub struct Carrier {
     hearing: bool,
     out: Outbox,
     held: Held,
+    young: Young,
     sends: Vec<Send>,
     buffer: Box<[u8]>,
     alarms: Alarms,
@@ -104,6 +108,10 @@ struct Link {
     queued: bool,
     /// Legs that are not read until the next second, a bit each.
     held: u8,
+    /// The machine knows that both legs are connected.
+    connected: bool,
+    /// The machine knows that something waits for a leg.
+    waited: bool,
 }
 
 impl Link {
@@ -167,6 +175,7 @@ impl Carrier {
             hearing: false,
             out: Outbox::default(),
             held: Held::default(),
+            young: Young::default(),
             sends: Vec::new(),
             buffer: vec![0; READ_SIZE].into(),
             alarms: Alarms::default(),
@@ -208,8 +217,9 @@ impl Carrier {
     /// Takes note of what the poll says about a leg.
     pub fn ready(&mut self, key: usize, leg: Leg, readiness: Readiness) {
         if let Some(link) = self.links.get_mut(key) {
+            let waited = link.conn.waiting(leg) > 0;
             link.conn.ready(leg, readiness);
-            if let (Some(slot), true) = (link.slot, readiness.writable) {
+            if let (Some(slot), true) = (link.slot, waited && readiness.writable) {
                 self.kept.sent_later(slot, leg, link.conn.waiting(leg));
             }
             if !mem::replace(&mut link.queued, true) {
@@ -233,11 +243,14 @@ impl Carrier {
         self.hear(now, console);
         self.settle(now, console);
         self.observers.prepare(None, &mut self.out);
+        let links = self.links.len();
         turn.retain(|key| self.judge(now, *key));
         self.queue = turn;
         self.reset_condemned(now);
         // What has ended closes doors.
-        self.settle(now, console);
+        if self.links.len() < links || !self.out.is_empty() {
+            self.settle(now, console);
+        }
     }
 
     /// Whether the next turn has work without anything new from the poll.
@@ -251,6 +264,7 @@ impl Carrier {
             self.alg.next_timeout(),
             self.flows.next_timeout(),
             self.held.until,
+            self.young.next_timeout(),
         ];
         due.into_iter().flatten().min()
     }
@@ -261,6 +275,7 @@ impl Carrier {
         self.alg.handle_timeout(now, &mut self.out);
         self.let_flows_expire(now);
         self.read_again(now);
+        self.let_grow(now);
     }
 
     /// The machine.
@@ -365,12 +380,14 @@ impl Carrier {
             opened: now,
             queued: false,
             held: 0,
+            connected: false,
+            waited: false,
         };
-        self.insert(registry, link).map(drop)
+        self.insert(registry, now, link).map(drop)
     }
 
     /// Has the poll watch a link from now on.
-    fn insert(&mut self, registry: &Registry, mut link: Link) -> io::Result<usize> {
+    fn insert(&mut self, registry: &Registry, now: Instant, mut link: Link) -> io::Result<usize> {
         let entry = self.links.vacant_entry();
         let key = entry.key();
         for leg in [Leg::Inside, Leg::Outside] {
@@ -383,6 +400,7 @@ impl Carrier {
             }
         }
         entry.insert(link);
+        self.young.add(now, key);
         self.most_links = self.most_links.max(self.links.len());
         Ok(key)
     }
@@ -404,8 +422,7 @@ impl Carrier {
             }
             let start = self.out.bytes.len();
             let events = self.out.events.len();
-            self.observers
-                .prepare(self.alg.ends(flow).as_ref(), &mut self.out);
+            (self.observers).prepare_for(&self.alg, flow, &mut self.out);
             let noted = link.slot.and_then(|slot| self.kept.note(slot, leg));
             let input = match (noted, &mut self.kept.region) {
                 (Some(noted), Some(region)) => {
@@ -478,14 +495,12 @@ impl Carrier {
         self.kept.step(Step::Doors);
         self.alarms.sound(now, &self.out.events);
         let mut seen = 0;
-        for send in mem::take(&mut self.sends) {
-            let Range { start, end } = send.events;
+        let mut sends = mem::take(&mut self.sends);
+        for send in sends.drain(..) {
+            let Range { start, end } = send.events.clone();
             self.observers
                 .show(console, None, &self.out.events[seen..start]);
-            let about = self.alg.ends(send.flow).map(|ends| About {
-                ends,
-                from: send.to.other(),
-            });
+            let about = self.about(&send);
             self.observers
                 .show(console, about, &self.out.events[start..end]);
             seen = end;
@@ -503,6 +518,7 @@ impl Carrier {
                 self.observers.show(console, about, &[Event::Sent(sent)]);
             }
         }
+        self.sends = sends;
         self.observers.show(console, None, &self.out.events[seen..]);
         self.ping_datagrams();
         if committed {
@@ -511,6 +527,16 @@ impl Carrier {
         self.held.condemned.append(&mut self.out.resets);
         self.out.clear();
         self.out.bytes.shrink_to(2 * BATCH_SIZE);
+    }
+
+    /// Whose events are shown, if anybody looks.
+    fn about(&self, send: &Send) -> Option<About> {
+        if !self.observers.look() {
+            return None;
+        }
+        let ends = self.alg.ends(send.flow)?;
+        let from = send.to.other();
+        Some(About { ends, from })
     }
 
     fn write(&mut self, key: usize, send: &Send, finish: bool) {
@@ -583,10 +609,13 @@ impl Carrier {
             Fate::Alive => {
                 link.queued = link.reads(Leg::Inside) || link.reads(Leg::Outside);
                 let (again, waiting) = (link.queued, link.conn.all_waiting());
-                if !link.conn.dialling() {
+                if !link.connected && !link.conn.dialling() {
+                    link.connected = true;
                     self.alg.connected(link.flow);
                 }
-                self.alg.waiting(now, link.flow, waiting, &mut self.out);
+                if mem::replace(&mut link.waited, waiting > 0) || waiting > 0 {
+                    self.alg.waiting(now, link.flow, waiting, &mut self.out);
+                }
                 return again;
             }
             Fate::Closed => link.conn.part(),

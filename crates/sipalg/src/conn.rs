@@ -238,12 +238,11 @@ impl<S: Socket> Conn<S> {
         self.side_mut(leg).write(bytes);
     }
 
-    /// Sends FIN on a leg, after what waits for it.
+    /// Sends FIN on a leg, after what waits for it. The last of a connection is left to its close.
     pub fn finish(&mut self, leg: Leg) {
-        let side = self.side_mut(leg);
-        side.finish = true;
-        if side.waiting.is_none() {
-            side.send_finish();
+        self.side_mut(leg).finish = true;
+        if self.side(leg).waiting.is_none() && self.fate() != Fate::Closed {
+            self.side_mut(leg).send_finish();
         }
     }
 
@@ -301,7 +300,10 @@ impl<S: Socket> Conn<S> {
     fn dial(&mut self, leg: Leg, is: Readiness) {
         if leg == self.accepted {
             self.reset |= is.broken;
-        } else if is.writable || is.broken || is.hangup {
+        } else if is.writable && !is.broken && !is.hangup {
+            // There is room only in a connection.
+            self.dialling = false;
+        } else if is.broken || is.hangup {
             match self.side_mut(leg).socket.connected() {
                 Ok(connected) => self.dialling = !connected,
                 Err(_) => self.reset = true,

@@ -28,7 +28,8 @@ use doors::Doors;
 use host::Host;
 use ranges::Range;
 use ruleset::{
-    HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS, TABLE,
+    Abilities, HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS,
+    TABLE,
 };
 use sipalg_core::Door;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
@@ -125,8 +126,7 @@ pub struct Kernel {
     nft: Nft,
     plan: Plan,
     ruleset: Ruleset,
-    /// Whether connections may have idle times of their own.
-    lifetimes: bool,
+    abilities: Abilities,
     doors: Doors,
     addresses: Addresses,
     sweep: Sweep,
@@ -177,7 +177,7 @@ impl Kernel {
             nft: parts.nft,
             plan: plan.clone(),
             ruleset: parts.ruleset,
-            lifetimes: parts.lifetimes,
+            abilities: parts.abilities,
             doors: Doors::new(parts.elements),
             addresses: Addresses::default(),
             sweep: parts.sweep,
@@ -195,7 +195,7 @@ impl Kernel {
     /// One sentence for the operator. The rules are as before then.
     pub fn replan(&mut self, plan: &Plan) -> Result<(), KernelError> {
         let borrowed = borrowed(plan)?;
-        let ruleset = Ruleset::new(plan, &borrowed, self.lifetimes);
+        let ruleset = Ruleset::new(plan, &borrowed, self.abilities);
         let hits = self.counted_hits()?;
         self.host.set_up(plan, &borrowed)?;
         self.nft
@@ -224,10 +224,16 @@ impl Kernel {
 
     /// Works as on a kernel of the given kind, whichever was found; for tests, before the first
     /// door.
-    pub fn with_elements(mut self, elements: Elements) -> Self {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn with_elements(mut self, elements: Elements) -> Result<Self, KernelError> {
         self.doors = Doors::new(elements);
         self.sweep.set_elements(elements);
-        self
+        self.abilities.keys = elements == Elements::Prolonged;
+        let plan = self.plan.clone();
+        self.replan(&plan)?;
+        Ok(self)
     }
 
     /// Carries out the operations in order, all in one transaction, and deletes the connections that
@@ -242,17 +248,23 @@ impl Kernel {
         let mut moved = self.addresses.change(addresses);
         let mut change = self.doors.change(doors);
         let mut messages = std::mem::take(&mut moved.messages);
-        messages.append(&mut change.messages);
-        if let Err(error) = self.nft.commit(messages) {
-            self.unsure = true;
-            self.health.refused += 1;
-            self.doors.undo(change.undo);
-            self.addresses.undo(&moved);
-            return Err(KernelError::refused("the doors", error));
-        }
+        messages.extend(change.messages(self.doors.elements()));
+        messages.extend(self.sweep.questions(&change));
+        let told = match self.nft.exchange(messages) {
+            Ok(told) => told,
+            Err(error) => {
+                self.unsure = true;
+                self.health.refused += 1;
+                self.doors.undo();
+                self.addresses.undo(&moved);
+                // If it took effect all the same, notes of older flows are lost.
+                self.sweep.begin_anew();
+                return Err(KernelError::refused("the doors", error));
+            }
+        };
         let (sweep, nft) = (&mut self.sweep, &mut self.nft);
         let swept = sweep
-            .follow(nft, &self.doors, &change.opened, &change.closed)
+            .follow(nft, &self.doors, &change, &told)
             .and_then(|()| sweep.release(&moved.released));
         if swept.is_err() {
             // The doors are there; an older flow may be in their way until it is looked for again.
@@ -404,15 +416,19 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn media_counts(&mut self) -> Result<Vec<(SocketAddrV4, MediaCount)>, KernelError> {
-        let mut counts: HashMap<SocketAddrV4, MediaCount> = HashMap::new();
+        let none = |local| (local, MediaCount::default());
+        let mut counts: HashMap<SocketAddrV4, MediaCount> = self.doors.media().map(none).collect();
         let refused = |error| KernelError::refused("to tell the media counters", error);
+        // What has carried nothing yet is in neither set.
         for element in self.nft.elements(TABLE, &MEDIA_IN).map_err(refused)? {
-            let count = counts.entry(element.address_port()).or_default();
-            (count.in_packets, count.in_bytes) = (element.packets, element.bytes);
+            if let Some(count) = counts.get_mut(&element.address_port()) {
+                (count.in_packets, count.in_bytes) = (element.packets, element.bytes);
+            }
         }
         for element in self.nft.elements(TABLE, &MEDIA_OUT).map_err(refused)? {
-            let count = counts.entry(element.address_port()).or_default();
-            (count.out_packets, count.out_bytes) = (element.packets, element.bytes);
+            if let Some(count) = counts.get_mut(&element.address_port()) {
+                (count.out_packets, count.out_bytes) = (element.packets, element.bytes);
+            }
         }
         Ok(counts.into_iter().collect())
     }
@@ -449,7 +465,7 @@ pub fn clean(state_dir: &Path) -> Result<(), KernelError> {
 struct Parts {
     nft: Nft,
     ruleset: Ruleset,
-    lifetimes: bool,
+    abilities: Abilities,
     elements: Elements,
     sweep: Sweep,
     newcomers: Log,
@@ -465,8 +481,11 @@ fn prepare(
     host.set_up(plan, &borrowed)?;
     host.forget(plan, &borrowed)?;
     let mut nft = Nft::open().map_err(|error| KernelError::refused("the rules", error))?;
-    let lifetimes = try_lifetimes(&mut nft)?;
-    let ruleset = Ruleset::new(plan, &borrowed, lifetimes);
+    let abilities = Abilities {
+        lifetimes: try_lifetimes(&mut nft)?,
+        keys: nft.commit(ruleset::key_on_trial()).is_ok(),
+    };
+    let ruleset = Ruleset::new(plan, &borrowed, abilities);
     put(&mut nft, &ruleset)?;
     host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
     let elements = try_elements(&mut nft)?;
@@ -475,7 +494,7 @@ fn prepare(
     Ok(Parts {
         nft,
         ruleset,
-        lifetimes,
+        abilities,
         elements,
         sweep: Sweep::new(elements, ruleset::loose_for(&plan.timeouts))?,
         newcomers,

@@ -1,7 +1,7 @@
 //! The listener that TPROXY delivers intercepted connections to.
 
 use crate::conn::Socket;
-use crate::tcp::{SaveSyn, set_leg_options, set_tos, syn_tos};
+use crate::tcp::{SaveSyn, acknowledge_later, set_keepalive, set_leg_options, set_tos, syn_tos};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -44,6 +44,7 @@ impl Listener {
         )?;
         // Accepted legs inherit these.
         set_leg_options(SockRef::from(&socket))?;
+        set_keepalive(SockRef::from(&socket))?;
         socket.set_ip_transparent_v4(true)?;
         socket.set_reuse_address(true)?;
         setsockopt(&socket, SaveSyn, &true)?;
@@ -111,6 +112,7 @@ impl Listener {
         let tos = syn_tos(&stream);
         // A leg without its mark is better than none.
         let _ = set_tos(SockRef::from(&stream), tos);
+        acknowledge_later(SockRef::from(&stream));
         Some(Accepted {
             stream,
             peer,

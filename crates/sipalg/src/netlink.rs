@@ -90,7 +90,15 @@ impl Message {
         message
     }
 
+    /// Has room for so many bytes more without moving.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.0.reserve(bytes);
+        self
+    }
+
     /// Appends an attribute.
+    #[inline]
     pub fn put(mut self, kind: u16, value: &[u8]) -> Self {
         self.push(kind, value);
         self
@@ -102,6 +110,7 @@ impl Message {
     }
 
     /// Appends an attribute that holds the attributes which `fill` appends.
+    #[inline]
     pub fn nest(mut self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Self {
         let start = self.0.len();
         self.push(kind | libc::NLA_F_NESTED as u16, &[]);
@@ -118,17 +127,28 @@ impl Message {
         self
     }
 
+    /// Has the kernel tell us what it changes by it (NLM_F_ECHO).
+    #[must_use]
+    pub fn echoed(mut self) -> Self {
+        let flags = self.flags() | libc::NLM_F_ECHO as u16;
+        self.0[6..8].copy_from_slice(&flags.to_ne_bytes());
+        self
+    }
+
     /// What follows `struct nlmsghdr`.
     pub fn body(&self) -> &[u8] {
         &self.0[HEADER..]
     }
 
+    #[inline]
     fn push(&mut self, kind: u16, value: &[u8]) {
-        let length = (4 + value.len()) as u16;
-        self.0.extend_from_slice(&length.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
+        let [a, b] = ((4 + value.len()) as u16).to_ne_bytes();
+        let [c, d] = kind.to_ne_bytes();
+        self.0.extend_from_slice(&[a, b, c, d]);
         self.0.extend_from_slice(value);
-        self.pad();
+        if !value.len().is_multiple_of(4) {
+            self.pad();
+        }
     }
 
     fn pad(&mut self) {
@@ -242,7 +262,8 @@ impl Socket {
         let sequence = self.next_sequence();
         let bytes = message.finish(sequence, libc::NLM_F_ACK);
         self.send(&bytes)?;
-        self.replies(&bytes, sequence, &mut each).map(|_| ())
+        self.replies(&bytes, sequence, &mut |_, payload| each(payload))
+            .map(|_| ())
     }
 
     /// Asks for several things in one go, and says of each whether it is there, in order.
@@ -307,8 +328,9 @@ impl Socket {
             let bytes = message.clone().finish(sequence, libc::NLM_F_DUMP);
             self.send(&bytes)?;
             let mut found = Vec::new();
-            let changed =
-                self.replies(&bytes, sequence, &mut |payload| read(payload, &mut found))?;
+            let changed = self.replies(&bytes, sequence, &mut |_, payload| {
+                read(payload, &mut found)
+            })?;
             if !changed {
                 return Ok(found);
             }
@@ -327,22 +349,27 @@ impl Socket {
     }
 
     /// Sends nftables `messages` as one transaction: all of them take effect at one instant or
-    /// none does. More than the send buffer holds (thousands of doors) goes as several.
+    /// none does. More than the send buffer holds (thousands of doors) goes as several. What the
+    /// kernel echoes of them ([`Message::echoed`]) goes to `each`, with its type.
     ///
     /// # Errors
     /// The kernel's on the first message that it refuses.
-    pub fn batch(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+    pub fn batch(
+        &mut self,
+        messages: Vec<Message>,
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> Result<(), Error> {
         let mut part = Vec::new();
         let mut bytes = 0;
         for message in messages {
             if bytes + message.0.len() > self.batch_bytes {
-                self.transaction(std::mem::take(&mut part))?;
+                self.transaction(std::mem::take(&mut part), &mut each)?;
                 bytes = 0;
             }
             bytes += message.0.len();
             part.push(message);
         }
-        self.transaction(part)
+        self.transaction(part, &mut each)
     }
 
     /// What the kernel has sent without being asked, message by message; does not wait.
@@ -363,7 +390,11 @@ impl Socket {
         }
     }
 
-    fn transaction(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+    fn transaction(
+        &mut self,
+        messages: Vec<Message>,
+        each: &mut dyn FnMut(u16, &[u8]),
+    ) -> Result<(), Error> {
         let Some(last) = messages.len().checked_sub(1) else {
             return Ok(());
         };
@@ -379,7 +410,7 @@ impl Socket {
         let acknowledged = self.sequence;
         bytes.extend(bound(libc::NFNL_MSG_BATCH_END).finish(self.next_sequence(), 0));
         self.send(&bytes)?;
-        self.replies(&bytes, acknowledged, &mut |_| {})?;
+        self.replies(&bytes, acknowledged, each)?;
         self.transactions = self.transactions.wrapping_add(1);
         Ok(())
     }
@@ -390,7 +421,7 @@ impl Socket {
         &mut self,
         request: &[u8],
         last: u32,
-        each: &mut dyn FnMut(&[u8]),
+        each: &mut dyn FnMut(u16, &[u8]),
     ) -> Result<bool, Error> {
         let first = u32_at(request, 8);
         let mut changed = false;
@@ -401,8 +432,9 @@ impl Socket {
                 rest = after;
                 let kind = i32::from(u16_at(message, 4));
                 let sequence = u32_at(message, 8);
-                // Answers to an earlier request that we stopped reading are nobody's.
-                if sequence < first || sequence > last.max(first) {
+                // An echo has no number. Answers to an earlier request that we stopped reading are
+                // nobody's.
+                if sequence != 0 && !(first..=last.max(first)).contains(&sequence) {
                     continue;
                 }
                 changed |= i32::from(u16_at(message, 6)) & libc::NLM_F_DUMP_INTR != 0;
@@ -417,7 +449,7 @@ impl Socket {
                         }
                     }
                     libc::NLMSG_NOOP => {}
-                    _ => each(&message[HEADER..]),
+                    _ => each(kind as u16, &message[HEADER..]),
                 }
             }
         }

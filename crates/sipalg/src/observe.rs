@@ -7,7 +7,7 @@ use crate::log::{self, Seldom};
 use jiff::{Timestamp, ZonedDateTime};
 use sipalg_core::addr::{Ends, Ipv4Addr};
 use sipalg_core::config::Resource;
-use sipalg_core::{Alg, Event, Instant, Leg, Outbox};
+use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::{debug, json};
 use std::rc::Rc;
 
@@ -36,6 +36,11 @@ impl Observers {
         }
     }
 
+    /// Whether anybody wants to see anything.
+    pub fn look(&self) -> bool {
+        !self.clients.is_empty() || log::is_json()
+    }
+
     /// Says what of the flow between these two is to be told; or of what belongs to none.
     pub fn prepare(&self, ends: Option<&Ends>, out: &mut Outbox) {
         (out.watch, out.detailed) = (log::is_json(), log::is_json());
@@ -49,9 +54,15 @@ impl Observers {
         }
     }
 
+    /// The same of a flow of the machine.
+    pub fn prepare_for(&self, alg: &Alg, flow: FlowId, out: &mut Outbox) {
+        let ends = self.look().then(|| alg.ends(flow));
+        self.prepare(ends.flatten().as_ref(), out);
+    }
+
     /// Shows events to those who want them.
     pub fn show(&self, console: &mut Console, about: Option<About>, events: &[Event]) {
-        if events.is_empty() || (self.clients.is_empty() && !log::is_json()) {
+        if events.is_empty() || !self.look() {
             return;
         }
         let now = ZonedDateTime::now();

@@ -8,6 +8,7 @@
 //! ```text
 //!   file      one database file
 //!   writer    the thread that writes, and looks for a place that works
+//!   inbox     how it is handed what has changed
 //!   clock     what instants count from, across reboots
 //!   changes   how changed records are written one after another
 //! ```
@@ -15,19 +16,21 @@
 pub mod changes;
 pub mod clock;
 mod file;
+mod inbox;
 mod writer;
 
 use crate::privileges;
 use clock::{Epoch, Moment};
 use file::{Meta, Problem, Records};
+use inbox::Inbox;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{Builder, JoinHandle};
-use writer::{Fed, Order, Pace, Shared, Writer};
+use writer::{Pace, Shared, Writer};
 
 /// The name of the database in its directory.
 const NAME: &str = "store.redb";
@@ -70,7 +73,7 @@ pub struct Status {
 /// The store. What it was fed is written when it is dropped.
 #[derive(Debug)]
 pub struct Store {
-    orders: Sender<Order>,
+    inbox: Arc<Inbox>,
     said: Receiver<String>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -108,11 +111,11 @@ impl Store {
     }
 
     fn write(paths: Vec<PathBuf>, meta: Meta, pace: Pace) -> Store {
-        let (orders, ordered) = channel();
+        let inbox = Arc::new(Inbox::default());
         let (say, said) = channel();
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(paths, meta, pace, ordered, say, shared.clone());
-        // Without a thread orders fail, which is as good as no place to write.
+        let writer = Writer::new(paths, meta, pace, inbox.clone(), say, shared.clone());
+        // To have no thread is as good as no place to write.
         let thread = Builder::new()
             .name("store".into())
             .spawn(move || {
@@ -122,7 +125,7 @@ impl Store {
             })
             .ok();
         Store {
-            orders,
+            inbox,
             said,
             shared,
             thread,
@@ -132,16 +135,18 @@ impl Store {
 
     /// Takes over what has changed, as [`changes::append`] wrote it. It is written within a fifth of
     /// a second.
-    pub fn feed(&mut self, changes: Vec<u8>) {
-        let fed = self.fed(changes);
-        self.order(Order::Feed(fed));
+    pub fn feed(&mut self, changes: &[u8]) {
+        if let Some(upto) = self.count(changes) {
+            self.inbox.feed(changes, upto);
+        }
     }
 
     /// Takes over all records that there are, instead of all that were.
     pub fn replace(&mut self, changes: Vec<u8>) {
         self.shared.wants_all(false);
-        let fed = self.fed(changes);
-        self.order(Order::Replace(fed));
+        if let Some(upto) = self.count(&changes) {
+            self.inbox.replace(changes, upto);
+        }
     }
 
     /// Whether it needs all records, because it has to begin a new file: the caller has to
@@ -163,27 +168,22 @@ impl Store {
         }
     }
 
-    fn fed(&mut self, changes: Vec<u8>) -> Fed {
+    /// How many bytes it was fed with these; `None` if nobody is there to write them.
+    fn count(&mut self, changes: &[u8]) -> Option<u64> {
         self.fed += changes.len() as u64;
-        Fed {
-            changes,
-            upto: self.fed,
-        }
-    }
-
-    fn order(&self, order: Order) {
-        if self.orders.send(order).is_err() {
-            // There is no thread: nothing is ever done.
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            // Nothing is ever done.
             self.shared.set_done(self.fed);
+            return None;
         }
+        Some(self.fed)
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if self.orders.send(Order::Close).is_ok()
-            && let Some(thread) = self.thread.take()
-        {
+        self.inbox.close();
+        if let Some(thread) = self.thread.take() {
             // A writer that has panicked has nothing more to say.
             let _ = thread.join();
         }

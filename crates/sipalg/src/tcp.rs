@@ -45,6 +45,7 @@ pub fn dial(
         Some(Protocol::TCP),
     )?;
     set_leg_options(SockRef::from(&socket))?;
+    acknowledge_later(SockRef::from(&socket));
     socket.set_reuse_address(true)?;
     match way {
         Way::By(interface) => socket.bind_device(Some(interface.as_bytes()))?,
@@ -63,19 +64,38 @@ pub fn dial(
     }
 }
 
-/// What every leg has: no Nagle delay, a peer that vanished is noticed after two minutes, and if the
-/// gateway ends before the connection does, its peer is told by RST.
+/// What every leg has: no Nagle delay, and if the gateway ends before the connection does, its peer is
+/// told by RST.
 ///
 /// # Errors
 /// The socket does not take an option.
 pub fn set_leg_options(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.set_tcp_nodelay(true)
+}
+
+/// A peer that vanished is noticed after two minutes.
+///
+/// # Errors
+/// The socket does not take an option.
+pub fn set_keepalive(socket: SockRef<'_>) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_linger(Some(Duration::ZERO))?;
-    socket.set_tcp_nodelay(true)
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// What is received is acknowledged with what is sent, as long as that does not take too long; so is the
+/// answer to a connect. A request and its answer do without segments that say nothing else.
+pub fn acknowledge_later(socket: SockRef<'_>) {
+    // Without it there are only more segments.
+    let _ = socket.set_tcp_quickack(false);
+}
+
+/// Whatever waits to be acknowledged is so now, and from now on the kernel decides.
+pub fn acknowledge(socket: SockRef<'_>) {
+    let _ = socket.set_tcp_quickack(true);
 }
 
 /// Marks what a leg sends with the DSCP of this ToS byte.

@@ -30,8 +30,9 @@ pub struct Calls {
 
 /// The first media port of calls that are made and ended.
 pub const FIRST_PORT: u16 = 40_000;
-/// How many pairs of media ports there are.
-const PAIRS: usize = 12_000;
+/// How many pairs of media ports there are: fewer ports than the 16,128 that one inside host may have
+/// of mappings, which outlive their calls by minutes.
+const PAIRS: usize = 7_500;
 /// What all calls of one connection have in front of their number.
 const CALLS: u32 = 1_000_000;
 

@@ -13,7 +13,7 @@ use crate::frame::Message;
 use crate::nat::{Context, Nat};
 use crate::outbox::Outbox;
 use crate::registration::{Request, Response};
-use crate::sip::{Name, StartLine, parse_cseq, parse_decimal, uri};
+use crate::sip::{Index, Method, Name, StartLine, parse_cseq, parse_decimal, uri};
 use core::ops::Range;
 use core::time::Duration;
 
@@ -21,13 +21,15 @@ use core::time::Duration;
 pub(super) struct What<'a> {
     pub start: StartLine<'a>,
     /// The request's method; of a response, its CSeq's.
-    method: &'a [u8],
+    method: Method,
     pub call_id: &'a [u8],
     /// The name of the conversation that it belongs to.
     pub conversation: u64,
     cseq: u32,
-    /// The value of To or From that names the outside party.
-    outside: &'a [u8],
+    bytes: &'a [u8],
+    index: &'a Index,
+    /// To or From, whichever names the outside party.
+    outside: Name,
 }
 
 impl<'a> What<'a> {
@@ -46,20 +48,24 @@ impl<'a> What<'a> {
         // The outside is To in requests that go out and their answers, else From.
         let to = (at.from == Leg::Inside) == matches!(start, StartLine::Request { .. });
         let outside = if to { Name::To } else { Name::From };
-        let call_id = message.index.first(bytes, Name::CallId).unwrap_or_default();
+        let call_id = message.index.first(bytes, Name::CallId);
+        let call_id = call_id.unwrap_or_default();
         Some(What {
             start,
-            method,
+            method: Method::parse(method),
             call_id,
             conversation: calls.conversation(call_id, at.host.local),
             cseq,
-            outside: message.index.first(bytes, outside).unwrap_or_default(),
+            bytes,
+            index: message.index,
+            outside,
         })
     }
 
     /// The tag of the outside party, empty without one.
     fn outside_tag(&self) -> &'a [u8] {
-        tag_of(self.outside)
+        let value = self.index.first(self.bytes, self.outside);
+        tag_of(value.unwrap_or_default())
     }
 
     fn status(&self) -> Option<u16> {
@@ -72,18 +78,24 @@ impl<'a> What<'a> {
     /// Whether its success makes a dialog, whose requests come to the Contact (RFC 3261 section 12,
     /// RFC 6665 section 4, RFC 3515).
     fn makes_dialog(&self) -> bool {
-        matches!(self.method, b"INVITE" | b"SUBSCRIBE" | b"REFER")
+        matches!(
+            self.method,
+            Method::Invite | Method::Subscribe | Method::Refer
+        )
     }
 
     /// Whether a session description in it is an offer or answer of a call (RFC 3264; RFC 6337
     /// section 2.2).
     pub fn negotiates(&self) -> bool {
-        matches!(self.method, b"INVITE" | b"ACK" | b"UPDATE" | b"PRACK")
+        matches!(
+            self.method,
+            Method::Invite | Method::Ack | Method::Update | Method::Prack
+        )
     }
 
     /// Whether its Contact asks others to reach its sender there.
     pub fn names_its_contact(&self) -> bool {
-        self.method == b"REGISTER" || self.method == b"UPDATE" || self.makes_dialog()
+        self.method == Method::Register || self.method == Method::Update || self.makes_dialog()
     }
 }
 
@@ -163,7 +175,7 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        let register = what.method == b"REGISTER";
+        let register = what.method == Method::Register;
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.topmost =
             at.from == Leg::Inside && at.protocol == Protocol::Udp && what.status().is_none();
@@ -200,6 +212,9 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
+        if self.work.parts.list.is_empty() {
+            return;
+        }
         let current = call.map_or(&[][..], |call| self.calls.current(call));
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
@@ -207,16 +222,16 @@ impl Alg {
         self.work
             .media
             .extend(call.into_iter().flat_map(|call| self.calls.media(call)));
-        let parts = core::mem::take(&mut self.work.parts.list);
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
-        for part in &parts {
+        let mut number = 0;
+        while let Some(part) = fixup.work.parts.list.get(number).cloned() {
             match part {
-                Part::Session(span) => fixup.session_description(span.clone()),
-                Part::Fragment(span) => fixup.fragment(span.clone()),
+                Part::Session(span) => fixup.session_description(span),
+                Part::Fragment(span) => fixup.fragment(span),
             }
+            number += 1;
         }
-        self.work.parts.list = parts;
     }
 
     fn fixup<'a>(
@@ -249,22 +264,22 @@ impl Alg {
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
     pub(super) fn content_length(&mut self, message: &Message<'_>) {
         let Work { edits, parts, .. } = &mut self.work;
-        let mut follow = |place: Range<usize>, counted: Range<usize>| {
+        let mut follow = |place: &Range<usize>, counted: Range<usize>| {
             let growth = edits.growth(counted.clone());
-            let old = counted.len() as u64;
-            // One that was not true stays.
-            if growth != 0 && message.bytes.get(place.clone()).and_then(parse_decimal) == Some(old)
-            {
-                let text = Text::number(old.saturating_add_signed(growth));
-                edits.replace(message.bytes, place, text, By::Length);
+            if growth != 0 {
+                let length = (counted.len() as u64).saturating_add_signed(growth);
+                edits.insert(place.clone(), &Text::number(length), By::Length);
             }
         };
         for (place, counted) in &parts.lengths {
-            follow(place.clone(), counted.clone());
+            let said = message.bytes.get(place.clone()).and_then(parse_decimal);
+            // One that was not true stays.
+            if said == Some(counted.len() as u64) {
+                follow(place, counted.clone());
+            }
         }
-        if let Some(field) = message.index.field(Name::ContentLength) {
-            let place = uri::trim(message.bytes, field.value.clone());
-            follow(place, message.header..message.bytes.len());
+        if !message.length.is_empty() {
+            follow(&message.length, message.header..message.bytes.len());
         }
     }
 }
@@ -278,7 +293,7 @@ impl Alg {
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        if at.from != Leg::Inside || what.method != b"REGISTER" || what.status().is_some() {
+        if at.from != Leg::Inside || what.method != Method::Register || what.status().is_some() {
             return;
         }
         let first = |name| message.index.first(message.bytes, name);
@@ -307,7 +322,7 @@ impl Alg {
         let Some(status @ 200..) = what.status() else {
             return;
         };
-        if at.from != Leg::Outside || what.method != b"REGISTER" {
+        if at.from != Leg::Outside || what.method != Method::Register {
             return;
         }
         let response = Response {
@@ -347,8 +362,8 @@ impl Alg {
             return;
         }
         let within = match what.method {
-            b"BYE" | b"CANCEL" | b"UPDATE" => true,
-            b"INVITE" => !what.outside_tag().is_empty(),
+            Method::Bye | Method::Cancel | Method::Update => true,
+            Method::Invite => !what.outside_tag().is_empty(),
             _ => false,
         };
         let host = at.host.local;
@@ -394,9 +409,10 @@ impl Alg {
             // An answer in a response, or in the ACK of a 2xx that offered, completes the exchange. One
             // in a provisional response does (RFC 3262 section 5), but another branch may still
             // accept a stream that it refuses.
-            let answer = what.method == b"ACK" || what.status().is_some();
+            let answer = what.method == Method::Ack || what.status().is_some();
             calls.set_held(&cx, call, what.cseq, session.held(), answer);
-            let last = what.method == b"ACK" || what.status().is_some_and(|status| status >= 200);
+            let last =
+                what.method == Method::Ack || what.status().is_some_and(|status| status >= 200);
             match at.from {
                 Leg::Inside => {
                     let described = Described {
@@ -421,7 +437,8 @@ impl Alg {
             }
         }
         // UPDATE moves the target of a dialog that is there (RFC 3311 section 5.1).
-        let target = what.makes_dialog() || (what.method == b"UPDATE" && calls.has_contact(call));
+        let target =
+            what.makes_dialog() || (what.method == Method::Update && calls.has_contact(call));
         let named = !self.work.contacts.is_empty() || !self.work.routes.is_empty();
         if at.from == Leg::Inside && target && named {
             let contact = self.work.contacts.first();
@@ -432,34 +449,36 @@ impl Alg {
             calls.set_contacts(&mut cx, nat, call, &self.work.targets, out);
         }
         match (what.method, what.status()) {
-            (b"BYE", None) => calls.leaving(&mut cx, call, what.outside_tag()),
-            (b"CANCEL", None) => calls.cancelled(&mut cx, call),
+            (Method::Bye, None) => calls.leaving(&mut cx, call, what.outside_tag()),
+            (Method::Cancel, None) => calls.cancelled(&mut cx, call),
             // RFC 3261 section 22.2: a challenged BYE is sent again.
-            (b"BYE", Some(401 | 407)) => {}
-            (b"BYE", Some(200..)) => calls.left(&mut cx, nat, call, what.outside_tag(), out),
-            (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(100..200)) => calls.progress(&mut cx, call),
-            (b"INVITE", Some(200..300)) => {
+            (Method::Bye, Some(401 | 407)) => {}
+            (Method::Bye, Some(200..)) => calls.left(&mut cx, nat, call, what.outside_tag(), out),
+            (Method::Invite | Method::Subscribe | Method::Refer, Some(100..200)) => {
+                calls.progress(&mut cx, call)
+            }
+            (Method::Invite, Some(200..300)) => {
                 calls.commit(&mut cx, nat, call, what.cseq, out);
                 calls.answered(&mut cx, call, what.outside_tag());
             }
-            (b"UPDATE" | b"PRACK", Some(200..300)) => {
+            (Method::Update | Method::Prack, Some(200..300)) => {
                 calls.commit(&mut cx, nat, call, what.cseq, out);
             }
-            (b"SUBSCRIBE" | b"REFER", Some(200..300)) => {
+            (Method::Subscribe | Method::Refer, Some(200..300)) => {
                 let granted = message.index.first(message.bytes, Name::Expires);
                 let granted = granted.and_then(parse_decimal);
                 lasts(&mut cx, calls, nat, call, granted, out);
             }
-            (b"NOTIFY", None) => {
+            (Method::Notify, None) => {
                 let state = message.index.first(message.bytes, Name::SubscriptionState);
                 if let Some(left) = state.and_then(subscription_left) {
                     lasts(&mut cx, calls, nat, call, Some(left), out);
                 }
             }
-            (b"INVITE" | b"SUBSCRIBE" | b"REFER", Some(300..)) => {
+            (Method::Invite | Method::Subscribe | Method::Refer, Some(300..)) => {
                 calls.refused(&mut cx, nat, call, what.cseq, out);
             }
-            (b"UPDATE" | b"PRACK", Some(300..)) => {
+            (Method::Update | Method::Prack, Some(300..)) => {
                 calls.revert(&mut cx, nat, call, what.cseq, out);
             }
             _ => {}

@@ -6,6 +6,7 @@ use crate::addr::{Leg, SocketAddrV4};
 use crate::health::{CallState, CallView, Ending, Leak, Unacknowledged};
 use crate::kept;
 use crate::nat::{MappingId, Nat};
+use crate::sip::Method;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -44,7 +45,7 @@ impl Seen {
     }
 
     /// Takes note of a message: whether that changes anything that is recorded.
-    fn hear(&mut self, heard: &Heard<'_>) -> bool {
+    fn hear(&mut self, heard: &Heard) -> bool {
         let sender = match heard.status {
             None => heard.from,
             Some(_) => heard.from.other(),
@@ -54,24 +55,24 @@ impl Seen {
         }
         let news = change(&mut self.peer, Some(heard.peer)) | begin(&mut self.began, sender);
         news | match (heard.method, heard.status) {
-            (b"INVITE", Some(200..300)) => {
+            (Method::Invite, Some(200..300)) => {
                 begin(&mut self.answered, heard.now) | self.hear_answer(heard)
             }
-            (b"INVITE", Some(status @ 300..)) if self.answered.is_none() => {
+            (Method::Invite, Some(status @ 300..)) if self.answered.is_none() => {
                 begin(&mut self.ending, Ending::Refused(status))
             }
-            (b"ACK", None) => {
+            (Method::Ack, None) => {
                 let acknowledged = |waits: &mut Unacknowledged| waits.from != heard.from;
                 self.unacknowledged.take_if(acknowledged).is_some()
             }
-            (b"BYE", None) => change(&mut self.ending, Some(Ending::Bye(heard.from))),
-            (b"CANCEL", None) => change(&mut self.ending, Some(Ending::Cancelled(heard.from))),
+            (Method::Bye, None) => change(&mut self.ending, Some(Ending::Bye(heard.from))),
+            (Method::Cancel, None) => change(&mut self.ending, Some(Ending::Cancelled(heard.from))),
             _ => false,
         }
     }
 
     /// A 2xx to an INVITE waits for its ACK: false if it is the same again.
-    fn hear_answer(&mut self, heard: &Heard<'_>) -> bool {
+    fn hear_answer(&mut self, heard: &Heard) -> bool {
         let waits = self.unacknowledged.as_mut();
         if let Some(waits) = waits.filter(|w| (w.cseq, w.from) == (heard.cseq, heard.from)) {
             waits.times = waits.times.saturating_add(1);
@@ -134,7 +135,7 @@ impl Seen {
 
 /// A message of a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+pub struct Heard {
     /// When.
     pub now: Instant,
     /// The side that sent it.
@@ -142,7 +143,7 @@ pub struct Heard<'a> {
     /// The outside end of its connection.
     pub peer: SocketAddrV4,
     /// The request's method, or that of the response's CSeq.
-    pub method: &'a [u8],
+    pub method: Method,
     /// Of a response.
     pub status: Option<u16>,
     /// Its CSeq.
@@ -153,7 +154,7 @@ pub struct Heard<'a> {
 
 impl Calls {
     /// Takes note of a message.
-    pub fn hear(&mut self, call: CallId, heard: &Heard<'_>) {
+    pub fn hear(&mut self, call: CallId, heard: &Heard) {
         self.calls.update(call.0, |call| call.seen.hear(heard));
     }
 

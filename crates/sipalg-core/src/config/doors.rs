@@ -62,6 +62,7 @@ impl Default for DoorPorts {
 
 impl DoorPorts {
     /// Whether a door of that kind may lead to that port.
+    #[inline]
     pub fn allow(&self, kind: DoorKind, protocol: Protocol, port: u16) -> bool {
         let is_sip = || self.sip.binary_search(&(protocol, port)).is_ok();
         match kind {
@@ -79,6 +80,7 @@ impl DoorPorts {
 }
 
 /// Whether it can be the address of one host: no door leads to any other.
+#[inline]
 pub fn is_of_a_host(address: Ipv4Addr) -> bool {
     !(address.octets()[0] == 0
         || address.is_loopback()

@@ -8,12 +8,15 @@ use core::ops::Range;
 /// A short text made without allocating: at most an address with a port.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    bytes: [u8; LONGEST],
+    bytes: [u8; SIZE],
     length: u8,
 }
 
 /// Room for an address with a port, and some white space around its colon.
 const LONGEST: usize = 30;
+
+/// With the length it is as much as is copied at once.
+const SIZE: usize = 31;
 
 impl PartialEq for Text {
     fn eq(&self, other: &Text) -> bool {
@@ -24,8 +27,9 @@ impl PartialEq for Text {
 impl Eq for Text {}
 
 impl Text {
-    const EMPTY: Text = Text {
-        bytes: [0; LONGEST],
+    /// Nothing.
+    pub const EMPTY: Text = Text {
+        bytes: [0; SIZE],
         length: 0,
     };
 
@@ -45,7 +49,7 @@ impl Text {
     pub fn endpoint(endpoint: SocketAddrV4) -> Text {
         let mut text = Text::address(*endpoint.ip());
         text.push(b':');
-        text.push_number(u64::from(endpoint.port()));
+        text.push_port(endpoint.port());
         text
     }
 
@@ -103,7 +107,22 @@ impl Text {
         }
     }
 
+    fn push_port(&mut self, port: u16) {
+        let digits = u64::from(port / 10_000) | u64::from(four_digits(port % 10_000)) << 8;
+        // Zeros before the first other digit are not written, but for the last.
+        let zeros = (digits | 1 << 32).trailing_zeros() / 8;
+        let digits = (digits | 0x30_3030_3030) >> (8 * zeros);
+        let at = usize::from(self.length);
+        if let Some(place) = self.bytes.get_mut(at..at + 8) {
+            place.copy_from_slice(&digits.to_le_bytes());
+            self.length += 5 - zeros as u8;
+        }
+    }
+
     fn push_number(&mut self, number: u64) {
+        if let Ok(number) = u16::try_from(number) {
+            return self.push_port(number);
+        }
         let mut digits = [0u8; 20];
         let (mut rest, mut count) = (number, 0);
         for place in digits.iter_mut().rev() {
@@ -118,6 +137,28 @@ impl Text {
             self.push(*digit);
         }
     }
+}
+
+/// The digits of a number below 10,000, the first in the lowest byte.
+fn four_digits(number: u16) -> u32 {
+    let halves = u32::from(number / 100) | u32::from(number % 100) << 16;
+    // A tenth of each half, which is below 100.
+    let tens = ((halves * 103) >> 10) & 0x000f_000f;
+    tens | (halves - tens * 10) << 8
+}
+
+/// How many digits an octet is written with.
+#[inline]
+pub fn digits_of_octet(octet: u8) -> usize {
+    let [.., count] = OCTETS[usize::from(octet)];
+    usize::from(count)
+}
+
+/// How many digits a port is written with.
+#[inline]
+pub fn digits_of_port(port: u16) -> usize {
+    let more = [10, 100, 1000, 10_000].map(|power| usize::from(port >= power));
+    1 + more.iter().sum::<usize>()
 }
 
 /// The digits of each number up to 255, and how many there are.
@@ -203,15 +244,24 @@ impl Edits {
         {
             return false;
         }
+        self.insert(range, &text, by)
+    }
+
+    /// The same, where the bytes are known to be others.
+    #[inline(always)] // nearly always it is one push
+    pub fn insert(&mut self, range: Range<usize>, text: &Text, by: By) -> bool {
         // Fields are walked in order, so that nearly every edit is the last.
-        if self
-            .list
-            .last()
-            .is_none_or(|last| last.range.end <= range.start && last.range.start < range.start)
-        {
+        let last = self.list.last();
+        if last.is_none_or(|last| last.range.end <= range.start && last.range.start < range.start) {
+            let text = *text;
             self.list.push(Edit { range, text, by });
             return true;
         }
+        self.insert_before(range, text, by)
+    }
+
+    fn insert_before(&mut self, range: Range<usize>, text: &Text, by: By) -> bool {
+        let text = *text;
         let place = self
             .list
             .partition_point(|edit| edit.range.start < range.start);
@@ -244,13 +294,31 @@ impl Edits {
     pub fn apply(&self, message: &[u8], out: &mut Vec<u8>) {
         let mut at = 0;
         for edit in &self.list {
-            out.extend_from_slice(message.get(at..edit.range.start).unwrap_or_default());
+            append(message, at..edit.range.start, out);
             edit.text.append_to(out);
             at = edit.range.end;
         }
-        out.extend_from_slice(message.get(at..).unwrap_or_default());
+        append(message, at..message.len(), out);
     }
 }
+
+/// Appends a part of the message. A short one is copied with what follows it, which is a copy of known
+/// length, and what is too much is taken away again.
+#[inline(always)] // nearly always it is a copy of known length
+fn append(message: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
+    let chunk = message.get(part.start..).and_then(<[u8]>::first_chunk);
+    match chunk {
+        Some(chunk) if part.len() <= SHORT => {
+            let end = out.len() + part.len();
+            out.extend_from_slice(chunk as &[u8; SHORT]);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(message.get(part).unwrap_or_default()),
+    }
+}
+
+/// How long a part may be to be copied so: what is between two addresses nearly always is no longer.
+const SHORT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -280,6 +348,22 @@ mod tests {
         assert_eq!(out, b"1.20.255.0:65535 two 3");
         assert_eq!(edits.growth(0..13), out.len() as i64 - message.len() as i64);
         assert_eq!(edits.growth(4..13), -4);
+    }
+
+    #[test]
+    fn every_number_is_written_with_its_digits() {
+        for number in (0..=u64::from(u16::MAX) + 100).chain([10_000_000, u64::MAX]) {
+            let text = number.to_string();
+            assert_eq!(Text::number(number).as_bytes(), text.as_bytes());
+            if let Ok(port) = u16::try_from(number) {
+                assert_eq!(digits_of_port(port), text.len());
+            }
+        }
+        for octet in 0..=255u8 {
+            let end = SocketAddrV4::new([octet, 0, octet, 255].into(), 9 * u16::from(octet));
+            assert_eq!(Text::endpoint(end).as_bytes(), end.to_string().as_bytes());
+            assert_eq!(digits_of_octet(octet), octet.to_string().len());
+        }
     }
 
     #[test]

@@ -5,8 +5,23 @@ use crate::addr::{Leg, Protocol, SocketAddrV4};
 use crate::event::Event;
 use crate::health::{Leak, LeakPlace, LeakReason, is_private};
 use crate::nat::MappingId;
+use crate::spelling::Family;
 
 impl Fixup<'_> {
+    /// The same as [`leaks`](Self::leaks), in a header field.
+    pub(super) fn field_leaks(
+        &mut self,
+        family: Family,
+        protocol: Protocol,
+        address: SocketAddrV4,
+    ) {
+        let place = match family {
+            Family::Contact => LeakPlace::Contact,
+            _ => LeakPlace::Route,
+        };
+        self.leaks(place, protocol, address);
+    }
+
     /// An address at which its sender wants to be reached stays as it is: takes note of it, if it
     /// leads nowhere on the other side.
     pub(super) fn leaks(&mut self, place: LeakPlace, protocol: Protocol, address: SocketAddrV4) {

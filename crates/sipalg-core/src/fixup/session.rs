@@ -7,10 +7,9 @@ use crate::config::Resource;
 use crate::door::DoorKind;
 use crate::event::{By, Event};
 use crate::health::LeakPlace;
-use crate::nat::MappingId;
 use crate::nat::may_lead;
 use crate::nat::policy::LOWEST_PORT;
-use crate::sdp::{Literal, Media, Session};
+use crate::sdp::{Candidate, Literal, Media, Session, Span};
 use core::ops::Range;
 
 /// The port that stands for none in TCP media.
@@ -67,28 +66,33 @@ impl Fixup<'_> {
                 continue;
             };
             translated = true;
-            match &media.connection {
-                Some(own) => self.address_at(at, own, global),
+            match media.connection {
+                Some(own) => self.address_at(at, own, global, &Text::address(global)),
                 None => shared = shared.or(Some(global)),
             }
         }
         // When all lines are mapped: an attribute may name the port of a later line.
         for media in &session.media {
-            self.elsewhere(media, at);
+            self.elsewhere(media, session.candidates_of(media), at);
         }
         // What was refused as a whole stays as a whole.
-        let origin = session.origin.iter().filter(|_| translated || !refused);
         let whole = shared.is_some() || !refused;
-        let connection = session.connection.iter().filter(|_| whole);
-        let of_media = session.connection.as_ref().map(|literal| literal.address);
-        for literal in origin.chain(connection) {
-            let of_media = shared.filter(|_| of_media == Some(literal.address));
-            let local = SocketAddrV4::new(literal.address, 0);
-            let global = of_media.or_else(|| self.address_of(Protocol::Udp, local));
-            if let Some(global) = global {
-                self.address_at(at, literal, global);
+        let shared = shared.map(|global| (global, Text::address(global)));
+        let of_media = session.connection.map(|literal| literal.address);
+        let mut write = |literal: &Literal| match &shared {
+            Some((global, text)) if of_media == Some(literal.address) => {
+                self.address_at(at, *literal, *global, text);
             }
-        }
+            _ => {
+                let local = SocketAddrV4::new(literal.address, 0);
+                if let Some(global) = self.address_of(Protocol::Udp, local) {
+                    self.address_at(at, *literal, global, &Text::address(global));
+                }
+            }
+        };
+        let origin = session.origin.as_ref();
+        origin.filter(|_| translated || !refused).map(&mut write);
+        session.connection.as_ref().filter(|_| whole).map(write);
     }
 
     /// One `m=` line: maps its port and its RTCP, and writes the numbers. Gives the address that it
@@ -100,58 +104,46 @@ impl Fixup<'_> {
         local: SocketAddrV4,
         at: usize,
     ) -> Option<Ipv4Addr> {
-        let address = *local.ip();
-        let known = self.address_of(media.protocol(), local);
-        if media.port == 0 {
-            return known;
-        }
-        if self.quoted {
-            if let Some(new) = self.global_of(media.protocol(), local) {
+        let (protocol, address) = (media.protocol(), *local.ip());
+        // RFC 4145 section 4.1: the active side of TCP media is not connected to, and writes 9.
+        let active = protocol == Protocol::Tcp && media.port == DISCARD;
+        if self.quoted && media.port != 0 {
+            if let Some(new) = self.global_of(protocol, local) {
                 self.port_at(media, local, new, at);
             }
-            return known;
         }
-        // RFC 4145 section 4.1: the active side of TCP media is not connected to, and writes 9.
-        if !media.udp && media.port == DISCARD {
-            return known;
+        if self.quoted || active || media.port == 0 {
+            return self.address_of(protocol, local);
         }
         // The last port has none for RTCP behind it.
-        let ports = match media.protocol() {
+        let ports = match protocol {
             Protocol::Udp => media.count.saturating_mul(2).min(MOST_PORTS as u16),
             Protocol::Tcp => 1,
         }
         .min((u16::MAX - media.port).saturating_add(1));
-        // What is open already needs no more room: an offer that is sent again stays the same.
-        let mut run = self.run(media.protocol(), local, ports);
-        let is_new = |mapping: &Option<MappingId>| mapping.is_none_or(|id| !self.nat.is_open(id));
-        let asked = self.work.doors.iter().filter(|(_, id)| is_new(&Some(*id)));
-        let wanted = run.iter().take(usize::from(ports)).filter(|id| is_new(id));
-        let more = asked.count() + wanted.count();
+        let before = self.work.doors.len();
+        let missing = self.ask_for(line, protocol, local, ports);
         let config = self.cx.config;
         let allowed = self.may_open_for(address)
-            && may_lead(config, DoorKind::Media, media.protocol(), local)
+            && may_lead(config, DoorKind::Media, protocol, local)
             && usize::from(line) < config.limits.media_lines;
-        let at_once = (self.cx.now, config);
-        let admission = &mut self.cx.admission;
-        if !allowed || !admission.admits(at_once, Resource::Door, address, more as u64, self.out) {
-            self.leaks(LeakPlace::Media, media.protocol(), local);
+        if !allowed || !self.has_room_for_doors(missing, address) {
+            self.work.doors.truncate(before);
+            self.leaks(LeakPlace::Media, protocol, local);
             self.refused(local);
             return None;
         }
-        if run.iter().take(usize::from(ports)).any(Option::is_none) {
+        if missing > 0 {
+            self.work.doors.truncate(before);
             let own = self.own_address(address);
             self.nat
-                .map_run(&mut self.cx, media.protocol(), local, ports, own, self.out)
+                .map_run(&mut self.cx, protocol, local, ports, own, self.out)
                 .ok()?;
-            run = self.run(media.protocol(), local, ports);
+            self.ask_for(line, protocol, local, ports);
         }
-        for mapping in run.into_iter().flatten() {
-            self.work.doors.push((line, mapping));
-            self.named_media(mapping);
-        }
-        let [first, ..] = run;
-        let first = first?;
-        let new = self.nat.get(first)?.global;
+        self.named_media(before);
+        let (_, first) = self.work.doors.get(before)?;
+        let new = self.nat.get(*first)?.global;
         self.port_at(media, local, new, at);
         self.out.event(|| Event::MediaTranslated {
             from: local,
@@ -161,56 +153,73 @@ impl Fixup<'_> {
         Some(*new.ip())
     }
 
-    /// The mappings of so many adjacent ports, as far as there are any.
-    fn run(
-        &self,
-        protocol: Protocol,
-        from: SocketAddrV4,
-        ports: u16,
-    ) -> [Option<MappingId>; MOST_PORTS] {
-        let mut run = [None; MOST_PORTS];
-        for (offset, mapping) in (0..ports).zip(&mut run) {
+    /// Asks for the doors of so many adjacent ports, as far as they are mapped; how many are not.
+    fn ask_for(&mut self, line: u16, protocol: Protocol, from: SocketAddrV4, ports: u16) -> usize {
+        let mut missing = 0;
+        for offset in 0..ports {
             let port = from.port().saturating_add(offset);
             let local = SocketAddrV4::new(*from.ip(), port);
-            *mapping = (self.nat).find_local_among(&self.work.media, protocol, local);
+            let known = self.nat.find_local_among(&self.work.media, protocol, local);
+            match known {
+                Some(mapping) => self.work.doors.push((line, mapping)),
+                None => missing += 1,
+            }
         }
-        run
+        missing
+    }
+
+    /// Whether the host may have as many doors more as the message asks for, and those of so many
+    /// ports that are not mapped. What is open already needs no more room: an offer that is sent again
+    /// stays the same.
+    fn has_room_for_doors(&mut self, missing: usize, host: Ipv4Addr) -> bool {
+        let closed = self.work.doors.iter();
+        let closed = closed.filter(|(_, mapping)| !self.nat.is_open(*mapping));
+        let more = closed.count() + missing;
+        let at = (self.cx.now, self.cx.config);
+        let admission = &mut self.cx.admission;
+        more == 0 || admission.admits(at, Resource::Door, host, more as u64, self.out)
     }
 
     fn port_at(&mut self, media: &Media, old: SocketAddrV4, new: SocketAddrV4, at: usize) {
-        let by = By::mapping(self.from, media.protocol(), old, new);
-        self.number_at(at, media.port_span.clone(), new.port(), by);
+        if self.is_to_write(at, media.port_span, old.port(), new.port()) {
+            let by = By::mapping(self.from, media.protocol(), old, new);
+            self.number_at(at, media.port_span, new.port(), by);
+        }
     }
 
-    /// The line whose event comes next may open this mapping's door.
-    fn named_media(&mut self, mapping: MappingId) {
-        if self.out.watch {
-            self.work.named.push(Named {
-                after: self.out.events.len(),
-                mapping,
-                media: true,
-            });
+    /// The line whose event comes next may open the doors that were asked for since then.
+    fn named_media(&mut self, since: usize) {
+        if !self.out.watch {
+            return;
         }
+        let doors = self.work.doors.get(since..).unwrap_or_default();
+        self.work
+            .named
+            .extend(doors.iter().map(|(_, mapping)| Named {
+                after: self.out.events.len(),
+                mapping: *mapping,
+                media: true,
+            }));
     }
 
     /// The same addresses in other attributes: the candidate that is the default destination, so that
     /// no `ice-mismatch` comes of it (RFC 8839 section 4.2.5), and the path of MSRP. Other candidates
     /// stay as they are.
-    fn elsewhere(&mut self, media: &Media, at: usize) {
-        for candidate in &media.candidates {
+    fn elsewhere(&mut self, media: &Media, candidates: &[Candidate], at: usize) {
+        for candidate in candidates {
             let old = SocketAddrV4::new(candidate.address.address, candidate.port);
             if let Some(new) = self.other_side(Protocol::Udp, old) {
                 let by = By::mapping(self.from, Protocol::Udp, old, new);
                 let address = Text::address(*new.ip());
-                self.replace_at(at, candidate.address.span.clone(), address, by);
-                self.number_at(at, candidate.port_span.clone(), new.port(), by);
+                self.replace_at(at, candidate.address.span, address, by);
+                self.number_at(at, candidate.port_span, new.port(), by);
             }
         }
         if let Some(path) = &media.path {
-            let old = SocketAddrV4::new(path.address, path.port.unwrap_or(media.port));
+            let old = SocketAddrV4::new(path.address, path.port);
             if let Some(new) = self.other_side(Protocol::Tcp, old) {
                 let by = By::mapping(self.from, Protocol::Tcp, old, new);
-                self.replace_at(at, path.span.clone(), Text::endpoint(new), by);
+                self.replace_at(at, path.span, Text::endpoint(new), by);
             }
         }
     }
@@ -251,9 +260,9 @@ impl Fixup<'_> {
         }
         if let Some(new) = self.nat.get(mapping).map(|mapping| mapping.global) {
             let by = By::mapping(self.from, Protocol::Udp, local, new);
-            self.number_at(at, rtcp.port_span.clone(), new.port(), by);
+            self.number_at(at, rtcp.port_span, new.port(), by);
             if let Some(literal) = &rtcp.address {
-                self.replace_at(at, literal.span.clone(), Text::address(*new.ip()), by);
+                self.replace_at(at, literal.span, Text::address(*new.ip()), by);
             }
         }
     }
@@ -292,26 +301,23 @@ impl Fixup<'_> {
                 continue;
             };
             self.port_at(media, global, local, at);
-            if let Some(own) = &media.connection {
-                self.address_at(at, own, *local.ip());
+            if let Some(own) = media.connection {
+                self.address_at(at, own, *local.ip(), &Text::address(*local.ip()));
             }
             self.out.event(|| Event::MediaTranslated {
                 from: global,
                 to: local,
             });
             self.rtcp_inward(media, connection.address, at);
-            self.elsewhere(media, at);
+            self.elsewhere(media, session.candidates_of(media), at);
         }
-        if let (Some(address), Some(connection)) = (inside, &session.connection) {
-            self.address_at(at, connection, address);
+        if let (Some(address), Some(connection)) = (inside, session.connection) {
+            self.address_at(at, connection, address, &Text::address(address));
         }
-        if let Some(origin) = session
-            .origin
-            .as_ref()
-            .filter(|o| self.is_address_of_host(o.address))
-        {
+        let origin = session.origin;
+        if let Some(origin) = origin.filter(|o| self.is_address_of_host(o.address)) {
             let address = inside.unwrap_or(self.host.local);
-            self.address_at(at, origin, address);
+            self.address_at(at, origin, address, &Text::address(address));
         }
     }
 
@@ -326,25 +332,35 @@ impl Fixup<'_> {
         let global = SocketAddrV4::new(host, rtcp.port);
         if let Some(local) = self.local_of(Protocol::Udp, global) {
             let by = By::mapping(self.from, Protocol::Udp, global, local);
-            self.number_at(at, rtcp.port_span.clone(), local.port(), by);
+            self.number_at(at, rtcp.port_span, local.port(), by);
             if let Some(literal) = &rtcp.address {
-                self.replace_at(at, literal.span.clone(), Text::address(*local.ip()), by);
+                self.replace_at(at, literal.span, Text::address(*local.ip()), by);
             }
         }
     }
 
     /// Replaces a place of the body that begins at `at`.
-    fn replace_at(&mut self, at: usize, span: Range<usize>, text: Text, by: By) {
-        let span = at + span.start..at + span.end;
+    fn replace_at(&mut self, at: usize, span: Span, text: Text, by: By) {
+        let span = at + span.start as usize..at + span.end as usize;
         self.work.edits.replace(self.message, span, text, by);
     }
 
-    fn number_at(&mut self, at: usize, span: Range<usize>, number: u16, by: By) {
+    fn number_at(&mut self, at: usize, span: Span, number: u16, by: By) {
         self.replace_at(at, span, Text::number(u64::from(number)), by);
     }
 
-    fn address_at(&mut self, at: usize, literal: &Literal, new: Ipv4Addr) {
+    /// Whether a port changes. Nearly always it is kept; with a zero before it, it is written anew.
+    fn is_to_write(&self, at: usize, span: Span, old: u16, new: u16) -> bool {
+        old != new || self.message.get(at + span.start as usize) == Some(&b'0')
+    }
+
+    fn address_at(&mut self, at: usize, literal: Literal, new: Ipv4Addr, text: &Text) {
         let by = By::address(self.from, literal.address, new);
-        self.replace_at(at, literal.span.clone(), Text::address(new), by);
+        if literal.address == new {
+            // It may be written with zeros.
+            return self.replace_at(at, literal.span, *text, by);
+        }
+        let span = at + literal.span.start as usize..at + literal.span.end as usize;
+        self.work.edits.insert(span, text, by);
     }
 }

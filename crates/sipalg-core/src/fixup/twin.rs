@@ -4,24 +4,49 @@
 //! and mapped already. What becomes of such a one depends on nothing else: not on the field, nor on
 //! what it may cause.
 
-use super::Fixup;
-use super::edit::Text;
+use super::edit::{self, Text};
+use super::table::Reach;
+use super::{Fixup, short_way};
 use crate::addr::{Leg, Protocol, SocketAddrV4};
+use crate::bytes;
+use crate::event::By;
 use crate::nat::MappingId;
-use crate::sip::uri::HostPort;
+use crate::sip::uri::{HostPort, Spot, is_of_a_word};
+use crate::spelling::Family;
+use alloc::vec::Vec;
+use core::ops::Range;
 
-/// How many ends of a message are remembered.
+/// How many ends are remembered.
 const MOST: usize = 4;
 
-/// The ends that a message has named so far.
+/// The ends that messages have named. How an end is read holds for ever, what becomes of it for one
+/// message.
 #[derive(Debug, Default)]
 pub struct Twins {
-    list: [Option<(Protocol, SocketAddrV4, Twin)>; MOST],
+    list: Vec<Known>,
+    /// The number of the message.
+    message: u64,
+}
+
+/// An end, and what is known of it.
+#[derive(Debug)]
+struct Known {
+    /// How it is written: so many bytes count.
+    text: [u8; 32],
+    length: usize,
+    protocol: Protocol,
+    end: SocketAddrV4,
+    /// The message that named it last.
+    named_by: u64,
+    twin: Twin,
+    /// How its twin is written, and by what.
+    new: Text,
+    by: By,
 }
 
 /// What is known of an end.
-#[derive(Clone, Copy, Debug)]
-pub enum Twin {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Twin {
     /// It is nobody's that the gateway knows: it stays, whatever may be written in its place.
     Nobody,
     /// It is mapped, and what it becomes turns back into it.
@@ -30,42 +55,146 @@ pub enum Twin {
         mapping: MappingId,
         /// The end on the other side.
         other: SocketAddrV4,
-        /// Its text.
-        text: Text,
     },
 }
 
 impl Twins {
-    /// Forgets all.
+    /// Another message, or the same with other rules: of no end it is known what becomes of it.
     pub fn clear(&mut self) {
-        self.list = [const { None }; MOST];
+        self.message += 1;
     }
 
-    fn find(&self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
-        let known = self.list.iter().map_while(|known| *known);
-        let mut known = known.filter(|(of, at, _)| (*of, *at) == (protocol, end));
-        known.next().map(|(_, _, twin)| twin)
-    }
-
-    fn keep(&mut self, protocol: Protocol, end: SocketAddrV4, twin: Twin) {
-        if let Some(free) = self.list.iter_mut().find(|known| known.is_none()) {
-            *free = Some((protocol, end, twin));
+    /// The place for another end: where one is that this message has not named, the oldest.
+    fn place(&mut self, known: Known) -> Option<usize> {
+        if self.list.len() < MOST {
+            self.list.push(known);
+            return Some(self.list.len() - 1);
         }
+        let list = self.list.iter_mut().enumerate();
+        let (number, oldest) = list.min_by_key(|(_, known)| known.named_by)?;
+        if oldest.named_by == self.message {
+            return None;
+        }
+        *oldest = known;
+        Some(number)
+    }
+}
+
+impl Known {
+    /// Whether a literal that stands here is read as this one.
+    #[inline]
+    fn is(&self, here: &[u8; 32]) -> bool {
+        bytes::alike(&self.text, here) >= self.length
+            && here
+                .get(self.length)
+                .is_some_and(|next| !is_of_a_word(*next))
+    }
+
+    /// It has this twin in this message, which comes from that leg.
+    fn renew(&mut self, message: u64, from: Leg, twin: Twin) {
+        if let Twin::Mapped { other, .. } = twin {
+            if self.twin != twin {
+                self.new = Text::endpoint(other);
+            }
+            self.by = By::mapping(from, self.protocol, self.end, other);
+        }
+        (self.named_by, self.twin) = (message, twin);
     }
 }
 
 impl Fixup<'_> {
-    /// What is known of an end, if that does not depend on where it stands.
-    pub(super) fn twin(&mut self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
-        if let Some(twin) = self.work.twins.find(protocol, end) {
-            return Some(twin);
+    /// The number and the length of an end that is known by its text: nothing of it has to be read.
+    #[inline]
+    pub(super) fn known_at(&mut self, spot: &Spot) -> Option<(usize, usize)> {
+        if self.spelled || !short_way() {
+            return None;
         }
-        let twin = match self.from {
+        let here = self.message.get(spot.start..)?.first_chunk()?;
+        let number = self
+            .work
+            .twins
+            .list
+            .iter()
+            .position(|known| known.is(here))?;
+        let known = self.work.twins.list.get(number)?;
+        let (length, behind) = (known.length, spot.start + known.length);
+        let is_it = behind <= spot.end
+            && self.protocol_of(spot.transport(self.message, behind)) == known.protocol;
+        Some((self.of_now(number).filter(|_| is_it)?, length))
+    }
+
+    /// The number of an end of which it is known what it becomes, if that does not depend on where it
+    /// stands. It is written at `span` in the usual way.
+    pub(super) fn twin(
+        &mut self,
+        protocol: Protocol,
+        end: SocketAddrV4,
+        span: &Range<usize>,
+    ) -> Option<usize> {
+        let mut list = self.work.twins.list.iter();
+        if let Some(number) = list.position(|known| (known.protocol, known.end) == (protocol, end))
+        {
+            return self.of_now(number);
+        }
+        let twin = self.find_twin(protocol, end)?;
+        let written = self.message.get(span.clone())?;
+        let mut text = [0; 32];
+        text.get_mut(..written.len())?.copy_from_slice(written);
+        let mut known = Known {
+            text,
+            length: written.len(),
+            protocol,
+            end,
+            named_by: 0,
+            twin: Twin::Nobody,
+            new: Text::EMPTY,
+            by: By::Spelling,
+        };
+        known.renew(self.work.twins.message, self.from, twin);
+        self.work.twins.place(known)
+    }
+
+    /// Fixes up an end by its number, where it stands; names the mapping that was used.
+    #[inline(always)] // a few lines in the usual case
+    pub(super) fn becomes_twin(
+        &mut self,
+        number: usize,
+        span: Range<usize>,
+        reach: Reach,
+        family: Family,
+    ) -> Option<MappingId> {
+        let known = self.work.twins.list.get(number)?;
+        let (protocol, end) = (known.protocol, known.end);
+        let Twin::Mapped { mapping, other } = known.twin else {
+            if reach == Reach::Door && !self.quoted {
+                self.field_leaks(family, protocol, end);
+            }
+            return None;
+        };
+        if other != end && self.work.edits.insert(span, &known.new, known.by) && self.out.watch {
+            self.translated_events(end, other);
+        }
+        Some(mapping)
+    }
+
+    /// The same number, if what the end becomes is known in this message.
+    #[inline]
+    fn of_now(&mut self, number: usize) -> Option<usize> {
+        let message = self.work.twins.message;
+        let known = self.work.twins.list.get(number)?;
+        if known.named_by != message {
+            let twin = self.find_twin(known.protocol, known.end)?;
+            let known = self.work.twins.list.get_mut(number)?;
+            known.renew(message, self.from, twin);
+        }
+        Some(number)
+    }
+
+    fn find_twin(&mut self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
+        match self.from {
             Leg::Inside => self.twin_outside(protocol, end),
             Leg::Outside => self.twin_inside(protocol, end),
-        }?;
-        self.work.twins.keep(protocol, end, twin);
-        Some(twin)
+        }
     }
 
     fn twin_outside(&mut self, protocol: Protocol, local: SocketAddrV4) -> Option<Twin> {
@@ -74,8 +203,11 @@ impl Fixup<'_> {
             return (!config.is_global(*local.ip())).then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_local(protocol, local)?;
-        let global = self.nat.get(mapping)?.global;
-        if !self.nat.is_pair(mapping) || !config.is_global(*global.ip()) {
+        let found = self.nat.get(mapping)?;
+        let other = found.global;
+        let turned_back = (found.protocol, found.local) == (protocol, local)
+            && self.nat.find_global(protocol, other) == Some(mapping);
+        if !turned_back || !config.is_global(*other.ip()) {
             return None;
         }
         // Where no door may lead, it matters whether one is asked for.
@@ -83,7 +215,7 @@ impl Fixup<'_> {
             return None;
         }
         self.nat.touch(&self.cx, mapping);
-        Some(mapped(mapping, global))
+        Some(Twin::Mapped { mapping, other })
     }
 
     fn twin_inside(&self, protocol: Protocol, global: SocketAddrV4) -> Option<Twin> {
@@ -92,17 +224,12 @@ impl Fixup<'_> {
             return foreign.then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_global(protocol, global)?;
-        let local = self.nat.get(mapping)?.local;
-        let turned_back = self.nat.is_pair(mapping) && self.address_of(protocol, local).is_some();
-        turned_back.then(|| mapped(mapping, local))
-    }
-}
-
-fn mapped(mapping: MappingId, other: SocketAddrV4) -> Twin {
-    Twin::Mapped {
-        mapping,
-        other,
-        text: Text::endpoint(other),
+        let found = self.nat.get(mapping)?;
+        let other = found.local;
+        let turned_back = (found.protocol, found.global) == (protocol, global)
+            && self.nat.find_local(protocol, other) == Some(mapping)
+            && self.address_of(protocol, other).is_some();
+        turned_back.then_some(Twin::Mapped { mapping, other })
     }
 }
 
@@ -111,15 +238,8 @@ impl HostPort {
     /// white space that need not be.
     pub(super) fn usual(&self) -> Option<SocketAddrV4> {
         let end = SocketAddrV4::new(self.address, self.port?);
-        let octets = end.ip().octets().map(|octet| digits(u16::from(octet)));
-        let length = octets.iter().sum::<usize>() + 4 + digits(end.port());
+        let octets = end.ip().octets().map(edit::digits_of_octet);
+        let length = octets.iter().sum::<usize>() + 4 + edit::digits_of_port(end.port());
         (self.span.len() == length).then_some(end)
     }
-}
-
-fn digits(number: u16) -> usize {
-    1 + [10, 100, 1000, 10_000]
-        .iter()
-        .filter(|power| number >= **power)
-        .count()
 }

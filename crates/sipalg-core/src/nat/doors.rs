@@ -197,6 +197,7 @@ impl Nat {
 }
 
 /// Whether a door of that kind may lead to an inside local. What a static rule gives is open already.
+#[inline]
 pub fn may_lead(config: &Config, kind: DoorKind, protocol: Protocol, local: SocketAddrV4) -> bool {
     let allowed = config.doors.allow(kind, protocol, local.port());
     let is_open = || config.fixed_global(protocol, local).is_some();

@@ -2,6 +2,8 @@
 //!
 //! Everything is a range into the message; nothing is decoded or printed anew.
 
+pub mod usual;
+
 use super::parse_decimal;
 use crate::addr::Ipv4Addr;
 use crate::bytes;
@@ -69,12 +71,26 @@ pub fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
 }
 
 /// Whether a number that this byte follows is part of a longer word.
-fn is_of_a_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+#[inline]
+pub(crate) fn is_of_a_word(byte: u8) -> bool {
+    OF_A_WORD[usize::from(byte)]
 }
+
+const OF_A_WORD: [bool; 256] = {
+    let mut of_a_word = [false; 256];
+    let mut byte = 0;
+    while byte < of_a_word.len() {
+        let character = byte as u8;
+        of_a_word[byte] =
+            character.is_ascii_alphanumeric() || matches!(character, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    of_a_word
+};
 
 /// `[LWS] ":" [LWS] digits` at the start of `text`: the port and how many bytes it takes. No colon
 /// is no port; a colon without a valid port, or with a longer word, makes the whole literal doubtful.
+#[inline]
 fn port(text: &[u8]) -> Option<(Option<u16>, usize)> {
     let blank = blanks(text);
     if text.get(blank) != Some(&b':') {
@@ -152,26 +168,87 @@ impl Target {
     }
 }
 
+/// A place where a host is named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// Where the host begins.
+    pub start: usize,
+    /// Where the URI or the sent-by that it is of ends.
+    pub end: usize,
+    /// What is said of the transport before it; else a parameter behind it may say it.
+    pub transport: Option<Transport>,
+}
+
+impl Spot {
+    /// That of a `sip:` or `sips:` URI that fills `span`.
+    pub fn of_uri(message: &[u8], span: Range<usize>) -> Option<Spot> {
+        let text = message.get(span.clone())?;
+        let (scheme, transport) = match text.first_chunk()? {
+            start if is_sip(start) => (4, None),
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S'] if text.get(4) == Some(&b':') => {
+                (5, Some(Transport::Tls))
+            }
+            _ => return None,
+        };
+        // RFC 3261 section 25.1: an "@" that is not escaped ends the userinfo, and occurs nowhere else.
+        let scheme = span.start + scheme;
+        let start = bytes::find(message, scheme..span.end, [b'@']).map_or(scheme, |at| at + 1);
+        Some(Spot {
+            start,
+            end: span.end,
+            transport,
+        })
+    }
+
+    /// What stands there, if it is an IPv4 literal.
+    pub fn target(&self, message: &[u8]) -> Option<Target> {
+        let host = host_port(message, self.start..self.end)?;
+        let transport = self.transport(message, host.span.end);
+        Some(Target { host, transport })
+    }
+
+    /// The transport that is meant, where the literal ends at `behind`.
+    #[inline]
+    pub fn transport(&self, message: &[u8], behind: usize) -> Transport {
+        match self.transport {
+            Some(transport) => transport,
+            None if behind == self.end => Transport::Unsaid,
+            None => transport_in(message, behind..self.end),
+        }
+    }
+}
+
+/// The transport that a parameter of a URI says.
+fn transport_in(message: &[u8], span: Range<usize>) -> Transport {
+    let text = message.get(span.clone()).unwrap_or_default();
+    // Nearly always it is the only parameter.
+    let alone = text.split_first_chunk::<11>();
+    let alone = alone.filter(|(name, _)| name.eq_ignore_ascii_case(b";transport="));
+    match alone.map_or(Transport::Unsaid, |(_, value)| Transport::parse(value)) {
+        Transport::Unsaid => transport_among(message, span),
+        said => said,
+    }
+}
+
+fn transport_among(message: &[u8], span: Range<usize>) -> Transport {
+    parameters(message, span)
+        .find(|parameter| parameter.is(message, b"transport"))
+        .and_then(|parameter| message.get(parameter.value))
+        .map_or(Transport::Unsaid, Transport::parse)
+}
+
+/// Whether a URI that begins so has the scheme `sip:`.
+#[inline]
+fn is_sip(start: &[u8; 4]) -> bool {
+    u32::from_le_bytes(*start) | LOWER_CASE == u32::from_le_bytes(*b"sip:")
+}
+
+/// What letters in lower case have and those in upper case have not.
+const LOWER_CASE: u32 = 0x0020_2020;
+
 /// The host of a `sip:` or `sips:` URI that fills `span`, if it is an IPv4 literal.
 pub fn uri_host(message: &[u8], span: Range<usize>) -> Option<Target> {
-    let text = message.get(span.clone())?;
-    let (scheme, secure) = match text {
-        [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => (4, false),
-        [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', ..] => (5, true),
-        _ => return None,
-    };
-    // RFC 3261 section 25.1: an "@" that is not escaped ends the userinfo, and occurs nowhere else.
-    let scheme = span.start + scheme;
-    let user = bytes::find(message, scheme..span.end, [b'@']).map_or(scheme, |at| at + 1);
-    let host = host_port(message, user..span.end)?;
-    let named = parameters(message, host.span.end..span.end)
-        .find(|parameter| parameter.is(message, b"transport"))
-        .and_then(|parameter| message.get(parameter.value));
-    let transport = match named.map_or(Transport::Unsaid, Transport::parse) {
-        _ if secure => Transport::Tls,
-        named => named,
-    };
-    Some(Target { host, transport })
+    Spot::of_uri(message, span)?.target(message)
 }
 
 /// One value of a list of addresses (RFC 3261 section 20.10: name-addr or addr-spec).
@@ -385,6 +462,31 @@ mod tests {
         );
         assert_eq!(uri("sips:a;b?c@192.168.1.2?x=y"), host(None));
         assert_eq!(uri("sip:bob@192.168.1.2 : 5070"), host(Some(5070)));
+    }
+
+    #[test]
+    fn a_transport_alone_is_the_one_among_other_parameters() {
+        for (text, transport) in [
+            (";transport=tcp", Transport::Tcp),
+            (";TRANSPORT=Udp", Transport::Udp),
+            (";transport=tls", Transport::Tls),
+            (";transport=tcp ", Transport::Tcp),
+            (";transport=tcp;lr", Transport::Tcp),
+            (";lr;transport=udp", Transport::Udp),
+            (";transport=sctp", Transport::Unsaid),
+            (";transport=?tcp", Transport::Unsaid),
+            (";transport=\"tcp", Transport::Unsaid),
+            (";transport", Transport::Unsaid),
+            ("", Transport::Unsaid),
+        ] {
+            let whole = || 0..text.len();
+            assert_eq!(transport_in(text.as_bytes(), whole()), transport, "{text}");
+            assert_eq!(
+                transport_among(text.as_bytes(), whole()),
+                transport,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -79,8 +79,7 @@ impl Carrier {
             return;
         }
         let (start, events) = (self.out.bytes.len(), self.out.events.len());
-        self.observers
-            .prepare(self.alg.ends(flow).as_ref(), &mut self.out);
+        (self.observers).prepare_for(&self.alg, flow, &mut self.out);
         let bytes = &self.buffer[..length];
         self.alg.datagram(now, flow, leg, bytes, &mut self.out);
         let bytes = start..self.out.bytes.len();

@@ -224,7 +224,7 @@ impl Kept {
             self.configuration.write(&mut all);
             store.replace(all);
         } else if !changes.is_empty() {
-            store.feed(changes.to_vec());
+            store.feed(changes);
         }
     }
 }

@@ -250,8 +250,10 @@ impl Carrier {
             opened: connection.opened.min(now),
             queued: false,
             held: 0,
+            connected: false,
+            waited: true,
         };
-        let key = self.insert(registry, link)?;
+        let key = self.insert(registry, now, link)?;
         Ok(Going {
             key,
             read: is.map(|is| is.read),

@@ -120,7 +120,6 @@ impl Stage {
 
     fn connected() -> Self {
         let mut stage = Stage::dialling();
-        stage.outside.0.borrow_mut().connect = Some(Ok(()));
         stage.conn.ready(Leg::Outside, ROOM);
         assert!(!stage.conn.dialling());
         stage
@@ -194,12 +193,31 @@ fn the_accepted_leg_is_not_read_before_the_dial_succeeds() {
     let mut stage = Stage::dialling();
     stage.hears(Leg::Inside, b"early");
     assert!(!stage.conn.wants_read(Leg::Inside));
-    stage.conn.ready(Leg::Outside, ROOM);
+    stage.conn.ready(Leg::Outside, Readiness::default());
     assert!(stage.conn.dialling(), "a wake-up alone is no success");
-    stage.outside.0.borrow_mut().connect = Some(Ok(()));
     stage.conn.ready(Leg::Outside, ROOM);
     assert_eq!(stage.carry(), Fate::Alive);
     assert_eq!(stage.script(Leg::Outside).written, b"early");
+}
+
+#[test]
+fn a_peer_that_has_said_fin_before_the_dial_is_heard_of_is_heard() {
+    let mut stage = Stage::dialling();
+    stage.conn.ready(
+        Leg::Outside,
+        Readiness {
+            writable: true,
+            ..FIN
+        },
+    );
+    assert!(
+        stage.conn.dialling(),
+        "the poll would say the same of a failure"
+    );
+    stage.outside.0.borrow_mut().connect = Some(Ok(()));
+    stage.hears_fin(Leg::Outside);
+    assert_eq!(stage.carry(), Fate::Alive);
+    assert!(stage.script(Leg::Inside).finished);
 }
 
 #[test]
@@ -225,7 +243,6 @@ fn a_fin_of_the_accepted_leg_waits_for_the_dial() {
     stage.hears(Leg::Inside, b"all");
     stage.hears_fin(Leg::Inside);
     assert_eq!(stage.conn.fate(), Fate::Alive);
-    stage.outside.0.borrow_mut().connect = Some(Ok(()));
     stage.conn.ready(Leg::Outside, ROOM);
     assert_eq!(stage.carry(), Fate::Alive);
     assert_eq!(stage.script(Leg::Outside).written, b"all");
@@ -245,7 +262,7 @@ fn a_half_closed_connection_goes_on_the_other_way() {
     assert_eq!(stage.script(Leg::Inside).written, b"answer");
     stage.hears_fin(Leg::Outside);
     assert_eq!(stage.carry(), Fate::Closed);
-    assert!(stage.script(Leg::Inside).finished);
+    assert!(!stage.script(Leg::Inside).finished, "its close says FIN");
 }
 
 #[test]

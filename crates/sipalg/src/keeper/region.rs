@@ -300,7 +300,7 @@ impl Region {
         if !room {
             return None;
         }
-        let position = self.side(slot, leg).read;
+        let position = self.slots.position(memory, slot, leg);
         let at = self.parts.inputs.at.start + entry * ENTRY;
         let words = [who(slot, leg, false), position, place as u64, 0];
         self.write(at, words);

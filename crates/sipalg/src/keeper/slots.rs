@@ -202,6 +202,11 @@ impl Slots {
         }
     }
 
+    /// Up to where what `leg` sends was read and carried out.
+    pub fn position(&self, memory: &Memory, slot: u32, leg: Leg) -> u64 {
+        self.of(memory, slot, leg, Word::Read)
+    }
+
     /// The heads of a leg's two chains: what is held back of it, and what is to be sent on it.
     pub fn heads(&self, memory: &Memory, slot: u32, leg: Leg) -> (u32, u32) {
         let held = self.of(memory, slot, leg, Word::Held);

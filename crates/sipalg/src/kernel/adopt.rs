@@ -209,15 +209,23 @@ impl Kernel {
         let there = held(&mut self.nft, &POOL_SETS).map_err(not_compared)?;
         let moved = self.addresses.reconcile(&there, addresses);
         let mut messages = moved.messages;
-        messages.append(&mut found.change.messages);
-        self.nft
-            .commit(messages)
-            .map_err(|error| KernelError::refused("the doors", error))?;
+        messages.extend(found.change.messages(self.doors.elements()));
+        messages.extend(self.sweep.questions(&found.change));
+        let told = self.nft.exchange(messages);
+        let told = told.map_err(|error| {
+            // If it took effect all the same, notes of older flows are lost.
+            self.sweep.begin_anew();
+            KernelError::refused("the doors", error)
+        })?;
         (adopted.kept, adopted.made, adopted.closed) = (found.kept, found.made, found.extra);
         (adopted.assigned, adopted.released) = (moved.assigned.len(), moved.released.len());
-        let (sweep, change) = (&mut self.sweep, &found.change);
+        let (sweep, nft) = (&mut self.sweep, &mut self.nft);
+        if found.extra > 0 {
+            // Of doors that nobody knew any number may have had the same end.
+            sweep.begin_anew();
+        }
         sweep
-            .follow(&mut self.nft, &self.doors, &change.opened, &change.closed)
+            .follow(nft, &self.doors, &found.change, &told)
             .and_then(|()| sweep.release(&moved.released))
             .map_err(|error| KernelError::refused("to list and delete connections", error))
     }

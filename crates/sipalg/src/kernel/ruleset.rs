@@ -30,7 +30,7 @@
 
 use super::{Plan, ranges::Range};
 use crate::netlink::Message;
-use crate::netlink::nft::{self, Hook, HookPoint, KeyType, Lifetimes, Rule, Set, SetKind};
+use crate::netlink::nft::{self, Hook, HookPoint, KeyType, Known, Lifetimes, Rule, Set, SetKind};
 use sipalg_core::config::AccessList;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -47,6 +47,24 @@ pub use guarding::OVER_BOUND;
 pub(super) use guarding::{loose_for, seconds};
 pub use translation::{HITS, MISSES};
 
+/// Whether a rule may ask a map for a key alone, as a transaction that leaves nothing.
+pub(super) fn key_on_trial() -> Vec<Message> {
+    let map = Set {
+        name: "trial",
+        id: SETS.len() as u32 + 100,
+        ..MEDIA_DN
+    };
+    let rule = Rule::new().end_in(nft::End::Destination, &map);
+    vec![
+        nft::add_set(TABLE, &map),
+        nft::add_chain(TABLE, map.name, None),
+        nft::add_rule(TABLE, map.name, rule, &[]),
+        nft::flush_chain(TABLE, map.name),
+        nft::delete_chain(TABLE, map.name),
+        nft::delete_set(TABLE, map.name),
+    ]
+}
+
 /// The name of our table of the family `ip`.
 pub const TABLE: &str = "sipalg";
 
@@ -54,15 +72,12 @@ pub const TABLE: &str = "sipalg";
 pub const MEDIA_DN: Set = map("media_dn", 1, KeyType::AddressPort, SetKind::Expiring);
 /// The same doors from inside: inside local to inside global.
 pub const MEDIA_SN: Set = map("media_sn", 2, KeyType::AddressPort, SetKind::Expiring);
-/// Inside global ends of media doors. A map would do, but before Linux 6.9 a map cannot be asked
-/// whether it has a key without taking the value, and a rule must know before it marks.
-pub const MEDIA_GLOBAL: Set = set("media_global", 3, KeyType::AddressPort, SetKind::Expiring);
-/// Inside local ends of media doors, with what came in for them.
+/// Inside local ends of media doors that something came in for, with how much.
 pub const MEDIA_IN: Set = set("media_in", 4, KeyType::AddressPort, SetKind::Counting);
-/// Inside local ends of media doors, with what went out from them.
+/// Inside local ends of media doors that something went out from, with how much.
 pub const MEDIA_OUT: Set = set("media_out", 5, KeyType::AddressPort, SetKind::Counting);
-/// Ports of inside global ends of UDP doors, so that no other flow takes them.
-pub const DOOR_PORTS: Set = set("door_ports", 6, KeyType::Port, SetKind::Expiring);
+/// Ports of inside global ends of UDP doors, so that no other flow takes them. RTP and RTCP are one.
+pub const DOOR_PORTS: Set = set("door_ports", 6, KeyType::PortPair, SetKind::Expiring);
 /// Inside global ends of signalling doors, TCP.
 pub const SIGNAL_DOORS: Set = set("signal_doors", 7, KeyType::AddressPort, SetKind::Expiring);
 /// Inside global ends of media doors over TCP.
@@ -86,8 +101,8 @@ pub const POOL_LOCALS: Set = set("pool_locals", 13, KeyType::Address, SetKind::P
 /// Those of them that began or got a flow of late.
 pub const HOSTS_SEEN: Set = set("hosts_seen", 14, KeyType::Address, SetKind::Noting);
 /// Ends of UDP flows that no door translates: inside hosts that sent, own addresses that were sent
-/// to. A door with such an end finds older flows in its way.
-pub const LOOSE_ENDS: Set = set("loose_ends", 15, KeyType::AddressPort, SetKind::Noting);
+/// to. A door with such an end, or next to one, may find older flows in its way.
+pub const LOOSE_ENDS: Set = set("loose_ends", 15, KeyType::AddressPortPair, SetKind::Noting);
 /// Connections of each inside host.
 pub const HOST_ENTRIES: Set = set("host_entries", 16, KeyType::Address, SetKind::Limiting);
 
@@ -145,10 +160,9 @@ pub const STATIC_SIGNAL_LOCALS: Set = set(
 /// Inside globals of which a registrar has not said yet whether they are signalling doors.
 pub const AWAITED: Set = set("awaited", 29, KeyType::AddressPort, SetKind::Expiring);
 
-const SETS: [&Set; 29] = [
+const SETS: [&Set; 28] = [
     &MEDIA_DN,
     &MEDIA_SN,
-    &MEDIA_GLOBAL,
     &MEDIA_IN,
     &MEDIA_OUT,
     &DOOR_PORTS,
@@ -199,6 +213,15 @@ const LEAVING: Hook = hook("filter", HookPoint::Postrouting, 150);
 /// How long [`HOSTS_SEEN`] remembers.
 pub const SEEN: Duration = Duration::from_secs(120);
 
+/// What this kernel's nftables can do, as tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Abilities {
+    /// Connections may have idle times of their own.
+    pub(super) lifetimes: bool,
+    /// A rule may ask a map for a key and leave the value (Linux 6.9).
+    pub(super) keys: bool,
+}
+
 /// The rules of one plan, as data.
 #[derive(Debug)]
 pub(super) struct Ruleset {
@@ -222,9 +245,9 @@ struct Chain {
 
 impl Ruleset {
     /// The rules for `plan`. `borrowed` are the inside global addresses that the gateway has only
-    /// by them; with `lifetimes` off, connections keep the kernel's own.
-    pub(super) fn new(plan: &Plan, borrowed: &[Range], lifetimes: bool) -> Self {
-        let timeouts = if lifetimes {
+    /// by them. Where connections cannot have idle times, they keep the kernel's.
+    pub(super) fn new(plan: &Plan, borrowed: &[Range], abilities: Abilities) -> Self {
+        let timeouts = if abilities.lifetimes {
             guarding::timeouts(&plan.timeouts)
         } else {
             Vec::new()
@@ -232,8 +255,15 @@ impl Ruleset {
         let mut chains = steering::chains(plan);
         chains.extend(translation::chains(plan));
         chains.extend(guarding::chains(plan, &timeouts));
+        let contents = contents::contents(plan, borrowed);
+        for chain in &mut chains {
+            chain.know(&contents);
+            if !abilities.keys {
+                chain.take_values();
+            }
+        }
         Ruleset {
-            contents: contents::contents(plan, borrowed),
+            contents,
             lists: lists::counted(plan),
             timeouts,
             chains,
@@ -331,6 +361,33 @@ impl Chain {
             name,
             hook: None,
             rules,
+        }
+    }
+
+    /// Works without asking sets that the configuration leaves empty, or gives one key: packets pass
+    /// here one by one, and most plans have one interface on each side and no static rules.
+    fn know(&mut self, contents: &[(&'static Set, Vec<Message>)]) {
+        let known = |name: &str| {
+            let (set, filled) = contents.iter().find(|(set, _)| set.name == name)?;
+            let mut elements = filled.iter().flat_map(nft::added);
+            match (elements.next(), elements.next()) {
+                (None, _) => Some(Known::Nothing),
+                (Some(only), None) if set.kind == SetKind::Plain => Some(Known::One(only.key)),
+                _ => None,
+            }
+        };
+        let rules = std::mem::take(&mut self.rules).into_iter();
+        self.rules = rules.filter_map(|rule| rule.knowing(known)).collect();
+    }
+
+    /// Works without asking maps for keys alone.
+    fn take_values(&mut self) {
+        let is_map = |name: &str| {
+            let set = SETS.iter().find(|set| set.name == name);
+            set.is_some_and(|set| set.value.is_some())
+        };
+        for rule in &mut self.rules {
+            rule.take_values(is_map);
         }
     }
 

@@ -6,20 +6,23 @@
 //!
 //! To list connections takes the longer the more there are, and doors open and close all the time.
 //! So rules note who sends and is sent to outside of doors, and only for a door that has such an end
-//! is anything listed. Flows of closed doors are stopped by the rules at once; they are deleted
-//! later, many in one go, or when a door wants one of their ends for another.
+//! is anything listed. The transaction that opens a door takes these notes away, and the kernel
+//! echoes those that were there, so that a door without such an end costs no question. Flows of
+//! closed doors are stopped by the rules at once; they are deleted later, many in one go, or when a
+//! door wants one of their ends for another.
 
 use super::addresses::Held;
-use super::doors::{Doors, Elements, Pair, without};
+use super::doors::{Change, Doors, Elements, Pair, taken_out};
 use super::ruleset::{LOOSE_ENDS, TABLE};
 use super::tracking::Tracking;
-use super::{CT_DOOR, CT_TAKEN, KernelError};
-use crate::netlink::Error;
+use super::{CT_DOOR, CT_FROM_DOOR, CT_TAKEN, KernelError};
 use crate::netlink::conntrack::{Conntrack, Entry, Which};
-use crate::netlink::nft::{self, Nft};
+use crate::netlink::nft::{self, Nft, address_port, destroy_elements};
+use crate::netlink::{Error, Message};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use sipalg_core::Protocol;
 use sipalg_core::addr::{Ipv4Addr, SocketAddrV4};
 use sipalg_core::door::DoorKind;
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// With more closed doors than this, their flows are deleted without being asked.
@@ -30,11 +33,12 @@ const MOST_ENDED: usize = 16_384;
 pub(super) struct Sweep {
     conntrack: Conntrack,
     elements: Elements,
-    /// Media doors that have closed, whose flows may still be there.
-    ended: HashSet<Pair>,
+    /// Media doors that have closed, whose flows may still be there: inside local to inside global,
+    /// and the other way round.
     ended_locals: HashMap<SocketAddrV4, SocketAddrV4>,
     ended_globals: HashMap<SocketAddrV4, SocketAddrV4>,
-    /// Ends of flows that are older than our rules, which did not note them.
+    /// Ends of flows that no rule notes, or not until they send again: they are older than our rules,
+    /// or their notes have been taken away.
     older: HashSet<SocketAddrV4>,
     /// When the last of those has either sent again, and been noted, or ended.
     older_until: Instant,
@@ -52,7 +56,6 @@ impl Sweep {
         Ok(Sweep {
             conntrack: Conntrack::open().map_err(refused)?,
             elements,
-            ended: HashSet::new(),
             ended_locals: HashMap::new(),
             ended_globals: HashMap::new(),
             older: HashSet::new(),
@@ -95,34 +98,62 @@ impl Sweep {
         self.elements = elements;
     }
 
-    /// Deletes what stands in the way of the `opened` doors, and remembers the `closed` ones.
+    /// What takes away the notes at the ends of the doors that open; for their transaction.
+    pub(super) fn questions(&self, change: &Change) -> Vec<Message> {
+        if self.elements == Elements::Replaced {
+            return Vec::new();
+        }
+        let ends = ends_of(&change.opened);
+        let keys: Vec<_> = ends.iter().map(|end| address_port(*end)).collect();
+        let messages = destroy_elements(TABLE, &LOOSE_ENDS, keys.iter().map(note));
+        messages.into_iter().map(Message::echoed).collect()
+    }
+
+    /// Deletes what stands in the way of doors that have opened, and remembers those that have
+    /// closed. `told` are the notes that the [`questions`](Self::questions) have found.
     pub(super) fn follow(
         &mut self,
         nft: &mut Nft,
         doors: &Doors,
-        opened: &HashSet<Pair>,
-        closed: &HashSet<Pair>,
+        change: &Change,
+        told: &[nft::Element],
     ) -> Result<(), Error> {
-        if !opened.is_empty() {
+        let udp = |pair: &&Pair| pair.protocol == Protocol::Udp;
+        let opened = || change.opened.iter().filter(udp);
+        if opened().next().is_some() {
             self.list(doors)?;
         }
-        for pair in closed.iter().filter(|pair| pair.kind == DoorKind::Media) {
-            self.ended.insert(*pair);
+        for pair in change.closed.iter().filter(|pair| pair.is_media()) {
             self.ended_locals.insert(pair.local, pair.global);
             self.ended_globals.insert(pair.global, pair.local);
         }
-        if opened.iter().any(|pair| self.has_ended_elsewhere(pair)) || self.ended.len() > MOST_ENDED
-        {
-            self.tidy(doors)?;
-        }
-        for pair in opened {
-            if self.ended.remove(pair) {
-                self.ended_locals.remove(&pair.local);
-                self.ended_globals.remove(&pair.global);
+        let mut elsewhere = self.ended_locals.len() > MOST_ENDED;
+        for pair in opened() {
+            match self.ended_locals.get(&pair.local) {
+                // The same door again.
+                Some(global) if *global == pair.global && pair.is_media() => {
+                    self.ended_locals.remove(&pair.local);
+                    self.ended_globals.remove(&pair.global);
+                }
+                Some(_) => elsewhere = true,
+                None => elsewhere |= self.ended_globals.contains_key(&pair.global),
             }
         }
-        let suspects = self.in_whose_way(nft, opened)?;
-        self.clear_way(nft, &suspects)
+        // An end of one belonged to another whose flows may still be there.
+        if elsewhere {
+            self.tidy(doors)?;
+        }
+        self.remember(told.iter().map(nft::Element::address_port));
+        if self.elements == Elements::Replaced {
+            self.ask(nft, change)?;
+        }
+        let is_older =
+            |pair: &Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
+        // The flows of a door for media pass the proxy by.
+        let is_media = |pair: &Pair| !pair.is_media() && doors.has_media_at(pair);
+        let suspects = opened().filter(|pair| is_older(pair) || is_media(pair));
+        let suspects: Vec<_> = suspects.copied().collect();
+        self.clear_way(&suspects)
     }
 
     /// Deletes the flows of doors that have closed.
@@ -131,11 +162,10 @@ impl Sweep {
         if Instant::now() > self.older_until {
             self.older = HashSet::new();
         }
-        if self.ended.is_empty() {
+        if self.ended_locals.is_empty() {
             return Ok(());
         }
-        let ended = std::mem::take(&mut self.ended);
-        self.ended_locals.clear();
+        let ended = std::mem::take(&mut self.ended_locals);
         self.ended_globals.clear();
         self.conntrack
             .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
@@ -187,28 +217,30 @@ impl Sweep {
         })
     }
 
-    /// Whether an end of the door belonged to another one whose flows may still be there.
-    fn has_ended_elsewhere(&self, pair: &Pair) -> bool {
-        let other = |of: Option<&SocketAddrV4>, end| of.is_some_and(|other| *other != end);
-        other(self.ended_locals.get(&pair.local), pair.global)
-            || other(self.ended_globals.get(&pair.global), pair.local)
+    /// There may be flows at these ends or at their neighbours.
+    fn remember(&mut self, ends: impl Iterator<Item = SocketAddrV4>) {
+        for end in ends {
+            let odd = SocketAddrV4::new(*end.ip(), end.port() | 1);
+            self.older.extend([nft::even(end), odd]);
+            self.older_until = Instant::now() + self.idle;
+        }
     }
 
-    /// The doors of which a flow that is older may have an end.
-    fn in_whose_way(&self, nft: &mut Nft, doors: &HashSet<Pair>) -> Result<Vec<Pair>, Error> {
-        let ends = doors.iter().flat_map(|pair| [pair.local, pair.global]);
-        let keys: Vec<_> = ends.map(nft::address_port).collect();
-        let loose = nft.have(TABLE, &LOOSE_ENDS, keys.iter().map(AsRef::as_ref))?;
-        let is_older =
-            |pair: &Pair| self.older.contains(&pair.local) || self.older.contains(&pair.global);
-        let suspects = doors.iter().zip(loose.chunks(2));
-        let suspects = suspects.filter(|(pair, loose)| loose.contains(&true) || is_older(pair));
-        Ok(suspects.map(|(pair, _)| *pair).collect())
+    /// The [`questions`](Self::questions) where the kernel cannot answer them within a transaction.
+    fn ask(&mut self, nft: &mut Nft, change: &Change) -> Result<(), Error> {
+        let ends = ends_of(&change.opened);
+        let keys: Vec<_> = ends.iter().map(|end| address_port(*end)).collect();
+        let there = nft.have(TABLE, &LOOSE_ENDS, keys.iter().map(AsRef::as_ref))?;
+        let noted: Vec<_> = (0..ends.len()).filter(|at| there[*at]).collect();
+        let taken = || noted.iter().map(|at| note(&keys[*at]));
+        nft.commit(taken_out(self.elements, &LOOSE_ENDS, taken))?;
+        self.remember(noted.iter().map(|at| ends[*at]));
+        Ok(())
     }
 
     /// Deletes the flows that stand in the way of these doors. Ordinary flows of other hosts that
     /// merely share a port number stay.
-    fn clear_way(&mut self, nft: &mut Nft, doors: &[Pair]) -> Result<(), Error> {
+    fn clear_way(&mut self, doors: &[Pair]) -> Result<(), Error> {
         if doors.is_empty() {
             return Ok(());
         }
@@ -216,41 +248,65 @@ impl Sweep {
         let by_global: Ends = doors.iter().map(|p| (p.global, *p)).collect();
         self.conntrack
             .delete_where(Which::Udp, |entry| in_the_way(entry, &by_local, &by_global))?;
-        let ends = doors.iter().flat_map(|pair| [pair.local, pair.global]);
-        let mut forget = Vec::new();
-        for end in ends {
+        for end in doors.iter().flat_map(|pair| [pair.local, pair.global]) {
             self.older.remove(&end);
-            forget.extend(without(self.elements, &LOOSE_ENDS, &nft::address_port(end)));
         }
-        nft.commit(forget)
+        Ok(())
     }
 }
+
+/// The ends of UDP doors as the rules note them, each once.
+fn ends_of(doors: &[Pair]) -> Vec<SocketAddrV4> {
+    let udp = doors.iter().filter(|pair| pair.protocol == Protocol::Udp);
+    let ends = udp.flat_map(|pair| [pair.local, pair.global]);
+    let mut ends: Vec<_> = ends.map(nft::even).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    ends
+}
+
+/// A note that is taken away.
+fn note(key: &[u8; 8]) -> nft::Change<'_> {
+    nft::Change {
+        key,
+        value: None,
+        lifetime: Some(NOTED),
+    }
+}
+
+/// How long a note lives that is put in to be taken out: longer than a transaction may take.
+const NOTED: Duration = Duration::from_secs(60);
 
 type Ends = HashMap<SocketAddrV4, Pair>;
 
 /// A flow that an opened door would translate otherwise than the kernel does, or that began before
-/// it: such a one lacks the mark by which the door's packets are counted and guarded. What has an
+/// it: such a one lacks the marks by which the door's packets are counted and guarded. What has an
 /// end of a signalling door is the proxy's.
 fn in_the_way(entry: &Entry, by_local: &Ends, by_global: &Ends) -> bool {
-    let unmarked = entry.mark & CT_DOOR == 0;
+    let lacks = |mark| entry.mark & mark == 0;
     let outward = by_local.get(&entry.original.source);
     let inward = by_global.get(&entry.original.destination);
-    outward.is_some_and(|door| unmarked || entry.reply.destination != door.global)
-        || inward.is_some_and(|door| unmarked || entry.reply.source != door.local)
+    let signals = |door: &Pair| door.kind == DoorKind::Signalling;
+    let out = |door: &Pair| lacks(CT_FROM_DOOR) || entry.reply.destination != door.global;
+    let into = |door: &Pair| lacks(CT_DOOR) || entry.reply.source != door.local;
+    outward.is_some_and(|door| signals(door) || out(door))
+        || inward.is_some_and(|door| signals(door) || into(door))
 }
 
-/// A flow that one of the `closed` doors translated.
-fn went_through(entry: &Entry, closed: &HashSet<Pair>) -> bool {
+/// A flow that one of the `closed` doors translated, which are by inside local.
+fn went_through(entry: &Entry, closed: &HashMap<SocketAddrV4, SocketAddrV4>) -> bool {
     let pairs = translations(entry);
-    pairs.iter().flatten().any(|pair| closed.contains(pair))
+    let mut pairs = pairs.iter().flatten();
+    pairs.any(|pair| closed.get(&pair.local) == Some(&pair.global))
 }
 
 /// The media doors that translated a flow, at the end where it began and at the other.
 fn translations(entry: &Entry) -> [Option<Pair>; 2] {
+    let (kind, protocol) = (DoorKind::Media, Protocol::Udp);
     let pair = |local, global| {
-        let kind = DoorKind::Media;
         (local != global).then_some(Pair {
             kind,
+            protocol,
             local,
             global,
         })

@@ -18,11 +18,12 @@ mod table;
 
 pub use listing::{BaseChain, Expression, Listed, Verdict};
 pub use object::{Lifetimes, ObjectKind, add_counter, add_timeout, delete_counter, delete_timeout};
-pub use rule::{Direction, End, Rule};
+pub use rule::{Direction, End, Known, Rule};
 pub use set::{
-    Element, KeyType, Set, SetKind, SetShape, add_element, add_key, add_range, add_set, added,
-    address_port, address_port_of, delete_element, delete_set, destroy_element, flush_set,
-    interface, protocol_address_port,
+    Change, Element, KeyType, Set, SetKind, SetShape, add_element, add_elements, add_key,
+    add_range, add_set, added, address_port, address_port_of, delete_element, delete_elements,
+    delete_set, destroy_element, destroy_elements, even, flush_set, interface,
+    protocol_address_port,
 };
 pub use table::Entrance;
 
@@ -82,13 +83,29 @@ impl Nft {
     /// # Errors
     /// The kernel's on the first message that it refuses; nothing has changed then.
     pub fn commit(&mut self, messages: Vec<Message>) -> Result<(), Error> {
-        match self.1.pop_front().unwrap_or(Fault::None) {
-            Fault::None => self.0.batch(messages),
-            Fault::Refused(errno) => Err(errno.into()),
-            Fault::Unheard => {
-                self.0.batch(messages)?;
-                Err(Errno::ENOBUFS.into())
+        self.exchange(messages).map(drop)
+    }
+
+    /// The same, and says which elements were there of those that [`Message::echoed`] messages take
+    /// out of sets.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<Element>, Error> {
+        let fault = self.1.pop_front().unwrap_or(Fault::None);
+        if let Fault::Refused(errno) = fault {
+            return Err(errno.into());
+        }
+        let mut told = Vec::new();
+        self.0.batch(messages, |kind, payload| {
+            if set::takes_out(kind) {
+                let payload = payload.get(NFGENMSG..).unwrap_or_default();
+                told.extend(set::elements_in(payload));
             }
+        })?;
+        match fault {
+            Fault::Unheard => Err(Errno::ENOBUFS.into()),
+            _ => Ok(told),
         }
     }
 

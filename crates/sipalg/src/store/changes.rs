@@ -1,6 +1,8 @@
 //! How changes of records are written one after another: `{ length of the key, length of the value
 //! or "gone", key, value }`, lengths as 32 bits of this machine's order.
 
+use std::collections::BTreeMap;
+
 /// Stands for the length of a value that is gone.
 const GONE: u32 = u32::MAX;
 
@@ -32,6 +34,11 @@ pub fn each(mut changes: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> 
         changes = rest;
         Some((key, Some(value)))
     })
+}
+
+/// What each key has after all changes, or that it has none any more.
+pub(super) fn newest(changes: &[u8]) -> BTreeMap<&[u8], Option<&[u8]>> {
+    each(changes).collect()
 }
 
 #[cfg(test)]

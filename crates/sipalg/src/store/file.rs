@@ -28,7 +28,7 @@ type Row = (u64, i64, &'static str, i64, i64);
 
 /// All records, or what has changed of them.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
-pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(super) type Changes<'a> = BTreeMap<&'a [u8], Option<&'a [u8]>>;
 
 /// What is known of the records as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,7 +90,7 @@ pub(super) struct Kept {
 impl Kept {
     /// A new file with these records, in the place of any that is there. After an error that one is
     /// there as it was.
-    pub(super) fn begin(path: &Path, meta: &Meta, records: &Changes) -> Result<Self, Problem> {
+    pub(super) fn begin(path: &Path, meta: &Meta, records: &Changes<'_>) -> Result<Self, Problem> {
         let draft = path.with_extension("new");
         let kept = Self::draft(&draft, path, meta, records);
         if kept.is_err() {
@@ -100,7 +100,12 @@ impl Kept {
         kept
     }
 
-    fn draft(draft: &Path, path: &Path, meta: &Meta, records: &Changes) -> Result<Self, Problem> {
+    fn draft(
+        draft: &Path,
+        path: &Path,
+        meta: &Meta,
+        records: &Changes<'_>,
+    ) -> Result<Self, Problem> {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -121,7 +126,7 @@ impl Kept {
     }
 
     /// Writes all changes or none. After an error nothing more can be written.
-    pub(super) fn write(&mut self, meta: &Meta, changes: &Changes) -> Result<(), Problem> {
+    pub(super) fn write(&mut self, meta: &Meta, changes: &Changes<'_>) -> Result<(), Problem> {
         self.records = unpanicked(|| {
             let transaction = self.database.begin_write().map_err(storage)?;
             let records = put(&transaction, meta, changes)?;
@@ -181,7 +186,7 @@ fn read_all(database: &Database) -> Result<(Meta, Records), Problem> {
     Ok((meta, records))
 }
 
-fn put(transaction: &WriteTransaction, meta: &Meta, changes: &Changes) -> Result<u64, Problem> {
+fn put(transaction: &WriteTransaction, meta: &Meta, changes: &Changes<'_>) -> Result<u64, Problem> {
     let mut versions = transaction.open_table(VERSIONS).map_err(storage)?;
     versions.insert((), VERSION).map_err(storage)?;
     let Moment {
@@ -201,8 +206,8 @@ fn put(transaction: &WriteTransaction, meta: &Meta, changes: &Changes) -> Result
     let mut records = transaction.open_table(RECORDS).map_err(storage)?;
     for (key, value) in changes {
         match value {
-            Some(value) => records.insert(key.as_slice(), value.as_slice()),
-            None => records.remove(key.as_slice()),
+            Some(value) => records.insert(*key, *value),
+            None => records.remove(*key),
         }
         .map_err(storage)?;
     }

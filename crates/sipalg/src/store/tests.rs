@@ -96,11 +96,11 @@ fn what_was_fed_is_there_again_the_newest_of_each_key() {
     assert_eq!((loaded.records.len(), loaded.seed), (0, 7));
     assert_eq!(loaded.notes, Vec::<String>::new());
     store.replace(changes([("a", Some("1")), ("b", Some("2"))]));
-    store.feed(changes([("b", None), ("c", Some("3"))]));
-    store.feed(changes([("a", Some("4")), ("a", Some("5"))]));
+    store.feed(&changes([("b", None), ("c", Some("3"))]));
+    store.feed(&changes([("a", Some("4")), ("a", Some("5"))]));
     written(&store);
     assert_eq!(store.status().records, 2);
-    store.feed(changes([("d", Some("6"))]));
+    store.feed(&changes([("d", Some("6"))]));
     drop(store);
     let (_, loaded) = Store::open(&[&folder.0], 99);
     assert_eq!(
@@ -244,7 +244,7 @@ fn where_the_best_place_does_not_work_the_next_is_taken_until_it_does() {
         trouble.contains(&format!("are kept in {}/store.redb", next.display())),
         "{trouble}"
     );
-    store.feed(changes([("b", Some("2"))]));
+    store.feed(&changes([("b", Some("2"))]));
     written(&store);
     assert_eq!(store.status().path, Some(next.join(NAME)));
     assert!(store.status().trouble.is_some());
@@ -280,7 +280,7 @@ fn with_no_place_at_all_the_gateway_is_told_once_and_never_waits() {
         trouble.contains("kept nowhere: after a restart"),
         "{trouble}"
     );
-    store.feed(changes([("b", Some("2"))]));
+    store.feed(&changes([("b", Some("2"))]));
     written(&store);
     assert_eq!(store.trouble(), None);
     assert_eq!((store.status().failures, store.status().path), (1, None));

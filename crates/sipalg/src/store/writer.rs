@@ -4,11 +4,12 @@ use super::Status;
 use super::changes;
 use super::clock::Moment;
 use super::file::{Changes, Kept, Meta, Problem};
+use super::inbox::{Fed, Inbox};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,26 +33,6 @@ impl Default for Pace {
 
 /// How much a disk must have room for, to be tried again.
 const ROOM: usize = 1024 * 1024;
-
-/// What the thread is told.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Records have changed.
-    Feed(Fed),
-    /// These are all records.
-    Replace(Fed),
-    /// Write what is left, and end.
-    Close,
-}
-
-/// Changes of records.
-#[derive(Debug)]
-pub(super) struct Fed {
-    /// As [`changes::append`] wrote them.
-    pub(super) changes: Vec<u8>,
-    /// How many bytes of changes there have been with these.
-    pub(super) upto: u64,
-}
 
 /// What the thread and the worker both see.
 #[derive(Debug, Default)]
@@ -96,19 +77,14 @@ pub(super) struct Writer {
     /// The file that is written, and which of the paths it is at.
     kept: Option<(usize, Kept)>,
     meta: Meta,
-    pending: Changes,
     /// How many bytes it was fed.
     fed: u64,
-    /// What is pending is all there is, for a new file.
-    all: bool,
-    /// When it is to be written.
-    due: Option<Instant>,
     /// When a better place is tried.
     again_at: Option<Instant>,
     /// The operator knows that the best place does not work.
     told: bool,
     pace: Pace,
-    orders: Receiver<Order>,
+    inbox: Arc<Inbox>,
     say: Sender<String>,
     shared: Arc<Shared>,
 }
@@ -119,7 +95,7 @@ impl Writer {
         paths: Vec<PathBuf>,
         meta: Meta,
         pace: Pace,
-        orders: Receiver<Order>,
+        inbox: Arc<Inbox>,
         say: Sender<String>,
         shared: Arc<Shared>,
     ) -> Self {
@@ -128,14 +104,11 @@ impl Writer {
             paths,
             kept: None,
             meta,
-            pending: Changes::new(),
             fed: 0,
-            all: false,
-            due: None,
             again_at: None,
             told: false,
             pace,
-            orders,
+            inbox,
             say,
             shared,
         }
@@ -144,61 +117,30 @@ impl Writer {
     /// Writes until it is told to close.
     pub(super) fn run(mut self) {
         loop {
-            let order = match self.patience() {
-                Some(patience) => self.orders.recv_timeout(patience),
-                None => self.orders.recv().map_err(RecvTimeoutError::from),
-            };
-            match order {
-                Ok(Order::Feed(fed)) => self.gather(&fed),
-                Ok(Order::Replace(fed)) => {
-                    self.pending.clear();
-                    self.all = true;
-                    self.gather(&fed);
+            let fed = self.inbox.take(self.again_at, self.pace.gather);
+            if let Some(fed) = fed {
+                self.take(&fed);
+                if fed.closed {
+                    return;
                 }
-                Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
-                Err(RecvTimeoutError::Timeout) => {}
             }
-            let now = Instant::now();
-            if self.due.is_some_and(|due| due <= now) {
-                self.commit();
-            }
-            if self.again_at.is_some_and(|at| at <= now) {
+            if self.again_at.is_some_and(|at| at <= Instant::now()) {
                 self.look_again();
             }
         }
     }
 
-    fn patience(&self) -> Option<Duration> {
-        let first = self.due.into_iter().chain(self.again_at).min();
-        first.map(|at| at.saturating_duration_since(Instant::now()))
-    }
-
-    fn gather(&mut self, fed: &Fed) {
+    fn take(&mut self, fed: &Fed) {
         self.fed = fed.upto;
-        if !self.all && self.kept.is_none() {
-            // It comes again with all records; without a place for them, this is as safe as it gets.
-            if !self.shared.all_wanted() {
-                self.shared.set_done(self.fed);
-            }
-            return;
-        }
-        for (key, value) in changes::each(&fed.changes) {
-            self.pending.insert(key.into(), value.map(<[u8]>::to_vec));
-        }
-        self.due
-            .get_or_insert_with(|| Instant::now() + self.pace.gather);
-    }
-
-    fn commit(&mut self) {
-        if self.due.take().is_none() {
-            return;
-        }
-        self.meta.written = Moment::now();
-        let changes = std::mem::take(&mut self.pending);
-        if std::mem::take(&mut self.all) {
-            self.begin(&changes);
+        if fed.all {
+            self.meta.written = Moment::now();
+            self.begin(&changes::newest(&fed.changes));
         } else if let Some((place, mut kept)) = self.kept.take() {
-            match kept.write(&self.meta, &changes) {
+            if fed.changes.is_empty() {
+                return;
+            }
+            self.meta.written = Moment::now();
+            match kept.write(&self.meta, &changes::newest(&fed.changes)) {
                 Ok(()) => {
                     self.kept = Some((place, kept));
                     self.committed();
@@ -208,11 +150,15 @@ impl Writer {
                     self.shared.wants_all(true);
                 }
             }
+        } else if !self.shared.all_wanted() {
+            // Without a place for them, this is as safe as it gets. Where all are wanted, these come
+            // again among them.
+            self.shared.set_done(self.fed);
         }
     }
 
     /// Begins a new file with all records, in the first place that works.
-    fn begin(&mut self, records: &Changes) {
+    fn begin(&mut self, records: &Changes<'_>) {
         self.kept = None;
         let mut trouble = None;
         for (place, path) in self.paths.iter().enumerate() {

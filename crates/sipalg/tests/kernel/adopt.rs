@@ -268,7 +268,6 @@ fn a_door_that_would_soon_expire_lives_on() {
     for set in [
         &sipalg::kernel::ruleset::MEDIA_DN,
         &sipalg::kernel::ruleset::MEDIA_SN,
-        &sipalg::kernel::ruleset::MEDIA_GLOBAL,
         &sipalg::kernel::ruleset::DOOR_PORTS,
     ] {
         let elements = nft.elements("sipalg", set).unwrap();

@@ -21,6 +21,7 @@ laws![
     a_signalling_door_takes_datagrams_from_anyone,
     another_hosts_ordinary_flow_with_the_same_port_is_undisturbed,
     an_older_flow_of_a_mapped_endpoint_does_not_bypass_the_proxy,
+    a_media_flow_whose_ends_become_signalling_does_not_bypass_the_proxy,
     what_the_proxy_sends_is_not_translated,
     without_a_proxy_datagrams_pass_as_any_other,
     the_gateways_own_sip_service_stays_its_own,
@@ -192,6 +193,24 @@ fn an_older_flow_of_a_mapped_endpoint_does_not_bypass_the_proxy() {
     open(&mut kernel, signalling(&gateway.phone, 5062, 5062));
     proxy.gets(&peer, global(5062));
     proxy.gets(&phone, gateway.outside.at(7000));
+}
+
+fn a_media_flow_whose_ends_become_signalling_does_not_bypass_the_proxy() {
+    for closes_first in [false, true] {
+        let (gateway, mut kernel) = Gateway::installed();
+        let proxy = Proxy::new();
+        let (phone, peer) = (gateway.phone.udp(5062), gateway.outside.udp(7000));
+        let door = media(gateway.phone.at(5062), 5062);
+        open(&mut kernel, door);
+        heard(&peer, global(5062), &phone, gateway.outside.at(7000));
+        heard(&phone, gateway.outside.at(7000), &peer, global(5062));
+        if closes_first {
+            close(&mut kernel, door);
+        }
+        open(&mut kernel, signalling(&gateway.phone, 5062, 5062));
+        proxy.gets(&peer, global(5062));
+        proxy.gets(&phone, gateway.outside.at(7000));
+    }
 }
 
 fn what_the_proxy_sends_is_not_translated() {

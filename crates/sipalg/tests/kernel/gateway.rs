@@ -99,10 +99,10 @@ impl Gateway {
         self.carry_out(&plan())
     }
 
-    fn carry_out(&self, plan: &Plan) -> Kernel {
+    pub(crate) fn carry_out(&self, plan: &Plan) -> Kernel {
         let kernel = Kernel::install(plan, self.state.path()).unwrap();
         match ELEMENTS.with(std::cell::Cell::get) {
-            Some(elements) => kernel.with_elements(elements),
+            Some(elements) => kernel.with_elements(elements).unwrap(),
             None => kernel,
         }
     }

@@ -197,9 +197,9 @@ fn nft_can_read_the_rules_back() {
     for words in [
         "elements = { \"gout\" }",
         "tproxy to 127.0.0.1:15060 ct mark set ct mark | 0x01000000 meta mark set meta mark | 0x01000000 accept",
-        "ip daddr . udp dport @media_global ct mark set ct mark | 0x02000000 dnat ip to ip daddr . udp dport map @media_dn",
+        "ip daddr . udp dport @media_dn ct mark set ct mark | 0x02000000 dnat ip to ip daddr . udp dport map @media_dn",
         "fib daddr oifname \"gout\" jump source_1_out",
-        "udp sport @door_ports jump source_1_renumber",
+        "udp sport & 65534 == @door_ports jump source_1_renumber",
         "ip saddr & 255.255.254.1 == 192.168.122.0 counter name \"list_1_2\" goto take",
         "10.1.1.1 . 30000",
     ] {

@@ -278,9 +278,7 @@ fn five_thousand_connections_are_carried_in_little_memory() {
     let mut pairs = many(&gateway, &server, MANY);
     let each = running.memory().saturating_sub(before) / MANY;
     println!("{each} bytes for each idle connection");
-    // 512 is the goal (docs/results.md). It is missed since every connection is kept for a crash and
-    // has its host's account; from 3000 to 8000 the tables double on top of that.
-    assert!(each <= 800, "{each} bytes for each idle connection");
+    assert!(each <= 512, "{each} bytes for each idle connection");
     for (number, (phone, outside)) in pairs.iter_mut().enumerate() {
         let text = format!("\0{number:06}");
         says(phone, text.as_bytes());

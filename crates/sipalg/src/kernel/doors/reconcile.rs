@@ -1,13 +1,12 @@
 //! The doors that the kernel has against those that it should have.
 
 use super::*;
-use crate::netlink::nft;
-use std::collections::BTreeMap;
+use crate::netlink::nft::SetKind;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The sets that doors are made of.
-pub(in crate::kernel) const DOOR_SETS: [&Set; 10] = [
+/// The sets that doors are made of, and those that their packets are counted in.
+pub(in crate::kernel) const DOOR_SETS: [&Set; 9] = [
     &MEDIA_DN,
-    &MEDIA_GLOBAL,
     &MEDIA_SN,
     &MEDIA_IN,
     &MEDIA_OUT,
@@ -31,15 +30,16 @@ pub(in crate::kernel) struct Reconciled {
     pub(in crate::kernel) extra: usize,
 }
 
-/// What the kernel should have under a key, and for which of the doors.
+/// What the kernel should have of an element, and for which of the doors.
 struct Wanted {
-    value: Option<[u8; 8]>,
+    element: Element,
     lifetime: Duration,
     door: usize,
     there: bool,
 }
 
-type Table = BTreeMap<(&'static str, Vec<u8>), Wanted>;
+/// By set and key.
+type Table = BTreeMap<(u32, [u8; KEY]), Wanted>;
 
 impl Doors {
     /// These doors are open from now on, and no others, where the kernel has what `there` says. What
@@ -52,34 +52,32 @@ impl Doors {
         *self = Doors::new(self.elements);
         let mut found = Reconciled::default();
         let mut wanted = self.wanted(doors);
-        let mut lacking = HashSet::new();
+        let counting: HashSet<_> = self.media().collect();
+        let mut lacking = BTreeSet::new();
         for (set, elements) in there {
-            for element in elements {
-                match wanted.get_mut(&(set.name, element.key.clone())) {
+            for there in elements {
+                let element = Element::found(set, there);
+                if set.kind == SetKind::Counting {
+                    let is_counted = counting.contains(&there.address_port());
+                    found.change.taken.extend((!is_counted).then_some(element));
+                    continue;
+                }
+                match wanted.get_mut(&(set.id, element.key)) {
                     Some(wanted) => {
-                        if !self.renew(set, element, wanted, &mut found.change) {
+                        if !renew(element, there.expires, wanted, &mut found.change) {
                             lacking.insert(wanted.door);
                         }
                     }
-                    None => self.unwanted(set, element, &mut found),
+                    None => unwanted(element, &mut found),
                 }
             }
         }
-        for set in DOOR_SETS {
-            let missing = wanted.iter();
-            for ((_, key), wanted) in missing.filter(|((of, _), w)| *of == set.name && !w.there) {
-                let (key, value) = (key.clone(), wanted.value);
-                lacking.insert(wanted.door);
-                self.put(
-                    &Element { set, key, value },
-                    wanted.lifetime,
-                    &mut found.change,
-                );
-            }
+        for missing in wanted.values().filter(|wanted| !wanted.there) {
+            lacking.insert(missing.door);
+            let put = (missing.element, missing.lifetime);
+            found.change.put.push(put);
         }
-        let udp = |door: &&usize| doors[**door].protocol == Protocol::Udp;
-        let opened = lacking.iter().filter(udp);
-        found.change.opened = opened.map(|door| Pair::of(&doors[*door])).collect();
+        found.change.opened = lacking.iter().map(|door| Pair::of(&doors[*door])).collect();
         found.extra += found.change.closed.len();
         found.made = lacking.len();
         found.kept = doors.len() - found.made;
@@ -89,23 +87,20 @@ impl Doors {
     /// Remembers the doors, and says what the kernel should have of them. Of two that want the same
     /// end, the later one has it, as if they had been opened in this order.
     fn wanted(&mut self, doors: &[Door]) -> Table {
-        for door in doors.iter().filter(|door| door.protocol == Protocol::Udp) {
-            let pair = Pair::of(door);
-            if !self.is_open(&pair) {
-                self.clear_way(pair, &mut Change::default());
-                self.remember(pair);
-            }
+        for door in doors {
+            self.link(Pair::of(door));
         }
         let mut table = Table::new();
         for (index, door) in doors.iter().enumerate() {
-            let elements = match door.protocol {
-                Protocol::Tcp => vec![element_of(door)],
-                Protocol::Udp if self.is_open(&Pair::of(door)) => elements_of(Pair::of(door)),
-                Protocol::Udp => continue,
-            };
-            for Element { set, key, value } in elements {
-                let entry = table.entry((set.name, key)).or_insert(Wanted {
-                    value,
+            let pair = Pair::of(door);
+            if !self.is_open(&pair) {
+                continue;
+            }
+            let port = pair.has_port().then(|| Element::of_port(even_port(&pair)));
+            for element in elements_of(&pair).into_iter().flatten().chain(port) {
+                let key = (element.set.id, element.key);
+                let entry = table.entry(key).or_insert(Wanted {
+                    element,
                     lifetime: door.lifetime,
                     door: index,
                     there: false,
@@ -115,54 +110,61 @@ impl Doors {
         }
         table
     }
+}
 
-    /// Makes what is there what is wanted; true if it was.
-    fn renew(
-        &self,
-        set: &'static Set,
-        there: &nft::Element,
-        wanted: &mut Wanted,
-        change: &mut Change,
-    ) -> bool {
-        let key = there.key.clone();
-        let value = wanted.value;
-        if there.value.as_deref() != value.as_ref().map(|value| &value[..]) {
-            self.take_found(set, there, change);
-            return false;
-        }
-        wanted.there = true;
-        let counts_for_ever = set.kind == SetKind::Counting && self.elements == Elements::Replaced;
-        if !counts_for_ever && there.expires < wanted.lifetime / 2 {
-            self.put(&Element { set, key, value }, wanted.lifetime, change);
-        }
-        true
-    }
-
-    /// Takes out what belongs to no door.
-    fn unwanted(&self, set: &'static Set, there: &nft::Element, found: &mut Reconciled) {
-        self.take_found(set, there, &mut found.change);
-        let other_end = there.value.as_deref().map(nft::address_port_of);
-        let (kind, end) = (DoorKind::Media, there.address_port());
-        let pair = match (set, other_end) {
-            (&MEDIA_DN, Some(local)) => Some(Pair {
-                kind,
-                local,
-                global: end,
-            }),
-            (&MEDIA_SN, Some(global)) => Some(Pair {
-                kind,
-                local: end,
-                global,
-            }),
-            _ => None,
+impl Element {
+    /// One that the kernel has.
+    fn found(set: &'static Set, there: &nft::Element) -> Self {
+        let eight = |bytes: &[u8]| {
+            let mut eight = [0; KEY];
+            eight
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(to, from)| *to = *from);
+            eight
         };
-        found.change.closed.extend(pair);
-        let signals = [&SIGNAL_DOORS, &SIGNAL_UDP, &MEDIA_TCP];
-        found.extra += usize::from(signals.contains(&set));
+        Element {
+            set,
+            key: eight(&there.key),
+            value: there.value.as_deref().map(eight),
+        }
     }
+}
 
-    fn take_found(&self, set: &Set, there: &nft::Element, change: &mut Change) {
-        let messages = taken_out(self.elements, set, &there.key, there.value.as_deref());
-        change.messages.extend(messages);
+/// Makes what is there what is wanted; true if it was.
+fn renew(there: Element, expires: Duration, wanted: &mut Wanted, change: &mut Change) -> bool {
+    if there != wanted.element {
+        change.taken.push(there);
+        return false;
     }
+    wanted.there = true;
+    if expires < wanted.lifetime / 2 {
+        change.put.push((wanted.element, wanted.lifetime));
+    }
+    true
+}
+
+/// Takes out what belongs to no door.
+fn unwanted(there: Element, found: &mut Reconciled) {
+    found.change.taken.push(there);
+    let end = nft::address_port_of(&there.key);
+    let other_end = there.value.map(|value| nft::address_port_of(&value));
+    let (kind, protocol) = (DoorKind::Media, Protocol::Udp);
+    let pair = |local, global| Pair {
+        kind,
+        protocol,
+        local,
+        global,
+    };
+    let closed = match (there.set, other_end) {
+        (&MEDIA_DN, Some(local)) => Some(pair(local, end)),
+        (&MEDIA_SN, Some(global)) => Some(pair(end, global)),
+        _ => None,
+    };
+    found
+        .change
+        .closed
+        .extend(closed.filter(|pair| !found.change.closed.contains(pair)));
+    let signals = [&SIGNAL_DOORS, &SIGNAL_UDP, &MEDIA_TCP];
+    found.extra += usize::from(signals.contains(&there.set));
 }

@@ -22,6 +22,9 @@ const NEVER: u32 = (i32::MAX / 1000) as u32;
 const UDP_FLOW: Duration = Duration::from_secs(180);
 /// An end that was not used for so long is forgotten, even if flows never time out.
 const LOOSE_AT_MOST: Duration = Duration::from_secs(24 * 3600);
+/// What was counted on a door that carries nothing for so long is forgotten; if the door closes, at
+/// once.
+const COUNTED: Duration = Duration::from_secs(24 * 3600);
 
 /// How long [`LOOSE_ENDS`] must remember: as long as a flow may live without a packet.
 pub(in crate::kernel) fn loose_for(timeouts: &FlowTimeouts) -> Duration {
@@ -72,6 +75,7 @@ pub(super) fn chains(plan: &Plan, timeouts: &[(String, Lifetimes)]) -> Vec<Chain
         Chain::inner("lifetimes", lifetimes(&plan.timeouts, timeouts)),
         Chain::inner("newcomers", newcomers(plan)),
     ];
+    chains.extend(through_doors());
     chains.extend(bounds(&plan.max_entries));
     for (index, source) in plan.sources.iter().enumerate() {
         let Source::List { list, pool } = &source.rule.source else {
@@ -89,50 +93,79 @@ pub(super) fn chains(plan: &Plan, timeouts: &[(String, Lifetimes)]) -> Vec<Chain
     chains
 }
 
-/// The element counters of a set count when a lookup finds the element.
+/// What passes. Connections outlive the door that they came through; their packets do not.
 fn guard() -> Vec<Rule> {
     let udp = || Rule::new().protocol(libc::IPPROTO_UDP);
-    let door = || udp().connection_marked(CT_DOOR);
     let from = |from, to| {
         let rule = Rule::new().interface(Direction::In, from);
         rule.interface(Direction::Out, to)
     };
     let ordinary = from(&INSIDE_IF, &OUTSIDE_IF).original_direction();
-    let from_door = || udp().connection_marked(CT_FROM_DOOR);
     vec![
-        // Connections outlive the door that they came through; their packets do not.
-        door()
-            .destination_translated()
-            .originally_not_to(&MEDIA_GLOBAL)
-            .drop(),
-        from_door()
-            .original_direction()
-            .end_not_in(End::Source, &MEDIA_OUT)
-            .drop(),
-        from_door()
-            .reply_direction()
-            .end_not_in(End::Destination, &MEDIA_IN)
-            .drop(),
-        door().end_in(End::Destination, &MEDIA_IN),
+        udp()
+            .connection_marked_as(CT_DOOR, CT_DOOR | CT_FROM_DOOR)
+            .goto("to_door"),
+        udp().connection_marked(CT_DOOR).goto("from_door"),
         udp()
             .interface(Direction::Out, &OUTSIDE_IF)
             .original_direction()
-            .end_in(End::Source, &MEDIA_OUT)
+            .end_in(End::Source, &MEDIA_SN)
             .mark_connection(CT_DOOR | CT_FROM_DOOR)
-            .accept(),
-        // From a door to another.
-        door()
-            .original_direction()
-            .end_in(End::Source, &MEDIA_OUT)
-            .mark_connection(CT_FROM_DOOR)
-            .accept(),
-        door().end_in(End::Source, &MEDIA_OUT).accept(),
-        door().accept(),
+            .goto("from_door"),
         ordinary.jump("ordinary_out"),
         from(&OUTSIDE_IF, &INSIDE_IF)
             .unconfirmed()
             .jump("ordinary_in"),
     ]
+}
+
+/// Flows through a door: which way, and that it is open. To each packet one set is asked whether it
+/// is, and another counts it.
+fn through_doors() -> Vec<Chain> {
+    let open = |end| Rule::new().end_in(end, &MEDIA_SN);
+    let counted = |end, set| open(end).note(end, set, COUNTED);
+    let back = || Rule::new().reply_direction();
+    let chain = |name, rules: [Rule; 3]| Chain::inner(name, rules.into());
+    vec![
+        Chain::inner("to_door", vec![back().goto("spoken"), to("heard")]),
+        Chain::inner(
+            "from_door",
+            vec![
+                Rule::new().destination_translated().goto("between"),
+                back().goto("heard"),
+                to("spoken"),
+            ],
+        ),
+        // Where there is no room for a counter it passes uncounted.
+        chain(
+            "heard",
+            [
+                counted(End::Destination, &MEDIA_IN).accept(),
+                open(End::Destination).accept(),
+                Rule::new().drop(),
+            ],
+        ),
+        chain(
+            "spoken",
+            [
+                counted(End::Source, &MEDIA_OUT).accept(),
+                open(End::Source).accept(),
+                Rule::new().drop(),
+            ],
+        ),
+        chain(
+            "between",
+            [
+                counted(End::Source, &MEDIA_OUT).goto("heard"),
+                open(End::Source).goto("heard"),
+                Rule::new().drop(),
+            ],
+        ),
+    ]
+}
+
+fn to(chain: &str) -> Rule {
+    Rule::new().goto(chain)
 }
 
 /// What is for this host: nothing by an address that it has for others only, but for answers to

@@ -8,17 +8,20 @@
 use super::contents::number;
 use super::lists::{self, Outcome};
 use super::*;
-use crate::kernel::{CT_TAKEN, MARK_DIAL, MARK_DIVERT, SourcePlan};
+use crate::kernel::{CT_DOOR, CT_TAKEN, MARK_DIAL, MARK_DIVERT, SourcePlan};
 use crate::netlink::nft::{Direction, End, network_mask};
 use sipalg_core::config::Source;
 use std::net::Ipv4Addr;
 
 pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
     let mut chains = vec![
-        Chain::base("divert_udp", UNTRACKED, divert_udp(plan)),
+        Chain::base("divert_udp", UNTRACKED, divert_udp()),
         Chain::base("divert", STEERING, divert(plan)),
         Chain::base("dialled", SENDING, dialled()),
         Chain::base("dialled_udp", SENDING_UNTRACKED, dialled_udp()),
+        Chain::inner("said_inside", said_inside(plan)),
+        Chain::inner("new_inside", new_tcp(plan, &INSIDE_IF)),
+        Chain::inner("new_outside", new_tcp(plan, &OUTSIDE_IF)),
         Chain::inner("from_inside", crossing(plan, End::Source)),
         // An inside host that is addressed directly, as where a route leads to it.
         Chain::inner("from_outside", crossing(plan, End::Destination)),
@@ -65,35 +68,33 @@ pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
 /// The highest port that is a service's, as [`DoorPorts`](sipalg_core::config::DoorPorts) has it.
 const HIGHEST_SERVICE: u16 = 1023;
 
-/// Datagrams from inside.
-fn divert_udp(plan: &Plan) -> Vec<Rule> {
-    let udp = || {
-        let rule = Rule::new().interface(Direction::In, &INSIDE_IF);
-        rule.protocol(libc::IPPROTO_UDP)
-    };
+/// Datagrams from inside; all others are through at once.
+fn divert_udp() -> Vec<Rule> {
+    let udp = Rule::new().protocol(libc::IPPROTO_UDP);
+    vec![udp.interface(Direction::In, &INSIDE_IF).goto("said_inside")]
+}
+
+fn said_inside(plan: &Plan) -> Vec<Rule> {
     // What has a mapping keeps it toward everyone (RFC 4787 REQ-1), not only to SIP ports.
     let outward = |set| {
-        let from = move || udp().end_in(End::Source, set);
+        let from = move || Rule::new().end_in(End::Source, set);
         let reached = plan.outside.iter().map(move |name| from().reached_by(name));
         reached.map(|rule| rule.goto("knock_inside"))
     };
+    let to_door = |set| Rule::new().end_in(End::Destination, set);
     let mut rules = vec![
-        udp()
-            .end_in(End::Destination, &SIGNAL_UDP)
-            .goto("knock_inside"),
-        udp()
-            .end_in(End::Destination, &STATIC_SIGNALS)
-            .goto("knock_inside"),
+        to_door(&SIGNAL_UDP).goto("knock_inside"),
+        to_door(&STATIC_SIGNALS).goto("knock_inside"),
     ];
     rules.extend(to_static_networks(
         plan,
         &SIP_UDP_PORTS,
-        udp,
+        Rule::new,
         "knock_inside",
     ));
     rules.extend(outward(&SIGNAL_UDP_LOCALS));
     rules.extend(outward(&STATIC_SIGNAL_LOCALS));
-    let to_sip = || udp().end_in(End::Destination, &SIP_UDP_PORTS);
+    let to_sip = || Rule::new().end_in(End::Destination, &SIP_UDP_PORTS);
     // No door leads to a service of an inside host, so that what it sends is ordinary traffic.
     let of_service = to_sip().ports(End::Source, 0, HIGHEST_SERVICE, false);
     rules.push(of_service.end_not_in(End::Source, &SIP_UDP_PORTS).accept());
@@ -106,7 +107,17 @@ fn divert(plan: &Plan) -> Vec<Rule> {
     let taken = || Rule::new().connection_marked(CT_TAKEN);
     let from = |interfaces| Rule::new().interface(Direction::In, interfaces);
     let udp = || from(&OUTSIDE_IF).protocol(libc::IPPROTO_UDP);
-    let mut rules = vec![
+    let mut rules = Vec::new();
+    if plan.media_access_group.is_some() {
+        let media = udp().end_in(End::Destination, &MEDIA_DN);
+        rules.push(media.jump("media_access_group"));
+    }
+    rules.extend([
+        // Media that flows is nothing to look into.
+        Rule::new()
+            .connection_marked(CT_DOOR)
+            .protocol(libc::IPPROTO_UDP)
+            .accept(),
         // tproxy finds the socket of an established connection first and the listener second, so
         // this covers SYN cookies too, where the last segment of the handshake makes the socket.
         taken()
@@ -117,10 +128,14 @@ fn divert(plan: &Plan) -> Vec<Rule> {
         // What belongs to a taken connection is ours even if we are gone (no segment may leave
         // untranslated), and so are the ICMP errors about it.
         taken().mark_packet(MARK_DIVERT).accept(),
-    ];
-    if plan.media_access_group.is_some() {
-        let media = udp().end_in(End::Destination, &MEDIA_GLOBAL);
-        rules.push(media.jump("media_access_group"));
+    ]);
+    if plan.l4f {
+        let new = |from| {
+            let tcp = Rule::new().protocol(libc::IPPROTO_TCP);
+            tcp.new_connection().syn().interface(Direction::In, from)
+        };
+        rules.push(new(&INSIDE_IF).goto("new_inside"));
+        rules.push(new(&OUTSIDE_IF).goto("new_outside"));
     }
     // Answers to an ordinary flow of another inside host, which has the port by chance, are its own.
     let unasked = || udp().original_direction();
@@ -128,33 +143,28 @@ fn divert(plan: &Plan) -> Vec<Rule> {
         rules.push(unasked().end_in(End::Destination, set).goto("knock"));
     }
     rules.extend(to_static_networks(plan, &SIP_UDP_PORTS, unasked, "knock"));
-    if plan.l4f {
-        rules.extend(divert_tcp(plan));
-    }
     rules
 }
 
-/// New TCP connections.
-fn divert_tcp(plan: &Plan) -> Vec<Rule> {
-    let new = |from| {
-        let tcp = Rule::new().protocol(libc::IPPROTO_TCP);
-        tcp.new_connection().syn().interface(Direction::In, from)
-    };
-    let mut rules = Vec::new();
-    for (from, knock, knock_media, crossing) in [
-        (&INSIDE_IF, "knock_inside", "knock_inside", "from_inside"),
-        (&OUTSIDE_IF, "knock", "knock_media", "from_outside"),
-    ] {
-        let to = |set| new(from).end_in(End::Destination, set);
-        rules.extend([
-            to(&SIGNAL_DOORS).goto(knock),
-            to(&STATIC_SIGNALS).goto(knock),
-            to(&MEDIA_TCP).goto(knock_media),
-        ]);
-        rules.extend(to_static_networks(plan, &SIP_PORTS, || new(from), knock));
-        rules.push(to(&SIP_PORTS).goto(crossing));
-        rules.push(new(from).end_in(End::Source, &SIP_PORTS).goto(crossing));
+/// New TCP connections from one side.
+fn new_tcp(plan: &Plan, from: &Set) -> Vec<Rule> {
+    if !plan.l4f {
+        return Vec::new();
     }
+    let (knock, knock_media, crossing) = match from == &INSIDE_IF {
+        true => ("knock_inside", "knock_inside", "from_inside"),
+        false => ("knock", "knock_media", "from_outside"),
+    };
+    let to = |set| Rule::new().end_in(End::Destination, set);
+    let mut rules = vec![
+        to(&SIGNAL_DOORS).goto(knock),
+        to(&STATIC_SIGNALS).goto(knock),
+        to(&MEDIA_TCP).goto(knock_media),
+    ];
+    rules.extend(to_static_networks(plan, &SIP_PORTS, Rule::new, knock));
+    rules.push(to(&SIP_PORTS).goto(crossing));
+    let back = Rule::new().end_in(End::Source, &SIP_PORTS);
+    rules.push(back.goto(crossing));
     rules
 }
 

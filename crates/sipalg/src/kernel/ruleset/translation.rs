@@ -2,7 +2,7 @@
 
 use super::lists;
 use super::*;
-use crate::kernel::{CT_DOOR, MARK_DIVERT, SourcePlan};
+use crate::kernel::{CT_DOOR, CT_FROM_DOOR, MARK_DIVERT, SourcePlan};
 use crate::netlink::nft::{Direction, End, network_mask};
 use sipalg_core::config::{Pool, Source};
 use std::net::Ipv4Addr;
@@ -19,6 +19,7 @@ pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
         Chain::inner("outward", sources(plan, Toward::Outside)),
         Chain::inner("hairpin", sources(plan, Toward::Inside)),
         Chain::base("kept", LEAVING, kept()),
+        Chain::inner("kept_outward", kept_outward()),
         Chain::inner("counted", counted()),
     ];
     for (index, source) in plan.sources.iter().enumerate() {
@@ -75,7 +76,11 @@ fn nat_pre(plan: &Plan) -> Vec<Rule> {
     let door = || {
         Rule::new()
             .protocol(libc::IPPROTO_UDP)
-            .end_in(End::Destination, &MEDIA_GLOBAL)
+            .end_in(End::Destination, &MEDIA_DN)
+    };
+    let from_door = || {
+        let inside = door().interface(Direction::In, &INSIDE_IF);
+        inside.end_in(End::Source, &MEDIA_SN)
     };
     let mut rules = vec![
         // The proxy wants to see whom it is for.
@@ -83,6 +88,9 @@ fn nat_pre(plan: &Plan) -> Vec<Rule> {
         // A service of the gateway that began after the door is not shadowed by it.
         door().local_socket(false).accept(),
         door().local_socket(true).accept(),
+        from_door()
+            .mark_connection(CT_DOOR | CT_FROM_DOOR)
+            .dnat(&MEDIA_DN),
         door().mark_connection(CT_DOOR).dnat(&MEDIA_DN),
         Rule::new().dnat(&STATIC_DN),
         Rule::new().dnat(&STATIC_HOST_DN),
@@ -158,27 +166,34 @@ fn list(index: usize, source: &SourcePlan, overload: bool, toward: Toward) -> Ve
     ]
 }
 
-/// New flows whose random port is a door's after all. Their next packet gets another.
+/// What leaves, whichever way.
 fn kept() -> Vec<Rule> {
-    let flow = |set| {
-        Rule::new()
-            .interface(Direction::Out, &OUTSIDE_IF)
-            .interface(Direction::In, &INSIDE_IF)
-            .protocol(libc::IPPROTO_UDP)
-            .end_in(End::Source, set)
-            .unconfirmed()
-            .connection_unmarked(CT_DOOR)
-            .drop()
-    };
     let crossing = |from, to| {
-        let rule = Rule::new().interface(Direction::In, from);
-        rule.interface(Direction::Out, to).jump("counted")
+        let rule = Rule::new().interface(Direction::Out, to);
+        rule.interface(Direction::In, from)
     };
     vec![
-        flow(&MEDIA_GLOBAL),
-        flow(&SIGNAL_UDP),
-        crossing(&INSIDE_IF, &OUTSIDE_IF),
-        crossing(&OUTSIDE_IF, &INSIDE_IF),
+        // What the gateway sends itself, like all of the connections that it carries.
+        Rule::new().of_this_host().accept(),
+        crossing(&OUTSIDE_IF, &INSIDE_IF).goto("counted"),
+        crossing(&INSIDE_IF, &OUTSIDE_IF).goto("kept_outward"),
+    ]
+}
+
+/// New flows whose random port is a door's after all are dropped. Their next packet gets another.
+fn kept_outward() -> Vec<Rule> {
+    let taken_by_chance = |set| {
+        Rule::new()
+            .connection_unmarked(CT_DOOR)
+            .unconfirmed()
+            .protocol(libc::IPPROTO_UDP)
+            .end_in(End::Source, set)
+            .drop()
+    };
+    vec![
+        taken_by_chance(&MEDIA_DN),
+        taken_by_chance(&SIGNAL_UDP),
+        Rule::new().goto("counted"),
     ]
 }
 

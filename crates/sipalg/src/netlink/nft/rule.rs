@@ -12,6 +12,8 @@ use std::net::Ipv4Addr;
 mod expression;
 mod statement;
 
+pub use expression::Known;
+
 /// A rule under construction.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Rule(Vec<Message>);
@@ -59,6 +61,19 @@ impl Rule {
     #[must_use]
     pub fn protocol(self, protocol: i32) -> Self {
         self.load_meta(NFT_META_L4PROTO).equal(&[protocol as u8])
+    }
+
+    /// `meta l4proto != PROTOCOL`
+    #[must_use]
+    pub fn protocol_other_than(self, protocol: i32) -> Self {
+        self.load_meta(NFT_META_L4PROTO)
+            .compare(NFT_CMP_NEQ, &[protocol as u8])
+    }
+
+    /// `meta iif 0`: it came in by no interface, and was made here.
+    #[must_use]
+    pub fn of_this_host(self) -> Self {
+        self.load_meta(NFT_META_IIF).equal(&0u32.to_ne_bytes())
     }
 
     /// `iifname @set` or `oifname @set`
@@ -183,6 +198,14 @@ impl Rule {
         self.load_ct(NFT_CT_MARK, &REGISTER_1).any_bit(bits)
     }
 
+    /// `ct mark & BITS == MARK`
+    #[must_use]
+    pub fn connection_marked_as(self, mark: u32, bits: u32) -> Self {
+        self.load_ct(NFT_CT_MARK, &REGISTER_1)
+            .masked(&bits.to_ne_bytes())
+            .equal(&mark.to_ne_bytes())
+    }
+
     /// `ct mark & BITS == 0`
     #[must_use]
     pub fn connection_unmarked(self, bits: u32) -> Self {
@@ -244,7 +267,8 @@ impl Rule {
     }
 
     /// `th sport @set`, `ip saddr @set`, `ip saddr . th sport @set` or
-    /// `meta l4proto . ip saddr . th sport @set`, whichever the set's keys are.
+    /// `meta l4proto . ip saddr . th sport @set`, whichever the set's keys are; of a pair of ports
+    /// `th sport & 65534`.
     #[must_use]
     pub fn end_in(self, which: End, set: &Set) -> Self {
         self.load_end(which, set.key).found_in(set)
@@ -267,10 +291,72 @@ impl Rule {
             KeyType::Address => load(self, address, 0),
             KeyType::Port | KeyType::Interface => load(self, port, 0),
             KeyType::AddressPort => load(load(self, address, 0), port, 1),
+            KeyType::AddressPortPair => load(load(self, address, 0), port, 1).of_pair(1),
+            KeyType::PortPair => load(self, port, 0).of_pair(0),
             KeyType::ProtocolAddressPort => {
                 let rule = self.load_meta(NFT_META_L4PROTO);
                 load(load(rule, address, 1), port, 2)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::nft::SetKind;
+
+    const SET: Set = Set {
+        name: "ports",
+        id: 1,
+        key: KeyType::Port,
+        value: None,
+        kind: SetKind::Plain,
+    };
+    const MAP: Set = Set {
+        name: "map",
+        value: Some(KeyType::Port),
+        ..SET
+    };
+
+    fn knowing(rule: Rule, known: &Known) -> Option<Rule> {
+        rule.knowing(|name| (name == SET.name || name == MAP.name).then(|| known.clone()))
+    }
+
+    #[test]
+    fn a_set_of_which_it_is_known_what_it_holds_is_not_asked() {
+        let (source, port) = (End::Source, 5060u16);
+        let one = Known::One(port.to_be_bytes().to_vec());
+        let asks = || Rule::new().end_in(source, &SET).accept();
+        let asks_not = || Rule::new().end_not_in(source, &SET).accept();
+        let compared = |inverted| Rule::new().ports(source, port, port, inverted).accept();
+        assert_eq!(knowing(asks(), &one), Some(compared(false)));
+        assert_eq!(knowing(asks_not(), &one), Some(compared(true)));
+        assert_eq!(knowing(asks(), &Known::Nothing), None);
+        let load = Rule::new().load_end(source, SET.key);
+        assert_eq!(knowing(asks_not(), &Known::Nothing), Some(load.accept()));
+        // What a map leads to is not known.
+        let translates = || Rule::new().snat(&MAP);
+        assert_eq!(knowing(translates(), &one), Some(translates()));
+        assert_eq!(knowing(translates(), &Known::Nothing), None);
+        let other = Set {
+            name: "other",
+            ..SET
+        };
+        let asks_other = || Rule::new().end_in(source, &other);
+        assert_eq!(knowing(asks_other(), &one), Some(asks_other()));
+    }
+
+    #[test]
+    fn who_only_asks_a_map_takes_the_value_too_where_the_kernel_wants_that() {
+        let mut asks = Rule::new().end_in(End::Source, &MAP);
+        let mut set = Rule::new().end_in(End::Source, &SET);
+        let mut translates = Rule::new().snat(&MAP);
+        let before = [asks.clone(), set.clone(), translates.clone()];
+        for rule in [&mut asks, &mut set, &mut translates] {
+            rule.take_values(|name| name == MAP.name);
+        }
+        assert_ne!(asks, before[0]);
+        assert_eq!([set, translates], before[1..]);
     }
 }

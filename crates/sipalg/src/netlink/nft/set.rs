@@ -11,8 +11,12 @@ pub enum KeyType {
     AddressPort,
     /// `inet_proto . ipv4_addr . inet_service`: [`protocol_address_port`].
     ProtocolAddressPort,
+    /// The same of a pair of ports, which the even one stands for ([`even`]).
+    AddressPortPair,
     /// `inet_service`: two bytes, big-endian.
     Port,
+    /// The same of a pair of ports.
+    PortPair,
     /// `ifname`: [`interface`].
     Interface,
 }
@@ -39,7 +43,7 @@ pub enum SetKind {
     Plain,
     /// Elements expire.
     Expiring,
-    /// Elements expire, each with a packet and byte counter.
+    /// Rules put elements in, which expire, each with a packet and byte counter: [`Rule::note`].
     Counting,
     /// Ranges of addresses: [`add_range`].
     Ranges,
@@ -94,13 +98,18 @@ impl KeyType {
         const ADDRESS_PORT: u32 = TYPE_IPV4_ADDR << TYPE_BITS | TYPE_INET_SERVICE;
         match self {
             KeyType::Address => (TYPE_IPV4_ADDR, 4),
-            KeyType::AddressPort => (ADDRESS_PORT, 8),
+            KeyType::AddressPort | KeyType::AddressPortPair => (ADDRESS_PORT, 8),
             KeyType::ProtocolAddressPort => {
                 (TYPE_INET_PROTOCOL << (2 * TYPE_BITS) | ADDRESS_PORT, 12)
             }
-            KeyType::Port => (TYPE_INET_SERVICE, 2),
+            KeyType::Port | KeyType::PortPair => (TYPE_INET_SERVICE, 2),
             KeyType::Interface => (TYPE_IFNAME, libc::IFNAMSIZ as u32),
         }
+    }
+
+    /// How many bytes it has.
+    pub const fn length(self) -> usize {
+        self.shape().1 as usize
     }
 }
 
@@ -118,9 +127,9 @@ impl Set {
     fn flags(&self) -> u32 {
         let flags = match self.kind {
             SetKind::Plain => 0,
-            SetKind::Expiring | SetKind::Counting => NFT_SET_TIMEOUT,
+            SetKind::Expiring => NFT_SET_TIMEOUT,
             SetKind::Ranges => NFT_SET_INTERVAL,
-            SetKind::Noting => NFT_SET_TIMEOUT | NFT_SET_EVAL,
+            SetKind::Noting | SetKind::Counting => NFT_SET_TIMEOUT | NFT_SET_EVAL,
             SetKind::Limiting => NFT_SET_EVAL,
         };
         match self.value {
@@ -150,13 +159,15 @@ pub fn add_set(table: &str, set: &Set) -> Message {
             .put(NFTA_SET_DATA_TYPE, &value_type.to_be_bytes())
             .put(NFTA_SET_DATA_LEN, &value_length.to_be_bytes());
     }
+    if flags & NFT_SET_EVAL != 0 {
+        message = message.nest(NFTA_SET_DESC, |m| {
+            m.put(NFTA_SET_DESC_SIZE, &MOST_ELEMENTS.to_be_bytes())
+        });
+    }
     match set.kind {
         SetKind::Counting => message.nest(NFTA_SET_EXPR, |m| {
             m.text(NFTA_EXPR_NAME, "counter")
                 .nest(NFTA_EXPR_DATA, |m| m)
-        }),
-        SetKind::Noting | SetKind::Limiting => message.nest(NFTA_SET_DESC, |m| {
-            m.put(NFTA_SET_DESC_SIZE, &MOST_ELEMENTS.to_be_bytes())
         }),
         _ => message,
     }
@@ -176,16 +187,61 @@ pub fn add_element(
     value: Option<&[u8]>,
     lifetime: Duration,
 ) -> Message {
-    // Zero would be for ever.
-    let lifetime = u64::try_from(lifetime.as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1);
     element(NFT_MSG_NEWSETELEM, table, set, key, |m| {
-        // Only with an expiration does the lifetime of an element that is there begin anew.
-        with(m, value)
-            .put(NFTA_SET_ELEM_TIMEOUT, &lifetime.to_be_bytes())
-            .put(NFTA_SET_ELEM_EXPIRATION, &lifetime.to_be_bytes())
+        living(with(m, value), lifetime)
     })
+}
+
+/// What becomes of one of many elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Its key.
+    pub key: &'a [u8],
+    /// In a map, what the key leads to.
+    pub value: Option<&'a [u8]>,
+    /// How long it lives from now; for ever without. Of no matter to one that is taken out.
+    pub lifetime: Option<Duration>,
+}
+
+/// Adds many at once, as [`add_element`] or [`add_key`] would.
+pub fn add_elements<'a>(
+    table: &str,
+    set: &Set,
+    elements: impl Iterator<Item = Change<'a>>,
+) -> Vec<Message> {
+    change(NFT_MSG_NEWSETELEM, table, set, elements, |m, element| {
+        let m = with(keyed(m, element.key), element.value);
+        match element.lifetime {
+            Some(lifetime) => living(m, lifetime),
+            None => m,
+        }
+    })
+}
+
+/// Takes many out at once, as [`delete_element`] would.
+pub fn delete_elements<'a>(
+    table: &str,
+    set: &Set,
+    elements: impl Iterator<Item = Change<'a>>,
+) -> Vec<Message> {
+    change(NFT_MSG_DELSETELEM, table, set, elements, |m, element| {
+        keyed(m, element.key)
+    })
+}
+
+/// Takes many out at once, as [`destroy_element`] would.
+pub fn destroy_elements<'a>(
+    table: &str,
+    set: &Set,
+    elements: impl Iterator<Item = Change<'a>>,
+) -> Vec<Message> {
+    change(
+        NFT_MSG_DESTROYSETELEM,
+        table,
+        set,
+        elements,
+        |m, element| keyed(m, element.key),
+    )
 }
 
 /// Adds the addresses from `first` to `last` to a set of ranges, which must not overlap.
@@ -244,6 +300,11 @@ pub fn address_port_of(value: &[u8]) -> SocketAddrV4 {
     let port = value.get(4..6).and_then(|port| port.try_into().ok());
     let octets: [u8; 4] = octets.unwrap_or_default();
     SocketAddrV4::new(octets.into(), port.map_or(0, u16::from_be_bytes))
+}
+
+/// The end that stands for the pair of ports that this one belongs to, as RTP and RTCP are one.
+pub fn even(end: SocketAddrV4) -> SocketAddrV4 {
+    SocketAddrV4::new(*end.ip(), end.port() & PAIR)
 }
 
 /// The key `inet_proto . ipv4_addr . inet_service`.
@@ -306,6 +367,37 @@ fn element(
     key: &[u8],
     more: impl FnOnce(Message) -> Message,
 ) -> Message {
+    about(operation, table, set).nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+        m.nest(NFTA_LIST_ELEM, |m| more(keyed(m, key)))
+    })
+}
+
+/// As many elements in one message as it may have.
+fn change<'a>(
+    operation: u16,
+    table: &str,
+    set: &Set,
+    elements: impl Iterator<Item = Change<'a>>,
+    tell: impl Fn(Message, &Change) -> Message,
+) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let mut elements = elements.peekable();
+    while elements.peek().is_some() {
+        let room = elements.size_hint().1.unwrap_or(0).min(ELEMENTS_A_MESSAGE) * ELEMENT_SIZE;
+        let part = elements.by_ref().take(ELEMENTS_A_MESSAGE);
+        let message = about(operation, table, set).with_room(room);
+        let message = message.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+            part.fold(m, |m, element| {
+                m.nest(NFTA_LIST_ELEM, |m| tell(m, &element))
+            })
+        });
+        messages.push(message);
+    }
+    messages
+}
+
+/// The beginning of a message about elements.
+fn about(operation: u16, table: &str, set: &Set) -> Message {
     let flags = if operation == NFT_MSG_NEWSETELEM {
         libc::NLM_F_CREATE
     } else {
@@ -315,9 +407,6 @@ fn element(
         .text(NFTA_SET_ELEM_LIST_TABLE, table)
         .text(NFTA_SET_ELEM_LIST_SET, set.name)
         .put(NFTA_SET_ELEM_LIST_SET_ID, &set.id.to_be_bytes())
-        .nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
-            m.nest(NFTA_LIST_ELEM, |m| more(keyed(m, key)))
-        })
 }
 
 fn keyed(message: Message, key: &[u8]) -> Message {
@@ -331,12 +420,30 @@ fn with(message: Message, value: Option<&[u8]>) -> Message {
     }
 }
 
+fn living(message: Message, lifetime: Duration) -> Message {
+    // Zero would be for ever.
+    let lifetime = u64::try_from(lifetime.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    // Only with an expiration does the lifetime of an element that is there begin anew.
+    message
+        .put(NFTA_SET_ELEM_TIMEOUT, &lifetime.to_be_bytes())
+        .put(NFTA_SET_ELEM_EXPIRATION, &lifetime.to_be_bytes())
+}
+
 /// The elements that a message of [`add_key`], [`add_element`] or [`add_range`] adds.
 pub fn added(message: &Message) -> Vec<Element> {
     elements_in(message.body().get(NFGENMSG..).unwrap_or_default())
 }
 
-fn elements_in(told: &[u8]) -> Vec<Element> {
+/// Whether a message of the type `kind` tells of elements that are taken out.
+pub(super) fn takes_out(kind: u16) -> bool {
+    let operations = [NFT_MSG_DELSETELEM, NFT_MSG_DESTROYSETELEM];
+    let of_nftables = kind >> 8 == libc::NFNL_SUBSYS_NFTABLES as u16;
+    of_nftables && operations.contains(&(kind & 0xff))
+}
+
+pub(super) fn elements_in(told: &[u8]) -> Vec<Element> {
     let list = attribute(told, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
     let elements = attributes(list).filter_map(|(_, element)| element_of(element));
     elements.collect()
@@ -416,6 +523,15 @@ const NFT_SET_MAP: u32 = 0x8;
 const NFT_SET_TIMEOUT: u32 = 0x10;
 const NFT_SET_EVAL: u32 = 0x20;
 const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
+
+/// What the even port of a pair has in common with the odd one.
+pub(super) const PAIR: u16 = 0xfffe;
+
+/// As much as an element takes in a message, at most.
+const ELEMENT_SIZE: usize = 72;
+
+/// One list of elements may have 64 KiB.
+const ELEMENTS_A_MESSAGE: usize = 500;
 
 /// Bound on what rules put into a set by themselves: well above the connections that a gateway
 /// tracks.

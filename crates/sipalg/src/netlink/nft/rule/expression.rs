@@ -2,10 +2,11 @@
 
 use super::super::NFTA_LIST_ELEM;
 use super::super::Set;
+use super::super::set::PAIR;
 pub(super) use super::super::{NFT_OBJECT_COUNTER, NFT_OBJECT_CT_TIMEOUT};
 pub(super) use super::super::{NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME};
 use super::{Direction, End, Rule};
-use crate::netlink::Message;
+use crate::netlink::{Message, attribute, text_of};
 
 impl Rule {
     /// Appends the rule's expressions to a message.
@@ -15,11 +16,45 @@ impl Rule {
         })
     }
 
+    /// Has every question whether a key is in one of the maps take the value, too, and let it lie: before
+    /// Linux 6.9 a map cannot be asked otherwise. nft(8) then lists the rule without the question.
+    pub fn take_values(&mut self, is_map: impl Fn(&str) -> bool) {
+        for expression in &mut self.0 {
+            let Some(lookup) = Lookup::of(expression) else {
+                continue;
+            };
+            if !lookup.takes_value && is_map(&lookup.set) {
+                let data = attribute(expression.body(), NFTA_EXPR_DATA).unwrap_or_default();
+                *expression = one("lookup", |m| m.raw(data).put(NFTA_LOOKUP_DREG, &REGISTER_2));
+            }
+        }
+    }
+
+    /// The same rule without questions to sets of which it is known what they hold: whether a key is
+    /// the only one is a comparison. None if it can match nothing.
+    pub fn knowing(mut self, known: impl Fn(&str) -> Option<Known>) -> Option<Rule> {
+        let mut asked = Vec::new();
+        for expression in self.0.drain(..) {
+            let lookup = Lookup::of(&expression);
+            let holds = lookup.as_ref().and_then(|lookup| known(&lookup.set));
+            match (lookup, holds) {
+                (Some(lookup), Some(Known::Nothing)) if lookup.inverted => {}
+                (Some(_), Some(Known::Nothing)) => return None,
+                (Some(lookup), Some(Known::One(key))) if !lookup.takes_value => {
+                    let operation = match lookup.inverted {
+                        true => NFT_CMP_NEQ,
+                        false => NFT_CMP_EQ,
+                    };
+                    asked.append(&mut Rule::new().compare(operation, &key).0);
+                }
+                _ => asked.push(expression),
+            }
+        }
+        Some(Rule(asked))
+    }
+
     pub(super) fn expression(mut self, name: &str, data: impl FnOnce(Message) -> Message) -> Self {
-        let expression = Message::new(0, 0, &[])
-            .text(NFTA_EXPR_NAME, name)
-            .nest(NFTA_EXPR_DATA, data);
-        self.0.push(expression);
+        self.0.push(one(name, data));
         self
     }
 
@@ -48,6 +83,11 @@ impl Rule {
 
     pub(super) fn masked(self, mask: &[u8]) -> Self {
         self.bitwise(&REGISTER_1, mask, &vec![0; mask.len()])
+    }
+
+    /// The even port of the pair that the port in a word of register 1 belongs to.
+    pub(super) fn of_pair(self, word: usize) -> Self {
+        self.bitwise(&WORDS[word], &PAIR.to_be_bytes(), &[0, 0])
     }
 
     /// Register 2 with `bits` set.
@@ -169,6 +209,42 @@ impl Rule {
     }
 }
 
+/// What a set is known to hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// No key.
+    Nothing,
+    /// This key and no other.
+    One(Vec<u8>),
+}
+
+/// A question to a set.
+struct Lookup {
+    set: String,
+    inverted: bool,
+    takes_value: bool,
+}
+
+impl Lookup {
+    fn of(expression: &Message) -> Option<Self> {
+        let told = expression.body();
+        let name = attribute(told, NFTA_EXPR_NAME).map(text_of)?;
+        let data = attribute(told, NFTA_EXPR_DATA)?;
+        (name == "lookup").then_some(())?;
+        Some(Lookup {
+            set: attribute(data, NFTA_LOOKUP_SET).map(text_of)?,
+            inverted: attribute(data, NFTA_LOOKUP_FLAGS).is_some(),
+            takes_value: attribute(data, NFTA_LOOKUP_DREG).is_some(),
+        })
+    }
+}
+
+fn one(name: &str, data: impl FnOnce(Message) -> Message) -> Message {
+    Message::new(0, 0, &[])
+        .text(NFTA_EXPR_NAME, name)
+        .nest(NFTA_EXPR_DATA, data)
+}
+
 impl End {
     /// Where in the IPv4 header.
     pub(super) const fn offset(self) -> u32 {
@@ -219,6 +295,7 @@ pub(super) const NFTA_META_DREG: u16 = 1;
 pub(super) const NFTA_META_KEY: u16 = 2;
 pub(super) const NFTA_META_SREG: u16 = 3;
 pub(super) const NFT_META_MARK: u32 = 3;
+pub(super) const NFT_META_IIF: u32 = 4;
 pub(super) const NFT_META_IIFNAME: u32 = 6;
 pub(super) const NFT_META_OIFNAME: u32 = 7;
 pub(super) const NFT_META_L4PROTO: u32 = 16;
