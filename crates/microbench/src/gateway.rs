@@ -17,6 +17,7 @@ pub struct Gateway {
     pub out: Outbox,
     flow: FlowId,
     now: u64,
+    recorded: usize,
 }
 
 impl Default for Gateway {
@@ -26,6 +27,30 @@ impl Default for Gateway {
 }
 
 impl Gateway {
+    /// In which so many calls more than those that are measured are up, with two doors each, all on
+    /// the one connection.
+    pub fn among_calls(calls: usize) -> Self {
+        let mut gateway = Gateway::roomy();
+        for call in DISTINCT..DISTINCT + calls {
+            gateway.pass(Leg::Inside, &invite(call));
+            gateway.pass(Leg::Outside, &answer(call));
+        }
+        assert!(gateway.alg.doors().len() >= 2 * calls);
+        gateway
+    }
+
+    /// In which a host may have more than its share.
+    fn roomy() -> Self {
+        let mut gateway = Gateway::default();
+        let mut config = gateway.alg.config().clone();
+        for of in [Resource::Mapping, Resource::Door, Resource::Call] {
+            config.limits = config.limits.with(of, 65_536);
+        }
+        let now = Instant::from_micros(gateway.now);
+        gateway.alg.reconfigure(now, config, &mut gateway.out);
+        gateway
+    }
+
     /// Whose mappings are so many more, of other hosts, on 16 addresses.
     pub fn among(mappings: usize) -> Self {
         let mut config = Config {
@@ -58,7 +83,21 @@ impl Gateway {
             out,
             flow,
             now: 0,
+            recorded: 0,
         }
+    }
+
+    /// Whose changes are recorded from now on.
+    pub fn recorded(mut self) -> Self {
+        self.alg.keep();
+        self
+    }
+
+    /// Tells what has changed, as after each message that came alone; how many records that were.
+    pub fn record(&mut self) -> usize {
+        self.recorded = 0;
+        self.alg.kept(&mut |_, _| self.recorded += 1);
+        self.recorded
     }
 
     /// One that has seen every call begin and be answered.

@@ -35,6 +35,29 @@ pub fn bye_answer(call: usize) -> Vec<u8> {
     padded(&response(call, "BYE", false), "")
 }
 
+/// A REGISTER of one of the users at the inside host.
+pub fn register(user: usize) -> Vec<u8> {
+    let head = format!(
+        "REGISTER sip:{SERVER} SIP/2.0\r\n\
+         Via: SIP/2.0/TCP {PHONE}:5060;branch=z9hG4bK-r{user:04}\r\n\
+         From: <sip:{user:04}@{SERVER}>;tag={user:04}\r\nTo: <sip:{user:04}@{SERVER}>\r\n\
+         Call-ID: r{user:04}@{PHONE}\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:{user:04}@{PHONE}:5060>;expires=3600\r\nSubject: *\r\n"
+    );
+    padded(&head, "")
+}
+
+/// The 200 that the registrar answers it with.
+pub fn registered(user: usize) -> Vec<u8> {
+    let head = format!(
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP {GATEWAY}:5060;branch=z9hG4bK-r{user:04}\r\n\
+         From: <sip:{user:04}@{SERVER}>;tag={user:04}\r\nTo: <sip:{user:04}@{SERVER}>;tag=9\r\n\
+         Call-ID: r{user:04}@{PHONE}\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:{user:04}@{GATEWAY}:5060>;expires=3600\r\nSubject: *\r\n"
+    );
+    padded(&head, "")
+}
+
 /// The session description of a host.
 pub fn session(host: &str, call: usize) -> String {
     let port = 10_000 + 4 * call;
@@ -97,6 +120,7 @@ mod tests {
             assert_eq!(session(PHONE, call).len(), 133);
             assert_eq!((invite(call).len(), answer(call).len()), (509, 509));
             assert_eq!((bye(call).len(), bye_answer(call).len()), (376, 376));
+            assert_eq!((register(call).len(), registered(call).len()), (376, 376));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is measured: each is a piece of work that can be done any number of times.
 
 use crate::gateway::Gateway;
-use crate::messages::{DISTINCT, answer, bye, bye_answer, invite, session};
+use crate::messages::{DISTINCT, answer, bye, bye_answer, invite, register, registered, session};
 use sipalg_core::Leg;
 use sipalg_core::addr::{Protocol, SocketAddrV4};
 use sipalg_core::config::Limits;
@@ -56,8 +56,13 @@ pub const SUBJECTS: &[Subject] = &[
     ours("session description", sdp),
     ours("mapping by inside local", by_local),
     ours("mapping by inside global", by_global),
-    ours("door opened and closed", doors),
+    ours("door opened and closed", || doors(Gateway::default())),
+    ours("door opened and closed: 10,000 up", || {
+        doors(Gateway::among_calls(10_000))
+    }),
+    ours("REGISTER and its 200", registration),
     ours(TRANSLATOR, || out_of(Gateway::default())),
+    ours("translator: INVITE out, recorded", recorded),
     ours("translator: 200 in", translate_in),
     ours("translator: BYE out", translate_bye),
     ours("translator: cut every 100 bytes", translate_cuts),
@@ -163,11 +168,11 @@ fn by_global() -> Work {
 }
 
 /// A whole call: INVITE, 200, BYE, 200; two doors for its media open and close.
-fn doors() -> Work {
+fn doors(mut gateway: Gateway) -> Work {
     let calls: Vec<_> = (0..DISTINCT)
         .map(|call| [invite(call), answer(call), bye(call), bye_answer(call)])
         .collect();
-    let (mut gateway, mut next) = (Gateway::default(), 0);
+    let mut next = 0;
     Box::new(move |times| {
         for _ in 0..times {
             let [invite, answer, bye, bye_answer] = &calls[next];
@@ -179,6 +184,35 @@ fn doors() -> Work {
             assert!(gateway.out.doors.len() >= 2);
             next = (next + 1) % calls.len();
         }
+    })
+}
+
+/// A registration that is there is refreshed.
+fn registration() -> Work {
+    let users: Vec<_> = (0..DISTINCT)
+        .map(|user| (register(user), registered(user)))
+        .collect();
+    let (mut gateway, mut next) = (Gateway::default(), 0);
+    Box::new(move |times| {
+        for _ in 0..times {
+            let (register, registered) = &users[next];
+            gateway.pass(Leg::Inside, register);
+            assert_ne!(gateway.pass(Leg::Outside, registered), 0);
+            next = (next + 1) % users.len();
+        }
+    })
+}
+
+fn recorded() -> Work {
+    let mut gateway = Gateway::default().with_calls().recorded();
+    // The first of each call is news.
+    for message in all(invite) {
+        gateway.pass(Leg::Inside, &message);
+        gateway.record();
+    }
+    over(all(invite), move |message| {
+        assert_ne!(gateway.pass(Leg::Inside, message), message.len());
+        black_box(gateway.record());
     })
 }
 

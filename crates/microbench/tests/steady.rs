@@ -4,7 +4,7 @@ use sipalg_core::Leg;
 use sipalg_core::config::Limits;
 use sipalg_core::frame::{Framer, Piece, Scan};
 use sipalg_microbench::gateway::Gateway;
-use sipalg_microbench::messages::{DISTINCT, answer, invite};
+use sipalg_microbench::messages::{DISTINCT, answer, invite, register, registered};
 
 /// How often memory is asked for while `work` is done.
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -46,6 +46,42 @@ fn an_answer_is_passed_on_without_asking_for_memory() {
         }
     };
     assert_eq!(allocations(|| pass(&mut gateway)), 0);
+}
+
+#[test]
+fn a_registration_is_refreshed_without_asking_for_memory() {
+    let users = || (0..DISTINCT).map(|user| (register(user), registered(user)));
+    let messages: Vec<_> = users().collect();
+    let mut gateway = warm();
+    let pass = |gateway: &mut Gateway| {
+        for (register, registered) in &messages {
+            assert_ne!(gateway.pass(Leg::Inside, register), 0);
+            assert_ne!(gateway.pass(Leg::Outside, registered), 0);
+        }
+    };
+    pass(&mut gateway);
+    pass(&mut gateway);
+    assert!(!gateway.out.doors.is_empty(), "its door is refreshed");
+    assert_eq!(gateway.alg.registrations().len(), DISTINCT);
+    assert_eq!(allocations(|| pass(&mut gateway)), 0);
+}
+
+#[test]
+fn what_changes_nothing_is_not_recorded_and_asks_for_no_memory() {
+    let mut gateway = warm().recorded();
+    let messages: Vec<_> = (0..DISTINCT).map(invite).collect();
+    let pass = |gateway: &mut Gateway| {
+        let mut records = 0;
+        for message in &messages {
+            gateway.pass(Leg::Inside, message);
+            records += gateway.record();
+        }
+        records
+    };
+    assert_ne!(pass(&mut gateway), 0, "all is told once");
+    let mut records = 0;
+    let memory = allocations(|| records = pass(&mut gateway));
+    assert_eq!((records, memory), (0, 0));
 }
 
 #[test]

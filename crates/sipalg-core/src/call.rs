@@ -47,37 +47,37 @@ pub struct Described<'a> {
 /// The mappings of a call's media by `m=` line, with room for a stream and its RTCP.
 type Owned = SmallVec<[(u16, MappingId); 2]>;
 
-/// A call: what is looked at for each message is in few cache lines, with the usual numbers of doors,
-/// contacts and dialogs in it.
+/// A call, in four cache lines: with the usual numbers of doors, contacts and dialogs all of it is
+/// there. What is looked at for nearly every message comes first.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Call {
     /// The text of its Call-ID.
     pub id: Box<[u8]>,
     /// The inside host.
     pub host: Ipv4Addr,
-    /// The hash of both.
+    armed: Armed,
+    note: Note,
+    /// The hash of its Call-ID and its inside host.
     conversation: u64,
+    last_media: Instant,
+    /// Whether the offer with that CSeq would hold the media.
+    held_by_offer: Option<(u32, bool)>,
+    held: bool,
+    /// Being ended: by a BYE that waits for its answer, or a CANCEL.
+    ending: bool,
     /// The doors in use, by `m=` line.
     current: Owned,
     /// The doors of an offer that is not answered yet, and its CSeq.
     offered: Option<(u32, Owned)>,
     /// Where requests of its dialogs come to: its contact, and its own Record-Route.
     contacts: SmallVec<[MappingId; 4]>,
+    seen: Seen,
     /// The dialogs that the INVITE has made, by the hash of the outside's tag: a fork makes several
     /// (RFC 3261 section 12.1), and the call lasts as long as one does.
     dialogs: SmallVec<[u64; 2]>,
     /// Until when a subscription lasts.
     subscribed: Option<Instant>,
-    held: bool,
-    /// Whether the offer with that CSeq would hold the media.
-    held_by_offer: Option<(u32, bool)>,
-    /// Being ended: by a BYE that waits for its answer, or a CANCEL.
-    ending: bool,
-    last_media: Instant,
-    armed: Armed,
-    seen: Seen,
-    note: Note,
 }
 
 const _: () = assert!(size_of::<Option<Call>>() == 256);

@@ -18,13 +18,19 @@ use crate::outbox::Outbox;
 use crate::sip::{Index, Name, parse_decimal, uri};
 use crate::time::Instant;
 use crate::timer::{Armed, Key};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use shown::{Of, Shown, cut};
+use smallvec::SmallVec;
+
+/// Mappings, with room for the usual number, so that a REGISTER asks for no memory.
+type Mappings = SmallVec<[MappingId; 4]>;
+
+/// A text, the same way.
+type Text = SmallVec<[u8; 64]>;
 
 /// A REGISTER that waits for its final response.
 #[derive(Debug)]
@@ -33,14 +39,14 @@ struct Pending {
     cseq: u32,
     /// The hash of its address-of-record.
     aor: u64,
-    contacts: Vec<MappingId>,
+    contacts: Mappings,
     /// The host's own addresses in its Path (RFC 3327): its registrations come that way.
-    paths: Vec<MappingId>,
+    paths: Mappings,
     /// `Contact: *`: all contacts are taken back.
     all: bool,
     armed: Armed,
     /// For whoever asks: the address-of-record, and who is asked.
-    text: Box<[u8]>,
+    text: Text,
     registrar: SocketAddrV4,
 }
 
@@ -167,11 +173,11 @@ impl Registrations {
             host,
             cseq: request.cseq,
             aor: self.hash(aor_of(request.to), host),
-            contacts: request.contacts.to_vec(),
-            paths: request.paths.to_vec(),
+            contacts: Mappings::from_slice(request.contacts),
+            paths: Mappings::from_slice(request.paths),
             all: request.all,
             armed: Armed::default(),
-            text: cut(aor_of(request.to)),
+            text: Text::from_slice(cut(aor_of(request.to))),
             registrar: request.registrar,
         };
         if let Some(leak) = request.leak {

@@ -16,8 +16,9 @@ use alloc::vec::Vec;
 #[derive(Debug, Default)]
 pub(super) struct Records {
     on: bool,
-    /// Of what the machine counts.
+    /// Of what the machine counts, and what that was.
     machine: Note,
+    counted: Option<Machine>,
     /// Memory to work in.
     memory: (Vec<u8>, Vec<u8>),
     /// Names of records that are none of ours.
@@ -30,6 +31,7 @@ impl Alg {
     pub fn keep(&mut self) {
         self.records.on = true;
         self.records.machine = Note::default();
+        self.records.counted = None;
         self.nat.keep();
         self.calls.keep();
         self.registrations.keep();
@@ -54,7 +56,10 @@ impl Alg {
             flows: self.serial,
             calls: self.calls.number(),
         };
-        recorder.is(Name::Machine, &mut self.records.machine, &machine);
+        if self.records.counted.as_ref() != Some(&machine) {
+            recorder.is(Name::Machine, &mut self.records.machine, &machine);
+            self.records.counted = Some(machine);
+        }
         self.nat.kept(&mut recorder);
         self.calls.kept(&self.nat, &mut recorder);
         self.registrations.kept(&self.nat, &mut recorder);

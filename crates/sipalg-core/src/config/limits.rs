@@ -130,7 +130,8 @@ impl Default for Limits {
                 Resource::Memory => 256 << 20,
                 Resource::Mapping | Resource::Door => 262_144,
                 Resource::Call | Resource::Registration => 65_536,
-                Resource::Message => 1_000_000,
+                // A quarter is what one connection can bring on a fast machine.
+                Resource::Message => 8_000_000,
             },
             host: None,
             trusted: None,

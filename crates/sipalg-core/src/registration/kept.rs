@@ -1,7 +1,7 @@
 //! What is recorded of registrations, and how they come back.
 
 use super::shown::{MOST_OF_AOR, Of};
-use super::{LONGEST, Pending, Registration, Registrations};
+use super::{LONGEST, Mappings, Pending, Registration, Registrations};
 use crate::addr::Ipv4Addr;
 use crate::config::Resource;
 use crate::door::DoorKind;
@@ -9,7 +9,6 @@ use crate::kept::{self, At, Name, Named, Recorder};
 use crate::nat::{Context, MappingId, Nat};
 use crate::outbox::Outbox;
 use crate::timer::{Armed, Key};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 impl Named<u64> for Pending {
@@ -116,11 +115,11 @@ impl Registrations {
         if self.pending.has(&key) || long || !charge(cx, host) {
             return false;
         }
-        let mut again = |list: &[At]| -> Vec<MappingId> {
+        let mut again = |list: &[At]| -> Mappings {
             let own = |at: &&At| *at.1.ip() == host || cx.config.trusts(host);
             let found = list.iter().filter(own);
             let found = found.filter_map(|(protocol, at)| nat.find_local(*protocol, *at));
-            let ids: Vec<_> = found.collect();
+            let ids: Mappings = found.collect();
             ids.iter().for_each(|id| nat.hold_again(cx, *id));
             ids
         };

@@ -4,7 +4,6 @@ use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::health::{Leak, RegistrationView, Unreachable};
 use crate::nat::{MappingId, Nat};
 use crate::time::Instant;
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -91,7 +90,7 @@ impl Shown {
 
     /// A registrar is told an address that leads nowhere.
     pub fn unreachable(&mut self, now: Instant, host: Ipv4Addr, aor: &[u8], leak: Leak) {
-        let aor = cut(aor).into_vec();
+        let aor = cut(aor).to_vec();
         self.unreachable
             .retain(|old| (&old.aor, old.host) != (&aor, host));
         let unreachable = Unreachable {
@@ -130,8 +129,8 @@ impl Shown {
 }
 
 /// The bytes of an address-of-record that are kept.
-pub(super) fn cut(aor: &[u8]) -> Box<[u8]> {
-    aor.get(..MOST_OF_AOR).unwrap_or(aor).into()
+pub(super) fn cut(aor: &[u8]) -> &[u8] {
+    aor.get(..MOST_OF_AOR).unwrap_or(aor)
 }
 
 fn keep<T>(list: &mut VecDeque<T>, entry: T) {

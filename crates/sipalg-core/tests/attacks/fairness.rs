@@ -233,6 +233,13 @@ fn a_host_that_says_too_much_waits_for_the_next_second_and_nobody_else() {
 }
 
 #[test]
+fn by_default_one_host_may_say_as_much_as_a_fast_machine_passes() {
+    let limits = sipalg_core::config::Limits::default();
+    assert_eq!(limits.share(Resource::Message, false), 2_000_000);
+    assert_eq!(limits.share(Resource::Message, true), 6_000_000);
+}
+
+#[test]
 fn when_all_say_too_much_those_wait_that_say_more_than_an_equal_share() {
     let mut world = bounded(Resource::Message);
     let hosts: Vec<FlowId> = (10..14)
