@@ -107,10 +107,11 @@ impl Fixup<'_> {
         let (protocol, address) = (media.protocol(), *local.ip());
         // RFC 4145 section 4.1: the active side of TCP media is not connected to, and writes 9.
         let active = protocol == Protocol::Tcp && media.port == DISCARD;
-        if self.quoted && media.port != 0 {
-            if let Some(new) = self.global_of(protocol, local) {
-                self.port_at(media, local, new, at);
-            }
+        if self.quoted
+            && media.port != 0
+            && let Some(new) = self.global_of(protocol, local)
+        {
+            self.port_at(media, local, new, at);
         }
         if self.quoted || active || media.port == 0 {
             return self.address_of(protocol, local);
@@ -159,9 +160,7 @@ impl Fixup<'_> {
         for offset in 0..ports {
             let port = from.port().saturating_add(offset);
             let local = SocketAddrV4::new(*from.ip(), port);
-            let known = self
-                .nat
-                .find_local_among(&self.work.media, protocol, local);
+            let known = self.nat.find_local_among(&self.work.media, protocol, local);
             match known {
                 Some(mapping) => self.work.doors.push((line, mapping)),
                 None => missing += 1,
@@ -275,13 +274,14 @@ impl Fixup<'_> {
         // Where all lines that go by the session's `c=` lead, and the inside local if they were ours:
         // what is the outside's own stays, however it is spelled.
         let (mut shared, mut inside): (Option<Ipv4Addr>, Option<Ipv4Addr>) = (None, None);
-        let mut mixed = false;
+        let (mut mixed, mut ours) = (false, false);
         for media in session.media.iter().filter(|media| media.port != 0) {
             let Some(connection) = session.connection_of(media) else {
                 continue;
             };
             let global = SocketAddrV4::new(connection.address, media.port);
             let local = self.local_of(media.protocol(), global);
+            ours |= local.is_some();
             if local.is_none() {
                 self.leaks(LeakPlace::Media, media.protocol(), global);
             }
@@ -294,7 +294,8 @@ impl Fixup<'_> {
         if mixed {
             return;
         }
-        for media in session.media.iter().filter(|media| media.port != 0) {
+        let lines = session.media.iter().filter(|media| ours && media.port != 0);
+        for media in lines {
             let Some(connection) = session.connection_of(media) else {
                 continue;
             };

@@ -145,7 +145,7 @@ impl Nat {
             let closed = mapping.door.as_ref().filter(|door| !door.open);
             let leads =
                 |door: &Wanted| may_lead(cx.config, door.kind, mapping.protocol, mapping.local);
-            closed.is_some_and(|door| leads(door)) && mapping.standing != Standing::Ended
+            closed.is_some_and(leads) && mapping.standing != Standing::Ended
         });
         let failed: Vec<_> = failed
             .map(|(id, mapping)| (id, *mapping.local.ip()))
