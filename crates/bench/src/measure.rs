@@ -181,30 +181,44 @@ impl Scene {
         Ok(figures)
     }
 
-    /// Connections that stay: what each of them takes in memory.
+    /// Connections that stay: what each of them takes in memory, with a registration and without. A
+    /// third of them is there before, so that what does not grow with their number is not divided by
+    /// it: buffers, caches, pages of programs.
     fn idle(&mut self, size: &Size) -> io::Result<Figures> {
         // A proxy has two files for each connection.
         let most = (load::allow_files() / 2).saturating_sub(300);
         let count = most.min(size.idle.into());
         let mut client = self.client(&words(&format!("idle --connections {count}")))?;
         let gateway = self.running.pids();
+        let first: Done = client.ask("go", 2 * PATIENCE)?;
         let (memory, slab) = (meter::memory(&gateway), meter::slab());
         let meter = self.meter(&client);
         let before = meter.sample();
         let done: Done = client.ask("go", 2 * PATIENCE)?;
         let spent = meter.since(&before);
-        let each = |bytes: u64| bytes as f64 / done.units.max(1) as f64;
+        let (more_memory, more_slab) = (meter::memory(&gateway), meter::slab());
+        let bare: Done = client.ask("go", 2 * PATIENCE)?;
+        let each = |done: &Done, now: u64, before: u64| {
+            now.saturating_sub(before) as f64 / done.units.max(1) as f64
+        };
         let more = [
+            ("bytes", each(&done, more_memory, memory)),
+            ("kernel_bytes", each(&done, more_slab, slab)),
             (
-                "bytes",
-                each(meter::memory(&gateway).saturating_sub(memory)),
+                "bare_bytes",
+                each(&bare, meter::memory(&gateway), more_memory),
             ),
-            ("kernel_bytes", each(meter::slab().saturating_sub(slab))),
         ];
         let seen = self.seen()?;
+        let all = first.units + done.units + bare.units;
+        let faults = [
+            fault(&first, &seen, None),
+            fault(&bare, &seen, None),
+            fault(&done, &seen, Some(all)),
+        ];
         Ok(Figures {
             more: more.into(),
-            void: fault(&done, &seen, Some(done.units)),
+            void: faults.into_iter().flatten().next(),
             ..Figures::new(done.units, done.seconds, &spent)
         })
     }

@@ -457,8 +457,13 @@ impl Fixup<'_> {
         if !self.cx.config.fixes_up(protocol, local) {
             return None;
         }
-        let own = self.own_address(*local.ip());
-        own.or_else(|| self.nat.address_of(self.cx.config, *local.ip()))
+        self.address_by_rule(*local.ip())
+    }
+
+    /// The same for one whose addresses in messages are translated.
+    fn address_by_rule(&self, local: Ipv4Addr) -> Option<Ipv4Addr> {
+        let own = self.own_address(local);
+        own.or_else(|| self.nat.address_of(self.cx.config, local))
     }
 
     /// The address that the flow gives its own host.

@@ -53,6 +53,8 @@ struct Registration {
     until: Instant,
     /// The flow that it came by.
     flow: u64,
+    /// When the kernel forgets its door, unless it is told of it again.
+    forgotten: Instant,
     armed: Armed,
 }
 
@@ -291,9 +293,15 @@ impl Registrations {
         let until = cx.now + lifetime;
         // The kernel's own timeout is the longer one, so that it never closes before we do.
         let kept = lifetime + cx.config.timers.registration_grace;
-        let refreshed = self.confirmed.has(&name);
-        if refreshed {
-            nat.refresh_door(mapping, kept, out);
+        let mut forgotten = cx.now + kept;
+        let before = self.confirmed.get(&name);
+        let refreshed = before.is_some();
+        if let Some(before) = before {
+            // The kernel need not hear of each REGISTER of who registers every other second.
+            match (until..=forgotten).contains(&before.forgotten) {
+                true => forgotten = before.forgotten,
+                false => nat.refresh_door(mapping, kept, out),
+            }
         } else if !cx
             .admission
             .admits((cx.now, cx.config), Resource::Registration, host, 1, out)
@@ -317,9 +325,10 @@ impl Registrations {
             at,
             until,
             flow,
+            forgotten,
             armed: Armed::default(),
         });
-        entry.until = until;
+        (entry.until, entry.forgotten) = (until, forgotten);
         let before = core::mem::replace(&mut entry.flow, flow);
         cx.timers
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);

@@ -89,6 +89,7 @@ const MORE: &[(&str, &str)] = &[
     ("p50", "p50 us"),
     ("p99", "p99 us"),
     ("bytes", "bytes"),
+    ("bare_bytes", "without a registration"),
     ("kernel_bytes", "kernel bytes"),
     ("most", "most/s"),
     ("ports", "ports"),

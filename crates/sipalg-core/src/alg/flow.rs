@@ -252,6 +252,7 @@ impl Alg {
     /// those whose own address moved or ended.
     pub fn reconfigure(&mut self, now: Instant, config: Config, out: &mut Outbox) -> Vec<FlowId> {
         self.config = config;
+        self.work.twins.forget();
         self.admission.renew(&self.config);
         let mut cx = context!(self, now);
         let changed = self.nat.renew(&mut cx, out);

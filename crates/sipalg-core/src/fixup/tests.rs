@@ -216,6 +216,25 @@ fn what_is_compared_has_edits_and_events() {
 }
 
 #[test]
+fn what_the_rules_said_of_an_end_is_forgotten_when_they_change() {
+    use crate::world::{World, config};
+    let message = "OPTIONS sip:1.2.3.4:5060 SIP/2.0\r\nVia: SIP/2.0/TCP 192.168.122.3:5060\r\n\
+        Call-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    let mut world = World::new();
+    let flow = world.connect("192.168.122.3:5060", "1.2.3.4:5060");
+    assert_ne!(world.say(flow, Leg::Inside, message), message);
+    let mut other = config();
+    other
+        .sources
+        .iter_mut()
+        .for_each(|rule| rule.payload = false);
+    world.reconfigure(other);
+    assert_eq!(world.say(flow, Leg::Inside, message), message);
+    world.reconfigure(config());
+    assert_ne!(world.say(flow, Leg::Inside, message), message);
+}
+
+#[test]
 fn values_of_the_usual_form_are_read_as_the_general_rule_reads_them() {
     let mut random = Random(3);
     let (mut usual, mut all) = (0, 0);

@@ -36,12 +36,24 @@ struct Known {
     length: usize,
     protocol: Protocol,
     end: SocketAddrV4,
+    rules: Rules,
     /// The message that named it last.
     named_by: u64,
     twin: Twin,
     /// How its twin is written, and by what.
     new: Text,
     by: By,
+}
+
+/// What the rules say of an end, whatever is mapped.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    /// It is translated, also in messages.
+    fixes_up: bool,
+    /// It has an address that inside hosts may become.
+    is_global: bool,
+    /// A door for signalling may lead there.
+    may_signal: bool,
 }
 
 /// What is known of an end.
@@ -62,6 +74,11 @@ impl Twins {
     /// Another message, or the same with other rules: of no end it is known what becomes of it.
     pub fn clear(&mut self) {
         self.message += 1;
+    }
+
+    /// The rules are others: nothing of what they said holds.
+    pub fn forget(&mut self) {
+        self.list.clear();
     }
 
     /// The place for another end: where one is that this message has not named, the oldest.
@@ -136,7 +153,8 @@ impl Fixup<'_> {
         {
             return self.of_now(number);
         }
-        let twin = self.find_twin(protocol, end)?;
+        let rules = self.rules_of(protocol, end);
+        let twin = self.find_twin(protocol, end, rules)?;
         let written = self.message.get(span.clone())?;
         let mut text = [0; 32];
         text.get_mut(..written.len())?.copy_from_slice(written);
@@ -145,6 +163,7 @@ impl Fixup<'_> {
             length: written.len(),
             protocol,
             end,
+            rules,
             named_by: 0,
             twin: Twin::Nobody,
             new: Text::EMPTY,
@@ -183,24 +202,38 @@ impl Fixup<'_> {
         let message = self.work.twins.message;
         let known = self.work.twins.list.get(number)?;
         if known.named_by != message {
-            let twin = self.find_twin(known.protocol, known.end)?;
+            let twin = self.find_twin(known.protocol, known.end, known.rules)?;
             let known = self.work.twins.list.get_mut(number)?;
             known.renew(message, self.from, twin);
         }
         Some(number)
     }
 
-    fn find_twin(&mut self, protocol: Protocol, end: SocketAddrV4) -> Option<Twin> {
-        match self.from {
-            Leg::Inside => self.twin_outside(protocol, end),
-            Leg::Outside => self.twin_inside(protocol, end),
+    fn rules_of(&self, protocol: Protocol, end: SocketAddrV4) -> Rules {
+        let config = self.cx.config;
+        Rules {
+            fixes_up: config.fixes_up(protocol, end),
+            is_global: config.is_global(*end.ip()),
+            may_signal: self.may_signal_at(protocol, end),
         }
     }
 
-    fn twin_outside(&mut self, protocol: Protocol, local: SocketAddrV4) -> Option<Twin> {
+    fn find_twin(&mut self, protocol: Protocol, end: SocketAddrV4, rules: Rules) -> Option<Twin> {
+        match self.from {
+            Leg::Inside => self.twin_outside(protocol, end, rules),
+            Leg::Outside => self.twin_inside(protocol, end, rules),
+        }
+    }
+
+    fn twin_outside(
+        &mut self,
+        protocol: Protocol,
+        local: SocketAddrV4,
+        rules: Rules,
+    ) -> Option<Twin> {
         let config = self.cx.config;
-        if self.address_of(protocol, local).is_none() {
-            return (!config.is_global(*local.ip())).then_some(Twin::Nobody);
+        if !rules.fixes_up || self.address_by_rule(*local.ip()).is_none() {
+            return (!rules.is_global).then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_local(protocol, local)?;
         let found = self.nat.get(mapping)?;
@@ -211,16 +244,16 @@ impl Fixup<'_> {
             return None;
         }
         // Where no door may lead, it matters whether one is asked for.
-        if !self.may_signal_at(protocol, local) {
+        if !rules.may_signal {
             return None;
         }
         self.nat.touch(&self.cx, mapping);
         Some(Twin::Mapped { mapping, other })
     }
 
-    fn twin_inside(&self, protocol: Protocol, global: SocketAddrV4) -> Option<Twin> {
-        if !self.cx.config.is_global(*global.ip()) {
-            let foreign = self.address_of(protocol, global).is_none();
+    fn twin_inside(&self, protocol: Protocol, global: SocketAddrV4, rules: Rules) -> Option<Twin> {
+        if !rules.is_global {
+            let foreign = !rules.fixes_up || self.address_by_rule(*global.ip()).is_none();
             return foreign.then_some(Twin::Nobody);
         }
         let mapping = self.nat.find_global(protocol, global)?;

@@ -172,6 +172,8 @@ impl Registrations {
             at,
             until,
             flow: record.flow,
+            // The kernel is told of all doors anew, but not of this one in particular.
+            forgotten: cx.now,
             armed: Armed::default(),
         });
         cx.timers

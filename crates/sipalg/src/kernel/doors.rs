@@ -6,7 +6,7 @@ use super::ruleset::{
 };
 use crate::netlink::Message;
 use crate::netlink::nft::{
-    self, Set, add_elements, address_port, delete_elements, destroy_elements,
+    self, Set, SetKind, add_elements, address_port, delete_elements, destroy_elements,
 };
 use foldhash::HashMap;
 use sipalg_core::addr::SocketAddrV4;
@@ -273,7 +273,13 @@ impl Change {
         let mut messages = Vec::new();
         for set in DOOR_SETS {
             let taken = || self.taken.iter().filter(|element| element.set.id == set.id);
-            messages.extend(taken_out(elements, set, || taken().map(Element::taken)));
+            let taken = taken_out(elements, set, || taken().map(Element::taken));
+            // What has counted tells that there were flows.
+            let echoes = set.kind == SetKind::Counting && elements == Elements::Prolonged;
+            messages.extend(taken.into_iter().map(|message| match echoes {
+                true => message.echoed(),
+                false => message,
+            }));
         }
         for set in DOOR_SETS {
             let put = self.put.iter();

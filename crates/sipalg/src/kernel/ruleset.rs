@@ -7,7 +7,7 @@
 //!                 nat_pre               media doors and static rules, from anywhere: global -> local
 //!                   |  \
 //!                   |   closed          drops what would reach this host by an address of a pool
-//!                 guard                 counts media; drops what has lost its door; bounds
+//!                 guard                 counts media by door; drops what has lost it; bounds
 //!                   |
 //!   packet out <- nat_post              media doors and source rules: local -> global
 //!                 kept                  drops what would take a door's port nevertheless; counts

@@ -7,9 +7,10 @@
 //! To list connections takes the longer the more there are, and doors open and close all the time.
 //! So rules note who sends and is sent to outside of doors, and only for a door that has such an end
 //! is anything listed. The transaction that opens a door takes these notes away, and the kernel
-//! echoes those that were there, so that a door without such an end costs no question. Flows of
-//! closed doors are stopped by the rules at once; they are deleted later, many in one go, or when a
-//! door wants one of their ends for another.
+//! echoes those that were there, so that a door without such an end costs no question. In the same
+//! way it tells of doors that close whether they have carried anything. Flows of closed doors are
+//! stopped by the rules at once; they are deleted later, many in one go, or when a door wants one of
+//! their ends for another.
 
 use super::addresses::Held;
 use super::doors::{Change, Doors, Elements, Pair, taken_out};
@@ -28,6 +29,9 @@ use std::time::{Duration, Instant};
 /// With more closed doors than this, their flows are deleted without being asked.
 const MOST_ENDED: usize = 16_384;
 
+/// How long doors may have closed without a word of the kernel until it is asked what they have left.
+const SILENT: Duration = Duration::from_secs(60);
+
 /// What is known of connections without listing them.
 #[derive(Debug)]
 pub(super) struct Sweep {
@@ -42,6 +46,8 @@ pub(super) struct Sweep {
     older: HashSet<SocketAddrV4>,
     /// When the last of those has either sent again, and been noted, or ended.
     older_until: Instant,
+    /// Since when doors have closed of which the kernel did not tell that they had flows.
+    closed_silent: Option<Instant>,
     /// How long a flow may live without a packet.
     idle: Duration,
     /// There may be flows of doors that nobody knows to have closed, and flows that nobody noted.
@@ -60,6 +66,7 @@ impl Sweep {
             ended_globals: HashMap::new(),
             older: HashSet::new(),
             older_until: Instant::now(),
+            closed_silent: None,
             idle,
             unlisted: true,
         })
@@ -76,14 +83,7 @@ impl Sweep {
         if !self.unlisted {
             return Ok(());
         }
-        self.conntrack
-            .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
-                let pairs = translations(entry);
-                pairs
-                    .into_iter()
-                    .flatten()
-                    .any(|pair| !doors.is_open(&pair))
-            })?;
+        self.delete_closed(doors)?;
         let flows = self.conntrack.udp()?.into_iter();
         let flows = flows.filter(|flow| flow.mark & CT_DOOR == 0);
         let ends = flows.flat_map(|flow| [flow.original.source, flow.original.destination]);
@@ -91,6 +91,17 @@ impl Sweep {
         self.older_until = Instant::now() + self.idle;
         self.unlisted = false;
         Ok(())
+    }
+
+    /// Deletes the flows of all doors that are not open.
+    fn delete_closed(&mut self, doors: &Doors) -> Result<(), Error> {
+        self.closed_silent = None;
+        self.conntrack
+            .delete_where(Which::UdpMarked(CT_DOOR), |entry| {
+                let pairs = translations(entry);
+                let mut pairs = pairs.into_iter().flatten();
+                pairs.any(|pair| !doors.is_open(&pair))
+            })
     }
 
     /// Works as on a kernel of the given kind.
@@ -110,23 +121,21 @@ impl Sweep {
     }
 
     /// Deletes what stands in the way of doors that have opened, and remembers those that have
-    /// closed. `told` are the notes that the [`questions`](Self::questions) have found.
+    /// closed. `told` is what their transaction has taken out of sets: notes of the
+    /// [`questions`](Self::questions), and counters.
     pub(super) fn follow(
         &mut self,
         nft: &mut Nft,
         doors: &Doors,
         change: &Change,
-        told: &[nft::Element],
+        told: &[(String, nft::Element)],
     ) -> Result<(), Error> {
         let udp = |pair: &&Pair| pair.protocol == Protocol::Udp;
         let opened = || change.opened.iter().filter(udp);
         if opened().next().is_some() {
             self.list(doors)?;
         }
-        for pair in change.closed.iter().filter(|pair| pair.is_media()) {
-            self.ended_locals.insert(pair.local, pair.global);
-            self.ended_globals.insert(pair.global, pair.local);
-        }
+        self.end(change, told);
         let mut elsewhere = self.ended_locals.len() > MOST_ENDED;
         for pair in opened() {
             match self.ended_locals.get(&pair.local) {
@@ -143,7 +152,8 @@ impl Sweep {
         if elsewhere {
             self.tidy(doors)?;
         }
-        self.remember(told.iter().map(nft::Element::address_port));
+        let notes = told.iter().filter(|(set, _)| set == LOOSE_ENDS.name);
+        self.remember(notes.map(|(_, note)| note.address_port()));
         if self.elements == Elements::Replaced {
             self.ask(nft, change)?;
         }
@@ -161,6 +171,11 @@ impl Sweep {
         self.list(doors)?;
         if Instant::now() > self.older_until {
             self.older = HashSet::new();
+        }
+        // A packet may have slipped through while its door closed, or found no room for a counter.
+        let silent = self.closed_silent;
+        if silent.is_some_and(|since| since.elapsed() > SILENT) {
+            self.delete_closed(doors)?;
         }
         if self.ended_locals.is_empty() {
             return Ok(());
@@ -215,6 +230,20 @@ impl Sweep {
                 .into_iter()
                 .any(translated)
         })
+    }
+
+    /// Remembers which of the closed doors may have had flows: those of which packets were counted.
+    fn end(&mut self, change: &Change, told: &[(String, nft::Element)]) {
+        let counted = told.iter().filter(|(set, _)| set != LOOSE_ENDS.name);
+        let counted: HashSet<_> = counted.map(|(_, count)| count.address_port()).collect();
+        for pair in change.closed.iter().filter(|pair| pair.is_media()) {
+            if self.elements == Elements::Replaced || counted.contains(&pair.local) {
+                self.ended_locals.insert(pair.local, pair.global);
+                self.ended_globals.insert(pair.global, pair.local);
+            } else {
+                self.closed_silent.get_or_insert_with(Instant::now);
+            }
+        }
     }
 
     /// There may be flows at these ends or at their neighbours.
@@ -311,8 +340,11 @@ fn translations(entry: &Entry) -> [Option<Pair>; 2] {
             global,
         })
     };
+    // Who has no door is translated, too, on the way to another inside host's.
+    let began = (entry.mark & CT_FROM_DOOR != 0)
+        .then(|| pair(entry.original.source, entry.reply.destination));
     [
-        pair(entry.original.source, entry.reply.destination),
+        began.flatten(),
         pair(entry.reply.source, entry.original.destination),
     ]
 }

@@ -87,11 +87,11 @@ impl Nft {
     }
 
     /// The same, and says which elements were there of those that [`Message::echoed`] messages take
-    /// out of sets.
+    /// out of sets, each with the name of its set.
     ///
     /// # Errors
     /// Likewise.
-    pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<Element>, Error> {
+    pub fn exchange(&mut self, messages: Vec<Message>) -> Result<Vec<(String, Element)>, Error> {
         let fault = self.1.pop_front().unwrap_or(Fault::None);
         if let Fault::Refused(errno) = fault {
             return Err(errno.into());
@@ -100,7 +100,9 @@ impl Nft {
         self.0.batch(messages, |kind, payload| {
             if set::takes_out(kind) {
                 let payload = payload.get(NFGENMSG..).unwrap_or_default();
-                told.extend(set::elements_in(payload));
+                let set = set::set_in(payload);
+                let elements = set::elements_in(payload).into_iter();
+                told.extend(elements.map(|element| (set.clone(), element)));
             }
         })?;
         match fault {

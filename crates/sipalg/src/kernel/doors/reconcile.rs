@@ -1,7 +1,6 @@
 //! The doors that the kernel has against those that it should have.
 
 use super::*;
-use crate::netlink::nft::SetKind;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The sets that doors are made of, and those that their packets are counted in.

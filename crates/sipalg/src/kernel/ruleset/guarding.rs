@@ -22,9 +22,8 @@ const NEVER: u32 = (i32::MAX / 1000) as u32;
 const UDP_FLOW: Duration = Duration::from_secs(180);
 /// An end that was not used for so long is forgotten, even if flows never time out.
 const LOOSE_AT_MOST: Duration = Duration::from_secs(24 * 3600);
-/// What was counted on a door that carries nothing for so long is forgotten; if the door closes, at
-/// once.
-const COUNTED: Duration = Duration::from_secs(24 * 3600);
+/// What was counted on a door goes with it, and not by itself while anyone could miss it.
+const COUNTED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long [`LOOSE_ENDS`] must remember: as long as a flow may live without a packet.
 pub(in crate::kernel) fn loose_for(timeouts: &FlowTimeouts) -> Duration {

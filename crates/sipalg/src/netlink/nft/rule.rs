@@ -63,13 +63,6 @@ impl Rule {
         self.load_meta(NFT_META_L4PROTO).equal(&[protocol as u8])
     }
 
-    /// `meta l4proto != PROTOCOL`
-    #[must_use]
-    pub fn protocol_other_than(self, protocol: i32) -> Self {
-        self.load_meta(NFT_META_L4PROTO)
-            .compare(NFT_CMP_NEQ, &[protocol as u8])
-    }
-
     /// `meta iif 0`: it came in by no interface, and was made here.
     #[must_use]
     pub fn of_this_host(self) -> Self {

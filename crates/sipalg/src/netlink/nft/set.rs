@@ -443,6 +443,13 @@ pub(super) fn takes_out(kind: u16) -> bool {
     of_nftables && operations.contains(&(kind & 0xff))
 }
 
+/// The set that a message about elements names.
+pub(super) fn set_in(told: &[u8]) -> String {
+    attribute(told, NFTA_SET_ELEM_LIST_SET)
+        .map(text_of)
+        .unwrap_or_default()
+}
+
 pub(super) fn elements_in(told: &[u8]) -> Vec<Element> {
     let list = attribute(told, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
     let elements = attributes(list).filter_map(|(_, element)| element_of(element));
