@@ -392,39 +392,20 @@ fn same_literal(body: &[u8], before: Literal, at: usize) -> Option<Literal> {
 
 /// The port or number of ports at `at`, and how many digits it has. They cannot go on behind the line,
 /// since white space ends both.
-#[inline]
 fn number(body: &[u8], at: usize) -> Option<(u16, usize)> {
-    let text = body.get(at..)?;
-    let (number, digits) = match text.first_chunk().map(|eight| few_digits(*eight)) {
-        Some((number, digits @ 1..8)) => (number, digits),
-        _ => many_digits(text),
-    };
-    Some((u16::try_from(number).ok()?, digits)).filter(|_| digits > 0)
-}
-
-/// The number that eight bytes begin with, and how many digits it has: all at once.
-fn few_digits(eight: [u8; 8]) -> (u64, usize) {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let values = u64::from_le_bytes(eight) ^ (EACH * 0x30);
-    // Above 9 is no digit. A carry only reaches what is behind the first that is none.
-    let others = (values.wrapping_add(EACH * 0x76) | values) & (EACH * 0x80);
-    let digits = others.trailing_zeros() / 8;
-    // Zeros come before the digits; then two become one, three times.
-    let ones = values.checked_shl(64 - 8 * digits).unwrap_or(0);
-    let tens = ones.wrapping_mul(10).wrapping_add(ones >> 8) & 0x00ff_00ff_00ff_00ff;
-    let hundreds = tens.wrapping_mul(100).wrapping_add(tens >> 16) & 0x0000_ffff_0000_ffff;
-    let number = hundreds.wrapping_mul(10_000).wrapping_add(hundreds >> 32);
-    (number & 0xffff_ffff, digits as usize)
-}
-
-/// The same one by one; of one that is too large, more than any port.
-#[cold]
-fn many_digits(text: &[u8]) -> (u64, usize) {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    let number = digits.clone().fold(0, |number: u64, digit| {
-        (number * 10 + u64::from(digit - b'0')).min(1 << 16)
-    });
-    (number, digits.count())
+    let (mut number, mut digits) = (0u32, 0);
+    for byte in body.get(at..)? {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            break;
+        }
+        number = number * 10 + digit;
+        digits += 1;
+        if number > u32::from(u16::MAX) {
+            return None;
+        }
+    }
+    (digits > 0).then_some((number as u16, digits))
 }
 
 fn whole_number(body: &[u8], word: Range<usize>) -> Option<u16> {

@@ -219,9 +219,9 @@ impl Alg {
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
         self.work.media.clear();
-        self.work
-            .media
-            .extend(call.into_iter().flat_map(|call| self.calls.media(call)));
+        if let Some(call) = call {
+            self.calls.media(call, &mut self.work.media);
+        }
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
         let mut number = 0;

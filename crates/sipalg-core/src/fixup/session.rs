@@ -274,13 +274,14 @@ impl Fixup<'_> {
         // Where all lines that go by the session's `c=` lead, and the inside local if they were ours:
         // what is the outside's own stays, however it is spelled.
         let (mut shared, mut inside): (Option<Ipv4Addr>, Option<Ipv4Addr>) = (None, None);
-        let mut mixed = false;
+        let (mut mixed, mut ours) = (false, false);
         for media in session.media.iter().filter(|media| media.port != 0) {
             let Some(connection) = session.connection_of(media) else {
                 continue;
             };
             let global = SocketAddrV4::new(connection.address, media.port);
             let local = self.local_of(media.protocol(), global);
+            ours |= local.is_some();
             if local.is_none() {
                 self.leaks(LeakPlace::Media, media.protocol(), global);
             }
@@ -293,7 +294,8 @@ impl Fixup<'_> {
         if mixed {
             return;
         }
-        for media in session.media.iter().filter(|media| media.port != 0) {
+        let lines = session.media.iter().filter(|media| ours && media.port != 0);
+        for media in lines {
             let Some(connection) = session.connection_of(media) else {
                 continue;
             };

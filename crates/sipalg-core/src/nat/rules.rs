@@ -28,8 +28,9 @@ impl Nat {
 
     /// Whether the inside host is known by that address, for some of its ports at least.
     pub fn is_address_of(&self, config: &Config, global: Ipv4Addr, host: Ipv4Addr) -> bool {
-        let mut rules = config.sources.iter().filter(|rule| rule.speaks_of(host));
-        rules.any(|rule| self.address_by(rule, host) == Some(global))
+        // What a rule gives is asked first, since nearly every address is none of them.
+        let mut rules = config.sources.iter().filter(|rule| rule.gives(global));
+        rules.any(|rule| rule.speaks_of(host) && self.address_by(rule, host) == Some(global))
     }
 
     /// The inside global of an inside local that is mapped, or would be without a choice.
