@@ -216,23 +216,6 @@ impl Calls {
         self.calls.get(call.0).map_or(&[], |call| &call.current)
     }
 
-    /// Appends the mappings of its media, in use or offered, to `list`.
-    pub fn media(&self, call: CallId, list: &mut Vec<MappingId>) {
-        let Some(call) = self.calls.get(call.0) else {
-            return;
-        };
-        // Slice by slice: for two doors an iterator over both costs several times as much.
-        let mut append = |doors: &[(u16, MappingId)]| {
-            for (_, mapping) in doors {
-                list.push(*mapping);
-            }
-        };
-        append(&call.current);
-        if let Some((_, doors)) = &call.offered {
-            append(doors);
-        }
-    }
-
     /// The inside host offers or answers with these media ports: their doors open now, and replace
     /// the others once the exchange is complete.
     pub fn session(

@@ -52,8 +52,6 @@ pub struct Work {
     pub doors: MediaDoors,
     /// Those that the call has already: a held stream keeps them.
     pub current: MediaDoors,
-    /// The mappings of the media that the call had so far: the message names them again, perhaps.
-    pub media: Vec<MappingId>,
     /// The host's own contacts.
     pub contacts: Vec<MappingId>,
     /// The host's own addresses on the way to others' contacts: Record-Route and Path.

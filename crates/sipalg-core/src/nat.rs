@@ -202,18 +202,6 @@ impl Nat {
         self.by_local.get(&End::new(protocol, local)).copied()
     }
 
-    /// The same, if it is perhaps one of these: a look at each is cheaper than one into the table.
-    pub fn find_local_among(
-        &self,
-        perhaps: &[MappingId],
-        protocol: Protocol,
-        local: SocketAddrV4,
-    ) -> Option<MappingId> {
-        let is_it = |id: &&MappingId| self.at(**id) == Some((protocol, local));
-        let found = perhaps.iter().find(is_it).copied();
-        found.or_else(|| self.find_local(protocol, local))
-    }
-
     /// The mapping of an inside global.
     pub fn find_global(&self, protocol: Protocol, global: SocketAddrV4) -> Option<MappingId> {
         self.by_global.get(&End::new(protocol, global)).copied()

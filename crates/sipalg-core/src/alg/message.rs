@@ -218,10 +218,6 @@ impl Alg {
         let current = call.map_or(&[][..], |call| self.calls.current(call));
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
-        self.work.media.clear();
-        if let Some(call) = call {
-            self.calls.media(call, &mut self.work.media);
-        }
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.quoted = quoted;
         let mut number = 0;

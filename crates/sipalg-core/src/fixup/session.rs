@@ -160,8 +160,7 @@ impl Fixup<'_> {
         for offset in 0..ports {
             let port = from.port().saturating_add(offset);
             let local = SocketAddrV4::new(*from.ip(), port);
-            let known = self.nat.find_local_among(&self.work.media, protocol, local);
-            match known {
+            match self.nat.find_local(protocol, local) {
                 Some(mapping) => self.work.doors.push((line, mapping)),
                 None => missing += 1,
             }

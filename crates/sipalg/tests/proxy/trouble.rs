@@ -42,7 +42,7 @@ fn when_the_kernel_refuses_a_door_the_bytes_go_on() {
     let (mut phone, mut outside) = connected(&gateway);
     for broken in [
         "flush chain ip sipalg nat_pre",
-        "flush chain ip sipalg guard",
+        "flush chain ip sipalg kept_outward",
         "delete map ip sipalg media_dn",
     ] {
         let nft = Command::new("nft")
