@@ -22,7 +22,6 @@ use crate::time::Instant;
 use crate::timer::{Armed, Key};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
