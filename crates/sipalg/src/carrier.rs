@@ -9,6 +9,7 @@
 //!   datagrams   SIP over UDP
 //!   flows       which datagrams belong together, and for how long
 //!   change      another configuration while calls go on
+//!   opening     a connection that was accepted, and the leg that is dialled for it
 //!   keep        what must not be lost when this process is: into the region, before it counts
 //!   recover     what the process before has left there
 //!   refused     what becomes of doors that the kernel does not make
@@ -17,26 +18,20 @@
 //!   young       what a connection needs only if it lasts
 //! ```
 
-use crate::conn::{Conn, Fate, Input, Readiness, Socket};
+use crate::conn::{Conn, Fate, Input, Readiness};
 use crate::console::Console;
 use crate::keeper::region::{Input as Noted, Output, READ_SIZE, Step};
 use crate::kernel::{Kernel, Plan};
-use crate::listen::Accepted;
 use crate::log;
 use crate::observe::{About, Alarms, Observers};
-use crate::tcp::{Way, dial};
 use crate::udp::Udp;
-use crate::wake::Wake;
 use flows::Flows;
 use limits::Held;
 use mio::net::TcpStream;
-use mio::{Interest, Registry};
-use sipalg_core::alg::Opened;
-use sipalg_core::config::{Config, FlowTimeouts};
+use sipalg_core::config::FlowTimeouts;
 use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::show::Connection;
 use slab::Slab;
-use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddrV4;
 use std::ops::Range;
@@ -48,6 +43,7 @@ mod datagrams;
 mod flows;
 mod keep;
 mod limits;
+mod opening;
 mod recover;
 mod refused;
 mod young;
@@ -58,9 +54,6 @@ pub use recover::Recovered;
 
 /// How many bytes are gathered before doors are made and they are sent, when a wake-up brings more.
 const BATCH_SIZE: usize = 1024 * 1024;
-
-/// How often another port is tried when the gateway itself uses the one that a flow was given.
-const DIAL_TRIES: usize = 8;
 
 /// What keeps a connection outside alive (RFC 5626 section 3.5.1).
 const PING: &[u8] = b"\r\n\r\n";
@@ -187,33 +180,6 @@ impl Carrier {
         carrier
     }
 
-    /// Takes on an intercepted connection and starts to dial its other leg, or resets it.
-    pub fn open(&mut self, registry: &Registry, now: Instant, mut accepted: Accepted) {
-        let (peer, destination) = (accepted.peer, accepted.destination);
-        let Ok(mut opened) = self.alg.open(now, peer, destination, &mut self.out) else {
-            accepted.stream.abort();
-            return;
-        };
-        let slot = self.keep_link(now, &opened, &accepted);
-        let linked = match self.dial(now, &mut opened, accepted.tos, slot) {
-            Ok(dialled) => self.link(registry, now, &opened, accepted, dialled, slot),
-            Err(error) => {
-                self.forget_link(slot);
-                accepted.stream.abort();
-                Err(error)
-            }
-        };
-        if let Err(error) = linked {
-            if !expected(&error) {
-                let Opened { source, target, .. } = opened;
-                log::line(format_args!(
-                    "cannot connect {peer} to {target} from {source}: {error}"
-                ));
-            }
-            self.alg.close(now, opened.flow, &mut self.out);
-        }
-    }
-
     /// Takes note of what the poll says about a leg.
     pub fn ready(&mut self, key: usize, leg: Leg, readiness: Readiness) {
         if let Some(link) = self.links.get_mut(key) {
@@ -312,97 +278,9 @@ impl Carrier {
         self.kernel
     }
 
-    /// Dials from the source that the flow was given, or another if the gateway itself uses it.
-    fn dial(
-        &mut self,
-        now: Instant,
-        opened: &mut Opened,
-        tos: u8,
-        slot: Option<u32>,
-    ) -> io::Result<TcpStream> {
-        let mut tries = 1;
-        loop {
-            let way = way(&self.exits, self.alg.config(), opened);
-            let kept = &mut self.kept;
-            let bound = |fd| kept.dialling(slot, opened.accepted, fd);
-            let error = match dial(opened.source, opened.target, way, tos, bound) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => error,
-            };
-            let taken = matches!(
-                error.kind(),
-                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
-            );
-            if !taken || tries == DIAL_TRIES {
-                return Err(error);
-            }
-            tries += 1;
-            opened.source = self.alg.reopen(now, opened.flow).map_err(|_| error)?;
-            self.commit();
-        }
-    }
-
     /// The interface that legs of a rule leave by, if it names one.
     fn exit(&self, rule: usize) -> Option<&str> {
         self.exits.get(rule)?.as_deref()
-    }
-
-    fn link(
-        &mut self,
-        registry: &Registry,
-        now: Instant,
-        opened: &Opened,
-        accepted: Accepted,
-        dialled: TcpStream,
-        slot: Option<u32>,
-    ) -> io::Result<()> {
-        let Accepted {
-            stream,
-            peer,
-            destination,
-            ..
-        } = accepted;
-        let (inside, outside) = match opened.accepted {
-            Leg::Inside => (stream, dialled),
-            Leg::Outside => (dialled, stream),
-        };
-        let (inside_local, inside_global, outside_end) = match opened.accepted {
-            Leg::Inside => (peer, opened.source, destination),
-            Leg::Outside => (opened.target, destination, peer),
-        };
-        let link = Link {
-            flow: opened.flow,
-            slot,
-            conn: Conn::new(opened.accepted, inside, outside),
-            inside_local,
-            inside_global,
-            outside: outside_end,
-            opened: now,
-            queued: false,
-            held: 0,
-            connected: false,
-            waited: false,
-        };
-        self.insert(registry, now, link).map(drop)
-    }
-
-    /// Has the poll watch a link from now on.
-    fn insert(&mut self, registry: &Registry, now: Instant, mut link: Link) -> io::Result<usize> {
-        let entry = self.links.vacant_entry();
-        let key = entry.key();
-        for leg in [Leg::Inside, Leg::Outside] {
-            let token = Wake::Leg(key, leg).into();
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = registry.register(link.conn.socket_mut(leg), token, interest) {
-                self.forget_link(link.slot);
-                link.conn.abort();
-                return Err(error);
-            }
-        }
-        entry.insert(link);
-        self.young.add(now, key);
-        self.most_links = self.most_links.max(self.links.len());
-        Ok(key)
     }
 
     /// Reads each leg of a link once, through the machine.
@@ -628,32 +506,7 @@ impl Carrier {
     }
 }
 
-/// How the dialled leg of a flow leaves, by the interfaces of the rules.
-fn way<'a>(exits: &'a [Option<String>], config: &Config, opened: &Opened) -> Way<'a> {
-    match opened.accepted {
-        Leg::Inside => {
-            let exit = exits.get(opened.rule).and_then(Option::as_deref);
-            exit.map_or(Way::Global, Way::By)
-        }
-        Leg::Outside if config.is_global(*opened.source.ip()) => Way::Global,
-        Leg::Outside => Way::Foreign,
-    }
-}
-
 /// A leg's place in a set of legs.
 fn bit(leg: Leg) -> u8 {
     1 << leg as u8
-}
-
-/// Whether an error is the network's word, which the peer hears as RST, and nothing to log.
-fn expected(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionRefused
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::AddrInUse
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::TimedOut
-    )
 }

@@ -1,6 +1,7 @@
 //! What the process before has left: its connections, at the very byte where each was.
 
-use super::{Carried, Carrier, Link, Send, way};
+use super::opening::way;
+use super::{Carried, Carrier, Link, Send};
 use crate::conn::{Conn, Input, Resumed};
 use crate::console::Console;
 use crate::keeper::memory::inherit;
