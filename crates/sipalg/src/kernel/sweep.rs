@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 const MOST_ENDED: usize = 16_384;
 
 /// How long doors may have closed without a word of the kernel until it is asked what they have left.
-const SILENT: Duration = Duration::from_secs(60);
+const SILENT: Duration = Duration::from_secs(10);
 
 /// What is known of connections without listing them.
 #[derive(Debug)]
