@@ -87,6 +87,11 @@ impl Gateway {
         }
     }
 
+    /// So much time passes without a message.
+    pub fn wait(&mut self, seconds: u64) {
+        self.now += seconds * 1_000_000;
+    }
+
     /// Whose changes are recorded from now on.
     pub fn recorded(mut self) -> Self {
         self.alg.keep();

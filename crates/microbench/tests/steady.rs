@@ -54,6 +54,8 @@ fn a_registration_is_refreshed_without_asking_for_memory() {
     let messages: Vec<_> = users().collect();
     let mut gateway = warm();
     let pass = |gateway: &mut Gateway| {
+        // Less would leave the door as it is.
+        gateway.wait(10);
         for (register, registered) in &messages {
             assert_ne!(gateway.pass(Leg::Inside, register), 0);
             assert_ne!(gateway.pass(Leg::Outside, registered), 0);
