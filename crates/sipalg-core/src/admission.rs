@@ -152,18 +152,37 @@ impl Admission {
         more: u64,
         out: &mut Outbox,
     ) -> bool {
-        let id = self.names.get(&host).copied();
-        let account = id.and_then(|id| self.accounts.get(id.0));
+        let Err(share) = self.fits(config, of, host, more) else {
+            return true;
+        };
+        self.refuse(now, of, host, share, out);
+        false
+    }
+
+    /// The same without a word: whether there is something to be done before it is asked for.
+    pub fn has_room(&self, config: &Config, of: Resource, host: Ipv4Addr, more: u64) -> bool {
+        self.fits(config, of, host, more).is_ok()
+    }
+
+    /// Whether there is room; if not, how much the host may have, unless there is too much in all.
+    fn fits(
+        &self,
+        config: &Config,
+        of: Resource,
+        host: Ipv4Addr,
+        more: u64,
+    ) -> Result<(), Option<u64>> {
+        let account = self.account(host);
         let trusted = account.map_or_else(|| config.trusts(host), |account| account.trusted);
         let has = account.map_or(0, |account| account.used[of as usize]);
         let share = self.share(config, of, trusted);
         let all = self.room(config, of);
         let whole = self.totals[of as usize].used.saturating_add(more) > all;
         if more == 0 || (!whole && has.saturating_add(more) <= share) {
-            return true;
+            Ok(())
+        } else {
+            Err((!whole).then_some(share))
         }
-        self.refuse(now, of, host, (!whole).then_some(share), out);
-        false
     }
 
     /// Whether one more connection or flow of datagrams may be opened by an outside host to `host`:

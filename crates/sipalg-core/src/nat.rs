@@ -11,6 +11,7 @@ mod kept;
 mod loads;
 pub mod policy;
 mod renew;
+mod room;
 mod rules;
 mod usage;
 
@@ -168,6 +169,8 @@ pub struct Nat {
     /// Ports of the gateway's own services, sorted.
     reserved: Vec<(Protocol, u16)>,
     peak: Peak,
+    /// When room may be looked for again, after there was hardly any.
+    room_at: Instant,
     random: u64,
     /// What was made since a trial began.
     trial: Option<Vec<MappingId>>,
@@ -186,6 +189,7 @@ impl Nat {
             loads: Loads::default(),
             reserved: Vec::new(),
             peak: Peak::default(),
+            room_at: Instant::ZERO,
             random: seed,
             trial: None,
         }
@@ -404,41 +408,6 @@ impl Nat {
     /// A deadline of a barred port came.
     pub fn bar_expired(&mut self, protocol: Protocol, global: SocketAddrV4) {
         self.barred.remove(&(protocol, global));
-    }
-
-    /// Whether there is room for so many new mappings.
-    fn admit(
-        &mut self,
-        cx: &mut Context<'_>,
-        protocol: Protocol,
-        local: SocketAddrV4,
-        count: u16,
-        out: &mut Outbox,
-    ) -> Result<(), MapError> {
-        let ports = (0..count).filter_map(|offset| local.port().checked_add(offset));
-        let new = ports.filter(|port| {
-            let local = SocketAddrV4::new(*local.ip(), *port);
-            self.find_local(protocol, local).is_none()
-        });
-        let new = u32::try_from(new.count()).unwrap_or(u32::MAX);
-        if new == 0 {
-            return Ok(());
-        }
-        let (at, host) = ((cx.now, cx.config), *local.ip());
-        if !(cx.admission).admits(at, Resource::Mapping, host, new.into(), out) {
-            cx.counters.mappings_full += 1;
-            no_port(protocol, local, out);
-            return Err(MapError::Full);
-        }
-        if !self.loads.admits(cx, host, new) {
-            cx.counters.entries_refused += 1;
-            out.alarm(Event::TooManyEntries {
-                protocol,
-                inside_local: local,
-            });
-            return Err(MapError::TooMany);
-        }
-        Ok(())
     }
 
     /// The first of `count` adjacent ports that are free on the address `global`.

@@ -142,3 +142,56 @@ fn every_port_can_be_given_and_then_none() {
     assert_eq!(refused, Err(MapError::NoPort));
     assert_eq!(world.counters.out_of_ports, 1);
 }
+
+#[test]
+fn a_host_that_has_its_share_loses_its_oldest_unheld_mappings_and_no_others() {
+    let mut world = World::new();
+    world.config.limits = Limits::default().with(Resource::Mapping, 100);
+    let id = |world: &mut World, port: u16, seconds: u64| {
+        let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), port);
+        world.with(|nat, cx, out| {
+            cx.now = cx.now + Duration::from_secs(seconds);
+            nat.map(cx, Protocol::Udp, local, None, out)
+        })
+    };
+    for port in 0..100 {
+        let id = id(&mut world, 6000 + port, port.into()).unwrap();
+        if port % 10 == 0 {
+            world.with(|nat, cx, _| nat.hold(cx, id));
+        }
+    }
+    let kept = |world: &World| {
+        let list = world.nat.list();
+        let ports: Vec<u16> = list.iter().map(|(_, m)| m.local.port() - 6000).collect();
+        ports
+    };
+    id(&mut world, 7000, 100).unwrap();
+    let gone: Vec<u16> = (0..100)
+        .filter(|port| !kept(&world).contains(port))
+        .collect();
+    assert_eq!(gone, [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13]);
+    assert!(kept(&world).contains(&1000));
+    assert_eq!(world.counters.mappings_full, 0);
+}
+
+#[test]
+fn where_all_is_held_or_of_this_instant_nothing_ends_and_it_is_refused() {
+    let mut world = World::new();
+    world.config.limits = Limits::default().with(Resource::Mapping, 4);
+    for port in [6000, 6001, 6002] {
+        world.map(&alloc::format!("192.168.1.2:{port}"), 1);
+    }
+    let held = world.nat.find_local(Protocol::Udp, at("192.168.1.2:6000"));
+    world.with(|nat, cx, out| {
+        nat.hold(cx, held.unwrap());
+        cx.now = cx.now + Duration::from_secs(9);
+        let fresh = [6001, 6002, 6003].map(|port| {
+            let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), port);
+            nat.map(cx, Protocol::Udp, local, None, out).unwrap()
+        });
+        let refused = nat.map(cx, Protocol::Udp, at("192.168.1.2:6004"), None, out);
+        assert_eq!(refused, Err(MapError::Full));
+        assert!(fresh.iter().all(|id| nat.get(*id).is_some()));
+    });
+    assert_eq!(world.counters.mappings_full, 1);
+}
