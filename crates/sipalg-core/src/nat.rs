@@ -17,7 +17,7 @@ mod usage;
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
 use crate::admission::Admission;
-use crate::config::{Config, Resource};
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::door::DoorKind;
 use crate::event::Event;

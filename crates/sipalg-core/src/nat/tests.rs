@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
 use super::*;
-use crate::config::{AccessEntry, AccessList, Limits, SourceRule};
+use crate::config::{AccessEntry, AccessList, Limits, Resource, SourceRule};
 use crate::door::DoorOp;
 use core::time::Duration;
 
