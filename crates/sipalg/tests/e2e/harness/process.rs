@@ -2,9 +2,10 @@
 
 use super::PATIENCE;
 use super::net::Host;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
@@ -34,7 +35,9 @@ impl Process {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // Its children are ended with it, also where it cannot do so itself.
+            .process_group(0);
         let mut child = host.spawn(command);
         let said = Arc::new(Said::default());
         let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -138,8 +141,8 @@ impl Drop for Process {
         }
         self.signal(Signal::SIGTERM);
         if self.wait_at_most(Duration::from_secs(3)).is_none() {
-            // It is ours and still runs; there is nothing left to ask.
-            let _ = self.child.kill();
+            // They are ours and still run; there is nothing left to ask.
+            let _ = killpg(self.pid(), Signal::SIGKILL);
             let _ = self.child.wait();
         }
         if thread::panicking() {
