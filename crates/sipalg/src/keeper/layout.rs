@@ -105,6 +105,15 @@ impl Area {
         }
         grown
     }
+
+    /// Gives all memory back but the first `length` bytes, a multiple of pages.
+    pub fn shrink(&mut self, memory: &Memory, length: usize) {
+        if length < self.reserved {
+            // Whatever is not given back is used again.
+            let _ = memory.release(self.at.start + length..self.at.start + self.reserved);
+            self.reserved = length;
+        }
+    }
 }
 
 /// The parts of the region.

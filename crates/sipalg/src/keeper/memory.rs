@@ -52,9 +52,23 @@ impl Memory {
     /// # Errors
     /// There is none.
     pub fn reserve(&self, part: Range<usize>) -> io::Result<()> {
+        self.allocate(FallocateFlags::empty(), part)
+    }
+
+    /// Gives the memory behind a part back: it is zero, and must be reserved again before it is
+    /// touched.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn release(&self, part: Range<usize>) -> io::Result<()> {
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        self.allocate(hole, part)
+    }
+
+    fn allocate(&self, how: FallocateFlags, part: Range<usize>) -> io::Result<()> {
         let (start, length) = (part.start as i64, part.len() as i64);
         loop {
-            match fallocate(&*self.file, FallocateFlags::empty(), start, length) {
+            match fallocate(&*self.file, how, start, length) {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }

@@ -207,6 +207,11 @@ impl Slots {
         self.of(memory, slot, leg, Word::Read)
     }
 
+    /// Up to where there is something for `leg`.
+    pub fn made(&self, memory: &Memory, slot: u32, leg: Leg) -> u64 {
+        self.of(memory, slot, leg, Word::Made)
+    }
+
     /// The heads of a leg's two chains: what is held back of it, and what is to be sent on it.
     pub fn heads(&self, memory: &Memory, slot: u32, leg: Leg) -> (u32, u32) {
         let held = self.of(memory, slot, leg, Word::Held);
