@@ -140,6 +140,15 @@ impl Drop for Memory {
     }
 }
 
+/// Has every large block of this process come from the kernel and go back to it at once. Otherwise
+/// the heap keeps each table that was exchanged for a larger one, as a hole.
+pub fn return_large_blocks() {
+    const LARGE: c_int = 128 * 1024;
+    // SAFETY: sets a number of the allocator's; it says so if it does not like it, and goes on.
+    #[cfg(target_env = "gnu")]
+    let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+}
+
 /// Starts a process that is a copy of this one, as by fork(2), but shares the table of descriptors
 /// with it: what either opens or closes is open or closed for both. Gives `None` in the new process.
 ///
