@@ -80,14 +80,6 @@ enum Standing {
 }
 
 impl Mapping {
-    fn local_end(&self) -> End {
-        End::new(self.protocol, self.local)
-    }
-
-    fn global_end(&self) -> End {
-        End::new(self.protocol, self.global)
-    }
-
     /// The deadline at which it is forgotten, if nobody holds it.
     pub fn idle_until(&self) -> Armed {
         self.armed
@@ -159,8 +151,8 @@ struct Bar {
 #[derive(Debug)]
 pub struct Nat {
     mappings: Slab<Mapping>,
-    by_local: Names,
-    by_global: Names,
+    by_local: Names<false>,
+    by_global: Names<true>,
     barred: Table<At, Bar>,
     addresses: Addresses,
     loads: Loads,
@@ -180,8 +172,8 @@ impl Nat {
         let state = FixedState::with_seed(seed);
         Nat {
             mappings: Slab::default(),
-            by_local: Names::new(state.clone(), Mapping::local_end),
-            by_global: Names::new(state.clone(), Mapping::global_end),
+            by_local: Names::new(state.clone()),
+            by_global: Names::new(state.clone()),
             barred: Table::new(state),
             addresses: Addresses::default(),
             loads: Loads::default(),
@@ -489,9 +481,8 @@ impl Nat {
         let before = core::mem::replace(&mut mapping.standing, Standing::Ended);
         let local = mapping.local;
         let held = mapping.holders > 0;
-        for names in [&mut self.by_local, &mut self.by_global] {
-            names.remove(&self.mappings, id);
-        }
+        self.by_local.remove(&self.mappings, id);
+        self.by_global.remove(&self.mappings, id);
         if before == Standing::Dynamic {
             self.loads.remove(cx, *local.ip());
             self.host_seen(cx, *local.ip());

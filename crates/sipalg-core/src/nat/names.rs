@@ -20,35 +20,33 @@ impl End {
     }
 }
 
-/// The mappings by one of their two addresses. What has a name here must not change that address.
+/// The mappings by one of their two addresses, the inside global or the inside local. What has a name
+/// here must not change that address.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct Names<const GLOBAL: bool> {
     ids: HashTable<MappingId>,
     state: FixedState,
-    /// Which of the two.
-    of: fn(&Mapping) -> End,
 }
 
-impl Names {
+impl<const GLOBAL: bool> Names<GLOBAL> {
     /// None yet.
-    pub fn new(state: FixedState, of: fn(&Mapping) -> End) -> Self {
+    pub fn new(state: FixedState) -> Self {
         Names {
             ids: HashTable::new(),
             state,
-            of,
         }
     }
 
     /// The mapping that has this end.
     pub fn find(&self, mappings: &Slab<Mapping>, end: End) -> Option<MappingId> {
-        let has = |id: &MappingId| mappings.get(id.0).map(self.of) == Some(end);
+        let has = |id: &MappingId| end_of::<GLOBAL>(mappings, *id) == Some(end);
         self.ids.find(self.state.hash_one(end), has).copied()
     }
 
     /// The mapping of that number is found from now on, instead of one that had its end.
     pub fn insert(&mut self, mappings: &Slab<Mapping>, id: MappingId) {
-        let Names { ids, state, of } = self;
-        let end = |id: &MappingId| mappings.get(id.0).map(*of);
+        let Names { ids, state } = self;
+        let end = |id: &MappingId| end_of::<GLOBAL>(mappings, *id);
         let Some(new) = end(&id) else {
             return;
         };
@@ -63,7 +61,7 @@ impl Names {
 
     /// The mapping of that number is not found any more.
     pub fn remove(&mut self, mappings: &Slab<Mapping>, id: MappingId) {
-        let Some(end) = mappings.get(id.0).map(self.of) else {
+        let Some(end) = end_of::<GLOBAL>(mappings, id) else {
             return;
         };
         let hash = self.state.hash_one(end);
@@ -71,4 +69,13 @@ impl Names {
             there.remove();
         }
     }
+}
+
+fn end_of<const GLOBAL: bool>(mappings: &Slab<Mapping>, id: MappingId) -> Option<End> {
+    let mapping = mappings.get(id.0)?;
+    let at = match GLOBAL {
+        true => mapping.global,
+        false => mapping.local,
+    };
+    Some(End::new(mapping.protocol, at))
 }
