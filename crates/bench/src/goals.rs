@@ -152,6 +152,13 @@ const GOALS: &[Goal] = &[
         AtMost(512.0),
     ),
     goal(
+        ("P6", "L4"),
+        "the same without a registration",
+        What::More("bare_bytes"),
+        None,
+        AtMost(512.0),
+    ),
+    goal(
         ("P7", "L5"),
         "CPU a call, of HAProxy's",
         What::Cpu,
