@@ -1,5 +1,6 @@
 use super::file::VERSION;
 use super::*;
+use nix::time::{ClockId, clock_gettime};
 use redb::{Database, TableDefinition};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -331,7 +332,7 @@ fn after_a_reboot_the_time_that_went_by_has_gone_by_for_the_records() {
 }
 
 #[test]
-fn the_records_of_ten_thousand_phones_are_read_within_a_second() {
+fn the_records_of_ten_thousand_phones_are_read_in_a_second_of_work() {
     let folder = Folder::new();
     let keys: Vec<_> = (0..60_000)
         .map(|n| format!("key of some length {n:06}"))
@@ -341,9 +342,12 @@ fn the_records_of_ten_thousand_phones_are_read_within_a_second() {
     let (mut store, _) = folder.open();
     store.replace(all);
     drop(store);
-    let begun = Instant::now();
+    // Of the processor: others may keep that busy.
+    let spent =
+        || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::MAX, Duration::from);
+    let before = spent();
     let (_, loaded) = folder.open();
-    let took = begun.elapsed();
+    let took = spent() - before;
     assert_eq!(loaded.records.len(), 60_000);
     eprintln!("read in {took:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
