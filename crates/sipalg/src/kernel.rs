@@ -21,12 +21,10 @@ use crate::log;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::log::Log;
 use crate::netlink::nft::{self, Lifetimes, Nft, add_element, address_port};
-use crate::netlink::route::Route;
 use addresses::Addresses;
 use adopt::Seen;
 use doors::Doors;
 use host::Host;
-use ranges::Range;
 use ruleset::{
     Abilities, HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS,
     TABLE,
@@ -194,7 +192,7 @@ impl Kernel {
     /// # Errors
     /// One sentence for the operator. The rules are as before then.
     pub fn replan(&mut self, plan: &Plan) -> Result<(), KernelError> {
-        let borrowed = borrowed(plan)?;
+        let borrowed = self.host.borrowed(plan)?;
         let ruleset = Ruleset::new(plan, &borrowed, self.abilities);
         let hits = self.counted_hits()?;
         self.host.set_up(plan, &borrowed)?;
@@ -477,7 +475,7 @@ fn prepare(
     host: &mut Host,
     put: impl FnOnce(&mut Nft, &Ruleset) -> Result<(), KernelError>,
 ) -> Result<Parts, KernelError> {
-    let borrowed = borrowed(plan)?;
+    let borrowed = host.borrowed(plan)?;
     host.set_up(plan, &borrowed)?;
     host.forget(plan, &borrowed)?;
     let mut nft = Nft::open().map_err(|error| KernelError::refused("the rules", error))?;
@@ -514,16 +512,6 @@ impl Parts {
         })?;
         Ok(self)
     }
-}
-
-/// The inside global addresses that are no addresses of this host itself.
-fn borrowed(plan: &Plan) -> Result<Vec<Range>, KernelError> {
-    let own = Route::open()
-        .and_then(|mut route| route.own_addresses())
-        .map_err(|error| KernelError::refused("to list this host's addresses", error))?;
-    let aliased = plan.sources.iter().filter(|source| source.alias);
-    let globals = aliased.map(|source| source.rule.globals());
-    Ok(ranges::without(ranges::merged(globals), &own))
 }
 
 /// Tries whether connections can have idle times of their own here. If not, they have the kernel's.

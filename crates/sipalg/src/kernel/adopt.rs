@@ -143,7 +143,7 @@ impl Kernel {
             return Ok(true);
         }
         self.seen = now;
-        let borrowed = borrowed(&self.plan)?;
+        let borrowed = self.host.borrowed(&self.plan)?;
         Ok(!self.host.missing(&self.plan, &borrowed)?.is_empty())
     }
 
@@ -156,7 +156,7 @@ impl Kernel {
         doors: &[Door],
         addresses: &[(Ipv4Addr, Ipv4Addr)],
     ) -> Result<Adopted, KernelError> {
-        let borrowed = borrowed(&self.plan)?;
+        let borrowed = self.host.borrowed(&self.plan)?;
         let mut found = Adopted {
             settings: self.host.missing(&self.plan, &borrowed)?,
             ..Adopted::default()
