@@ -169,8 +169,8 @@ impl Kernel {
 
     fn new(plan: &Plan, parts: Parts, host: Host) -> Self {
         Kernel {
-            seen: Seen::default(),
-            unsure: true,
+            seen: parts.seen,
+            unsure: false,
             health: Health::default(),
             nft: parts.nft,
             plan: plan.clone(),
@@ -462,6 +462,7 @@ pub fn clean(state_dir: &Path) -> Result<(), KernelError> {
 /// What [`prepare`] made.
 struct Parts {
     nft: Nft,
+    seen: Seen,
     ruleset: Ruleset,
     abilities: Abilities,
     elements: Elements,
@@ -478,12 +479,15 @@ fn prepare(
     let borrowed = host.borrowed(plan)?;
     host.set_up(plan, &borrowed)?;
     host.forget(plan, &borrowed)?;
-    let mut nft = Nft::open().map_err(|error| KernelError::refused("the rules", error))?;
+    let refused = |error| KernelError::refused("the rules", error);
+    let mut nft = Nft::open().map_err(refused)?;
     let abilities = Abilities {
         lifetimes: try_lifetimes(&mut nft)?,
         keys: nft.commit(ruleset::key_on_trial()).is_ok(),
     };
     let ruleset = Ruleset::new(plan, &borrowed, abilities);
+    // Who changes anything from here on is noticed.
+    let seen = Seen::now(&mut nft).map_err(refused)?;
     put(&mut nft, &ruleset)?;
     host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
     let elements = try_elements(&mut nft)?;
@@ -491,6 +495,7 @@ fn prepare(
         .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
     Ok(Parts {
         nft,
+        seen,
         ruleset,
         abilities,
         elements,

@@ -82,14 +82,15 @@ pub struct Health {
 }
 
 /// nftables as we saw it last: its generation, and how many transactions of ours had been then.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Seen {
     generation: u32,
     ours: u32,
 }
 
 impl Seen {
-    fn now(nft: &mut Nft) -> Result<Self, Error> {
+    /// nftables as it is now.
+    pub(super) fn now(nft: &mut Nft) -> Result<Self, Error> {
         let generation = nft.generation()?;
         let ours = nft.transactions();
         Ok(Seen { generation, ours })
