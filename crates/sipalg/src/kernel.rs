@@ -21,12 +21,10 @@ use crate::log;
 use crate::netlink::conntrack::Conntrack;
 use crate::netlink::log::Log;
 use crate::netlink::nft::{self, Lifetimes, Nft, add_element, address_port};
-use crate::netlink::route::Route;
 use addresses::Addresses;
 use adopt::Seen;
 use doors::Doors;
 use host::Host;
-use ranges::Range;
 use ruleset::{
     Abilities, HITS, HOSTS_SEEN, MEDIA_IN, MEDIA_OUT, MISSES, OVER_BOUND, Ruleset, SIGNAL_DOORS,
     TABLE,
@@ -171,8 +169,8 @@ impl Kernel {
 
     fn new(plan: &Plan, parts: Parts, host: Host) -> Self {
         Kernel {
-            seen: Seen::default(),
-            unsure: true,
+            seen: parts.seen,
+            unsure: false,
             health: Health::default(),
             nft: parts.nft,
             plan: plan.clone(),
@@ -194,7 +192,7 @@ impl Kernel {
     /// # Errors
     /// One sentence for the operator. The rules are as before then.
     pub fn replan(&mut self, plan: &Plan) -> Result<(), KernelError> {
-        let borrowed = borrowed(plan)?;
+        let borrowed = self.host.borrowed(plan)?;
         let ruleset = Ruleset::new(plan, &borrowed, self.abilities);
         let hits = self.counted_hits()?;
         self.host.set_up(plan, &borrowed)?;
@@ -464,6 +462,7 @@ pub fn clean(state_dir: &Path) -> Result<(), KernelError> {
 /// What [`prepare`] made.
 struct Parts {
     nft: Nft,
+    seen: Seen,
     ruleset: Ruleset,
     abilities: Abilities,
     elements: Elements,
@@ -477,15 +476,18 @@ fn prepare(
     host: &mut Host,
     put: impl FnOnce(&mut Nft, &Ruleset) -> Result<(), KernelError>,
 ) -> Result<Parts, KernelError> {
-    let borrowed = borrowed(plan)?;
+    let borrowed = host.borrowed(plan)?;
     host.set_up(plan, &borrowed)?;
     host.forget(plan, &borrowed)?;
-    let mut nft = Nft::open().map_err(|error| KernelError::refused("the rules", error))?;
+    let refused = |error| KernelError::refused("the rules", error);
+    let mut nft = Nft::open().map_err(refused)?;
     let abilities = Abilities {
         lifetimes: try_lifetimes(&mut nft)?,
         keys: nft.commit(ruleset::key_on_trial()).is_ok(),
     };
     let ruleset = Ruleset::new(plan, &borrowed, abilities);
+    // Who changes anything from here on is noticed.
+    let seen = Seen::now(&mut nft).map_err(refused)?;
     put(&mut nft, &ruleset)?;
     host.set_icmp_timeout(ruleset::seconds(plan.timeouts.icmp));
     let elements = try_elements(&mut nft)?;
@@ -493,6 +495,7 @@ fn prepare(
         .map_err(|error| KernelError::refused("to tell of hosts without address", error))?;
     Ok(Parts {
         nft,
+        seen,
         ruleset,
         abilities,
         elements,
@@ -514,16 +517,6 @@ impl Parts {
         })?;
         Ok(self)
     }
-}
-
-/// The inside global addresses that are no addresses of this host itself.
-fn borrowed(plan: &Plan) -> Result<Vec<Range>, KernelError> {
-    let own = Route::open()
-        .and_then(|mut route| route.own_addresses())
-        .map_err(|error| KernelError::refused("to list this host's addresses", error))?;
-    let aliased = plan.sources.iter().filter(|source| source.alias);
-    let globals = aliased.map(|source| source.rule.globals());
-    Ok(ranges::without(ranges::merged(globals), &own))
 }
 
 /// Tries whether connections can have idle times of their own here. If not, they have the kernel's.

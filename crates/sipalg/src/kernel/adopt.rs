@@ -82,14 +82,15 @@ pub struct Health {
 }
 
 /// nftables as we saw it last: its generation, and how many transactions of ours had been then.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Seen {
     generation: u32,
     ours: u32,
 }
 
 impl Seen {
-    fn now(nft: &mut Nft) -> Result<Self, Error> {
+    /// nftables as it is now.
+    pub(super) fn now(nft: &mut Nft) -> Result<Self, Error> {
         let generation = nft.generation()?;
         let ours = nft.transactions();
         Ok(Seen { generation, ours })
@@ -143,7 +144,7 @@ impl Kernel {
             return Ok(true);
         }
         self.seen = now;
-        let borrowed = borrowed(&self.plan)?;
+        let borrowed = self.host.borrowed(&self.plan)?;
         Ok(!self.host.missing(&self.plan, &borrowed)?.is_empty())
     }
 
@@ -156,7 +157,7 @@ impl Kernel {
         doors: &[Door],
         addresses: &[(Ipv4Addr, Ipv4Addr)],
     ) -> Result<Adopted, KernelError> {
-        let borrowed = borrowed(&self.plan)?;
+        let borrowed = self.host.borrowed(&self.plan)?;
         let mut found = Adopted {
             settings: self.host.missing(&self.plan, &borrowed)?,
             ..Adopted::default()

@@ -5,7 +5,7 @@
 //! asks as if from the loopback, then never meets them, and so `rp_filter` may be as strict as it
 //! likes, also with `src_valid_mark=1` (wg-quick sets that).
 
-use super::ranges::{Range, networks};
+use super::ranges::{Range, merged, networks, without};
 use super::{DIVERT_TABLE, KernelError, MARK_DIVERT, Plan, ROUTE_PROTOCOL};
 use crate::log;
 use crate::netlink::route::{PolicyRule, Route};
@@ -30,6 +30,8 @@ pub(super) struct Host {
     record: PathBuf,
     /// While we hold it, no other sipalg works with this state directory.
     _lock: Flock<File>,
+    /// Kept open: to look at the host twice a second would else be to open it twice a second.
+    route: Route,
 }
 
 impl Host {
@@ -39,14 +41,30 @@ impl Host {
             .map_err(|error| KernelError::file("make the directory", state_dir, error))?;
         let path = state_dir.join("lock");
         let file = File::create(&path).map_err(|e| KernelError::file("write", &path, e))?;
+        let route = Route::open()
+            .map_err(|error| KernelError::refused("to tell its addresses and routes", error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Host {
                 record: state_dir.join("host-settings"),
                 _lock: lock,
+                route,
             }),
             Err((_, Errno::EAGAIN)) => Err(KernelError::Running(state_dir.into())),
             Err((_, errno)) => Err(KernelError::file("lock", &path, errno.into())),
         }
+    }
+
+    /// The inside global addresses of `plan` that are no addresses of this host itself.
+    pub(super) fn borrowed(&mut self, plan: &Plan) -> Result<Vec<Range>, KernelError> {
+        let aliased = plan.sources.iter().filter(|source| source.alias);
+        let globals = merged(aliased.map(|source| source.rule.globals()));
+        if globals.is_empty() {
+            return Ok(globals);
+        }
+        let own = self.route.own_addresses();
+        let own =
+            own.map_err(|error| KernelError::refused("to list this host's addresses", error))?;
+        Ok(without(globals, &own))
     }
 
     /// Makes the host a router, sends packets that are marked for the proxy to it, and answers for
@@ -54,8 +72,8 @@ impl Host {
     /// what only the former one wanted.
     pub(super) fn set_up(&mut self, plan: &Plan, borrowed: &[Range]) -> Result<(), KernelError> {
         let refused = |error| KernelError::refused("the policy rule for the proxy", error);
-        let mut route = Route::open().map_err(refused)?;
         self.forward()?;
+        let route = &mut self.route;
         route.add_local_default(DIVERT_TABLE).map_err(refused)?;
         // The rule of an interface that is not there yet waits for it.
         for interface in ours(plan) {
@@ -70,12 +88,12 @@ impl Host {
 
     /// What of [`Host::set_up`] is not there any more, as one would name it.
     pub(super) fn missing(
-        &self,
+        &mut self,
         plan: &Plan,
         borrowed: &[Range],
     ) -> Result<Vec<String>, KernelError> {
         let refused = |error| KernelError::refused("to tell its policy rules and routes", error);
-        let mut route = Route::open().map_err(refused)?;
+        let route = &mut self.route;
         let mut missing = Vec::new();
         let rules = route.rules().map_err(refused)?;
         for interface in ours(plan).filter(|name| !rules.contains(&rule(name))) {
@@ -114,15 +132,13 @@ impl Host {
     pub(super) fn forget(&mut self, plan: &Plan, borrowed: &[Range]) -> Result<(), KernelError> {
         let rules: Vec<_> = ours(plan).map(|name| rule(name)).collect();
         let borrowed: Vec<_> = borrowed.iter().flat_map(|r| networks(*r)).collect();
-        let mut route = Route::open().map_err(not_deleted)?;
-        delete(&mut route, &rules, &borrowed).map_err(not_deleted)
+        delete(&mut self.route, &rules, &borrowed).map_err(not_deleted)
     }
 
     /// Puts everything back as it was recorded.
     pub(super) fn put_back(&mut self) -> Result<(), KernelError> {
-        let mut route = Route::open().map_err(not_deleted)?;
-        delete(&mut route, &[], &[]).map_err(not_deleted)?;
-        route
+        delete(&mut self.route, &[], &[]).map_err(not_deleted)?;
+        self.route
             .delete_local_default(DIVERT_TABLE)
             .map_err(not_deleted)?;
         for (setting, original) in in_order(self.recorded()?) {

@@ -22,6 +22,8 @@ laws![
     a_later_ordinary_flow_does_not_take_a_doors_port,
     an_operators_own_masquerade_does_not_get_in_a_doors_way,
     a_door_counts_each_packet_and_byte_both_ways,
+    media_that_began_a_flow_is_a_miss_and_what_follows_a_hit,
+    an_icmp_error_about_media_reaches_whom_it_concerns,
     a_refresh_begins_the_lifetime_anew_and_keeps_the_counters,
     a_door_that_is_not_refreshed_closes_by_itself,
     two_inside_hosts_reach_each_other_through_their_doors,
@@ -213,6 +215,38 @@ fn a_door_counts_each_packet_and_byte_both_ways() {
         kernel.media_counts().unwrap(),
         [(gateway.phone.at(4000), count)]
     );
+}
+
+fn media_that_began_a_flow_is_a_miss_and_what_follows_a_hit() {
+    let (gateway, mut kernel) = Gateway::installed();
+    let (phone, outside) = (gateway.phone.udp(4000), gateway.outside.udp(7000));
+    open(&mut kernel, media(gateway.phone.at(4000), 30000));
+    let before = kernel.translated().unwrap();
+    heard(&outside, global(30000), &phone, gateway.outside.at(7000));
+    heard(&phone, gateway.outside.at(7000), &outside, global(30000));
+    heard(&outside, global(30000), &phone, gateway.outside.at(7000));
+    let (hits, misses) = kernel.translated().unwrap();
+    assert_eq!((hits - before.0, misses - before.1), (2, 1));
+}
+
+fn an_icmp_error_about_media_reaches_whom_it_concerns() {
+    let (gateway, mut kernel) = Gateway::installed();
+    // Nobody listens at the phone's port, nor at the one outside.
+    open(&mut kernel, media(gateway.phone.at(4000), 30000));
+    let outside = gateway.outside.udp(7000);
+    outside.connect(global(30000)).unwrap();
+    let refused = |socket: &std::net::UdpSocket| {
+        eventually(|| {
+            let sent = socket.send(b"media").err();
+            let told = sent.or_else(|| socket.take_error().ok().flatten())?;
+            (told.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
+        });
+    };
+    refused(&outside);
+    drop(outside);
+    let phone = gateway.phone.udp(4000);
+    phone.connect(gateway.outside.at(7000)).unwrap();
+    refused(&phone);
 }
 
 fn a_refresh_begins_the_lifetime_anew_and_keeps_the_counters() {
