@@ -458,7 +458,9 @@ impl Keeper {
     /// Waits for the worker's word, a signal, somebody at the lock, or until then.
     fn wait(&self, until: Instant) -> Woken {
         let left = until.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        // Rounded up: for less than a millisecond it would not wait at all, again and again.
+        let left = left.as_micros().div_ceil(1000);
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut asked = [
             PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),

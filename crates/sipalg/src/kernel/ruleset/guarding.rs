@@ -100,10 +100,13 @@ fn guard() -> Vec<Rule> {
         rule.interface(Direction::Out, to)
     };
     let ordinary = from(&INSIDE_IF, &OUTSIDE_IF).original_direction();
+    let to_door = || {
+        let marked = Rule::new().connection_marked_as(CT_DOOR, CT_DOOR | CT_FROM_DOOR);
+        marked.protocol(libc::IPPROTO_UDP)
+    };
     vec![
-        udp()
-            .connection_marked_as(CT_DOOR, CT_DOOR | CT_FROM_DOOR)
-            .goto("to_door"),
+        to_door().original_direction().goto("heard"),
+        to_door().goto("spoken"),
         udp().connection_marked(CT_DOOR).goto("from_door"),
         udp()
             .interface(Direction::Out, &OUTSIDE_IF)
@@ -126,7 +129,6 @@ fn through_doors() -> Vec<Chain> {
     let back = || Rule::new().reply_direction();
     let chain = |name, rules: [Rule; 3]| Chain::inner(name, rules.into());
     vec![
-        Chain::inner("to_door", vec![back().goto("spoken"), to("heard")]),
         Chain::inner(
             "from_door",
             vec![

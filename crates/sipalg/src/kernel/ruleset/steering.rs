@@ -114,10 +114,7 @@ fn divert(plan: &Plan) -> Vec<Rule> {
     }
     rules.extend([
         // Media that flows is nothing to look into.
-        Rule::new()
-            .connection_marked(CT_DOOR)
-            .protocol(libc::IPPROTO_UDP)
-            .accept(),
+        Rule::new().connection_marked(CT_DOOR).accept(),
         // tproxy finds the socket of an established connection first and the listener second, so
         // this covers SYN cookies too, where the last segment of the handshake makes the socket.
         taken()

@@ -172,7 +172,9 @@ fn kept() -> Vec<Rule> {
         let rule = Rule::new().interface(Direction::Out, to);
         rule.interface(Direction::In, from)
     };
+    let media = Rule::new().connection_marked(CT_DOOR);
     vec![
+        media.confirmed().count(HITS).accept(),
         // What the gateway sends itself, like all of the connections that it carries.
         Rule::new().of_this_host().accept(),
         crossing(&OUTSIDE_IF, &INSIDE_IF).goto("counted"),
