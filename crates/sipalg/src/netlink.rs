@@ -402,7 +402,9 @@ impl Socket {
             let res_id = NFNL_SUBSYS_NFTABLES.to_be_bytes();
             Message::new(kind as u16, 0, &[0, 0, res_id[0], res_id[1]])
         };
-        let mut bytes = bound(libc::NFNL_MSG_BATCH_BEGIN).finish(self.next_sequence(), 0);
+        let length: usize = messages.iter().map(|message| message.0.len()).sum();
+        let begin = bound(libc::NFNL_MSG_BATCH_BEGIN).with_room(length + HEADER + 4);
+        let mut bytes = begin.finish(self.next_sequence(), 0);
         for (index, message) in messages.into_iter().enumerate() {
             let ack = if index == last { libc::NLM_F_ACK } else { 0 };
             bytes.extend(message.finish(self.next_sequence(), ack));

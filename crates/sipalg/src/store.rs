@@ -133,8 +133,8 @@ impl Store {
         }
     }
 
-    /// Takes over what has changed, as [`changes::append`] wrote it. It is written within a fifth of
-    /// a second.
+    /// Takes over what has changed, as [`changes::append`] wrote it. It is written within a fifth of a
+    /// second; within one where much changes, or the disk is slow.
     pub fn feed(&mut self, changes: &[u8]) {
         if let Some(upto) = self.count(changes) {
             self.inbox.feed(changes, upto);

@@ -2,7 +2,7 @@
 //! the key, key, value }`, the lengths as one number of 32 bits of this machine's order, with that of
 //! the key in the lowest 8.
 
-use std::collections::BTreeMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// Stands for the length of a value that is gone.
 const GONE: u32 = (1 << 24) - 1;
@@ -37,14 +37,33 @@ pub fn each(mut changes: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> 
     })
 }
 
-/// What each key has after all changes, or that it has none any more.
-pub(super) fn newest(changes: &[u8]) -> BTreeMap<&[u8], Option<&[u8]>> {
-    each(changes).collect()
+/// What each key has after all changes, or that it has none any more; sorted by key.
+pub(super) fn newest(changes: &[u8]) -> Vec<(&[u8], Option<&[u8]>)> {
+    // Most keys change often before anybody looks: few are left to be sorted.
+    let mut last = HashMap::new();
+    last.extend(each(changes));
+    let mut newest: Vec<_> = last.into_iter().collect();
+    newest.sort_unstable_by_key(|(key, _)| *key);
+    newest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_each_key_the_last_change_counts() {
+        let mut changes = Vec::new();
+        append(&mut changes, b"b", Some(b"one"));
+        append(&mut changes, b"a", Some(b"two"));
+        append(&mut changes, b"b", None);
+        append(&mut changes, b"c", None);
+        append(&mut changes, b"c", Some(b"three"));
+        let newest = newest(&changes);
+        let expected: [(&[u8], Option<&[u8]>); 3] =
+            [(b"a", Some(b"two")), (b"b", None), (b"c", Some(b"three"))];
+        assert_eq!(newest, expected);
+    }
 
     #[test]
     fn what_is_appended_is_read_in_order_and_a_torn_end_is_left_out() {

@@ -28,7 +28,7 @@ type Row = (u64, i64, &'static str, i64, i64);
 
 /// All records, or what has changed of them.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
-pub(super) type Changes<'a> = BTreeMap<&'a [u8], Option<&'a [u8]>>;
+pub(super) type Changes<'a> = [(&'a [u8], Option<&'a [u8]>)];
 
 /// What is known of the records as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,10 +1,14 @@
 //! How the worker hands changes to the thread that writes them. They gather in one place, and the
 //! thread takes them when it is going to write: it is woken by the first after a pause only, so that
-//! a worker with thousands of changes a second wakes nobody for each.
+//! a worker with thousands of changes a second wakes nobody for each. What comes and goes while they
+//! gather is never written.
 
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How many bytes of changes are not left to gather any longer.
+const MUCH: usize = 2 * 1024 * 1024;
 
 /// What has gathered.
 #[derive(Debug, Default)]
@@ -23,6 +27,11 @@ impl Fed {
     /// Whether there is nothing to be done about it.
     fn is_nothing(&self) -> bool {
         self.changes.is_empty() && !self.all && !self.closed
+    }
+
+    /// Whether more may gather.
+    fn has_time(&self) -> bool {
+        !self.closed && self.changes.len() < MUCH
     }
 }
 
@@ -65,7 +74,7 @@ impl Inbox {
             return None;
         }
         let soon = Instant::now() + gather;
-        let mut fed = self.wait(fed, Some(soon), |fed| !fed.closed);
+        let mut fed = self.wait(fed, Some(soon), Fed::has_time);
         let (upto, closed) = (fed.upto, fed.closed);
         Some(mem::replace(
             &mut fed,
@@ -79,10 +88,11 @@ impl Inbox {
 
     fn put(&self, change: impl FnOnce(&mut Fed)) {
         let mut fed = self.lock();
-        let is_first = fed.is_nothing();
+        let (is_first, had_time) = (fed.is_nothing(), fed.has_time());
         change(&mut fed);
+        let is_awaited = is_first || (had_time && !fed.has_time());
         drop(fed);
-        if is_first {
+        if is_awaited {
             self.arrived.notify_one();
         }
     }
@@ -136,9 +146,21 @@ mod tests {
         inbox.feed(b"last", 13);
         inbox.close();
         // Once it is closed, nobody waits for more to gather.
-        let hour = Duration::from_secs(3600);
-        let fed = inbox.take(None, hour).expect("the end");
+        let fed = inbox.take(None, HOUR).expect("the end");
         assert_eq!((fed.all, fed.upto, fed.closed), (false, 13, true));
         assert_eq!(fed.changes, b"last");
     }
+
+    #[test]
+    fn what_has_become_much_is_taken_before_its_time() {
+        let inbox = Inbox::default();
+        inbox.feed(b"a little", 8);
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| inbox.take(None, HOUR).expect("changes"));
+            inbox.feed(&vec![b'x'; MUCH], 9);
+            assert_eq!(taken.join().expect("no panic").upto, 9);
+        });
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 const QUICK: Pace = Pace {
     gather: Duration::from_millis(1),
+    gather_most: Duration::from_millis(1),
     again: Duration::from_millis(20),
 };
 

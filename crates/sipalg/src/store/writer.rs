@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 /// How often things are done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Pace {
-    /// How long changes are gathered before they are written.
+    /// How long changes are gathered before they are written, at least.
     pub(super) gather: Duration,
+    /// And at most, where to write takes long.
+    pub(super) gather_most: Duration,
     /// How often a better place is tried than the one that is written to.
     pub(super) again: Duration,
 }
@@ -26,10 +28,15 @@ impl Default for Pace {
     fn default() -> Self {
         Pace {
             gather: Duration::from_millis(200),
+            gather_most: Duration::from_secs(1),
             again: Duration::from_secs(10),
         }
     }
 }
+
+/// How many times as long as it took to write changes the next are gathered, so that many of them
+/// take no more than a hundredth of the time: what changes often is written once then.
+const REST: u32 = 100;
 
 /// How much a disk must have room for, to be tried again.
 const ROOM: usize = 1024 * 1024;
@@ -79,6 +86,8 @@ pub(super) struct Writer {
     meta: Meta,
     /// How many bytes it was fed.
     fed: u64,
+    /// How long it took to write the last changes.
+    wrote_for: Duration,
     /// When a better place is tried.
     again_at: Option<Instant>,
     /// The operator knows that the best place does not work.
@@ -105,6 +114,7 @@ impl Writer {
             kept: None,
             meta,
             fed: 0,
+            wrote_for: Duration::ZERO,
             again_at: None,
             told: false,
             pace,
@@ -117,9 +127,11 @@ impl Writer {
     /// Writes until it is told to close.
     pub(super) fn run(mut self) {
         loop {
-            let fed = self.inbox.take(self.again_at, self.pace.gather);
+            let fed = self.inbox.take(self.again_at, self.gather());
             if let Some(fed) = fed {
+                let began = Instant::now();
                 self.take(&fed);
+                self.wrote_for = began.elapsed();
                 if fed.closed {
                     return;
                 }
@@ -128,6 +140,16 @@ impl Writer {
                 self.look_again();
             }
         }
+    }
+
+    /// How long the next changes are gathered.
+    fn gather(&self) -> Duration {
+        let Pace {
+            gather,
+            gather_most,
+            ..
+        } = self.pace;
+        (self.wrote_for * REST).clamp(gather, gather_most)
     }
 
     fn take(&mut self, fed: &Fed) {
