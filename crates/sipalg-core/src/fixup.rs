@@ -11,6 +11,7 @@ pub mod table;
 mod tests;
 mod twin;
 mod via;
+mod walk;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
@@ -28,6 +29,7 @@ use core::ops::Range;
 use edit::{Edits, Text};
 use table::{Place, Reach, Row};
 use twin::Twins;
+use walk::{Step, Walks};
 
 /// The inside host that a flow belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +72,8 @@ pub struct Work {
     pub named: Vec<Named>,
     /// What the ends that it has named so far are on the other side.
     pub twins: Twins,
+    /// Where the addresses were in messages before.
+    pub walks: Walks,
 }
 
 /// A place in a message that may open a door.
@@ -138,7 +142,19 @@ impl Fixup<'_> {
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
         if let Some(spot) = Spot::of_uri(self.message, span) {
-            self.spot(&spot, Reach::Identity, Family::Contact);
+            self.first_visit(Step::Target(spot));
+        }
+    }
+
+    /// Fixes up what stands at a place that was found.
+    #[inline(always)] // in two places
+    fn visit(&mut self, step: &Step) {
+        match step {
+            Step::Target(spot) => {
+                self.spot(spot, Reach::Identity, Family::Contact);
+            }
+            Step::Address(spot, row) => self.address(spot, row),
+            Step::Via(via, row) => self.usual_via(via, row),
         }
     }
 
@@ -157,9 +173,9 @@ impl Fixup<'_> {
         true
     }
 
-    fn addresses(&mut self, field: &Field, row: &Row) {
+    fn addresses(&mut self, field: &Field, row: &'static Row) {
         match usual::address(self.message, field.value.clone()) {
-            Some(spot) if short_way() => self.address(&spot, row),
+            Some(spot) if short_way() => self.first_visit(Step::Address(spot, row)),
             _ => self.values(field, row),
         }
     }
@@ -167,6 +183,7 @@ impl Fixup<'_> {
     /// The values of a list, or of a field that is not written in the usual way.
     fn values(&mut self, field: &Field, row: &Row) {
         let message = self.message;
+        self.lose_way();
         for value in uri::values(message, field.value.clone()) {
             match row.place {
                 Place::Via => self.via(value, row.reach),

@@ -2,7 +2,7 @@
 
 use super::edit::Text;
 use super::table::{Reach, Row};
-use super::{Fixup, short_way};
+use super::{Fixup, Step, short_way};
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::event::By;
 use crate::nat::{Mapping, MappingId};
@@ -13,14 +13,18 @@ use core::ops::Range;
 
 impl Fixup<'_> {
     /// A field with Via values.
-    pub(super) fn vias(&mut self, field: &Field, row: &Row) {
+    pub(super) fn vias(&mut self, field: &Field, row: &'static Row) {
         match usual::via(self.message, field.value.clone()) {
-            Some(via) if short_way() => {
-                let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
-                self.via_parameters(sent_by, via.transport, via.parameters);
-            }
+            Some(via) if short_way() => self.first_visit(Step::Via(via, row)),
             _ => self.values(field, row),
         }
+    }
+
+    /// A field with one Via of the usual form.
+    #[inline]
+    pub(super) fn usual_via(&mut self, via: &usual::Via, row: &Row) {
+        let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
+        self.via_parameters(sent_by, via.transport, via.parameters.clone());
     }
 
     /// One Via value.
