@@ -20,7 +20,7 @@ use crate::event::By;
 use crate::health::Leak;
 use crate::nat::{Context, MapError, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
-use crate::sdp::Session;
+use crate::sdp::{Descriptions, Session};
 use crate::sip::uri::{self, HostPort, Spot, Target, Transport, usual};
 use crate::sip::{Field, Index, Name, StartLine};
 use crate::spelling::{Family, Spelling, Spellings};
@@ -50,6 +50,8 @@ pub struct Work {
     pub edits: Edits,
     /// The session description being read.
     pub session: Session,
+    /// Those that were met.
+    pub descriptions: Descriptions,
     /// The media ports that it asks for, by the number of their `m=` line.
     pub doors: MediaDoors,
     /// Those that the call has already: a held stream keeps them.
