@@ -129,13 +129,23 @@ impl<T> Seen<T> {
             return false;
         };
         let ((ours, _), (theirs, _)) = (self.text.as_chunks(), text.as_chunks());
+        for ((ours, theirs), free) in ours.iter().zip(theirs).zip(&self.free) {
+            if !are_alike(ours, theirs, *free) {
+                return false;
+            }
+        }
         let ends = self.text.last_chunk().zip(text.last_chunk());
-        let mut pairs = ours.iter().zip(theirs).chain(ends).zip(&self.free);
-        pairs.all(|((ours, theirs), free)| {
-            let different = different(ours, theirs);
-            different == 0 || (different & !free == 0 && different & !alphanumeric(theirs) == 0)
-        })
+        let free = self.free.get(ours.len());
+        ends.zip(free)
+            .is_some_and(|((ours, theirs), free)| are_alike(ours, theirs, *free))
     }
+}
+
+/// Whether two blocks differ only in letters and digits that may be others.
+#[inline(always)] // in registers
+fn are_alike(ours: &[u8; BLOCK], theirs: &[u8; BLOCK], free: u64) -> bool {
+    let different = different(ours, theirs);
+    different == 0 || (different & !free == 0 && different & !alphanumeric(theirs) == 0)
 }
 
 /// The bits of the first so many places.
