@@ -17,8 +17,8 @@ const LONGEST: usize = BLOCKS * BLOCK;
 const SHORTEST: usize = BLOCK;
 
 /// A text is compared in blocks of so many bytes.
-const BLOCK: usize = 64;
-const BLOCKS: usize = 16;
+const BLOCK: usize = 16;
+const BLOCKS: usize = 64;
 
 /// Names a remembered text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,7 +48,7 @@ pub struct Seen<T> {
     text: Vec<u8>,
     /// The places that may differ: a bit for each byte of a block. Behind the last whole block comes one
     /// that ends where the text does.
-    free: [u64; BLOCKS + 1],
+    free: Vec<u32>,
     /// What was found in it.
     pub found: T,
 }
@@ -93,7 +93,8 @@ impl<T: Default> Alike<T> {
         seen.like = like;
         seen.text.clear();
         seen.text.extend_from_slice(text);
-        seen.free = [0; BLOCKS + 1];
+        seen.free.clear();
+        seen.free.resize(text.len() / BLOCK + 1, 0);
         Some((like, seen))
     }
 }
@@ -101,24 +102,15 @@ impl<T: Default> Alike<T> {
 impl<T> Seen<T> {
     /// Letters and digits at these places may be others.
     pub fn allow(&mut self, places: Range<usize>) {
-        let within = |start: usize| {
-            let [first, behind] = [places.start, places.end].map(|at| at.saturating_sub(start));
-            below(behind) & !below(first)
-        };
-        let (blocks, _) = self.text.as_chunks::<BLOCK>();
-        let last = self.text.last_chunk().into_iter();
+        let (blocks, _) = self.text.as_chunks();
         let starts = (0..blocks.len()).map(|block| BLOCK * block);
-        let starts = starts.chain([self.text.len().saturating_sub(BLOCK)]);
-        for ((free, block), start) in self
-            .free
-            .iter_mut()
-            .zip(blocks.iter().chain(last))
-            .zip(starts)
-        {
-            let within = within(start);
-            if within != 0 {
-                *free |= within & alphanumeric(block);
-            }
+        let whole = blocks.iter().zip(starts).zip(&mut self.free);
+        let (first, among) = (places.start / BLOCK, places.end.div_ceil(BLOCK));
+        for ((block, start), free) in whole.take(among).skip(first) {
+            *free |= within(&places, start) & alphanumeric(block);
+        }
+        if let (Some(block), Some(free)) = (self.text.last_chunk(), self.free.last_mut()) {
+            *free |= within(&places, self.text.len() - BLOCK) & alphanumeric(block);
         }
     }
 
@@ -135,7 +127,7 @@ impl<T> Seen<T> {
             }
         }
         let ends = self.text.last_chunk().zip(text.last_chunk());
-        let free = self.free.get(ours.len());
+        let free = self.free.last();
         ends.zip(free)
             .is_some_and(|((ours, theirs), free)| are_alike(ours, theirs, *free))
     }
@@ -143,17 +135,15 @@ impl<T> Seen<T> {
 
 /// Whether two blocks differ only in letters and digits that may be others.
 #[inline(always)] // in registers
-fn are_alike(ours: &[u8; BLOCK], theirs: &[u8; BLOCK], free: u64) -> bool {
+fn are_alike(ours: &[u8; BLOCK], theirs: &[u8; BLOCK], free: u32) -> bool {
     let different = different(ours, theirs);
     different == 0 || (different & !free == 0 && different & !alphanumeric(theirs) == 0)
 }
 
-/// The bits of the first so many places.
-fn below(places: usize) -> u64 {
-    match 1u64.checked_shl(u32::try_from(places).unwrap_or(u32::MAX)) {
-        Some(next) => next - 1,
-        None => u64::MAX,
-    }
+/// The bits of those places that are in the block at `start`.
+fn within(places: &Range<usize>, start: usize) -> u32 {
+    let below = |place: usize| (1 << place.saturating_sub(start).min(BLOCK)) - 1;
+    below(places.end) & !below(places.start)
 }
 
 /// Whether anything is remembered: always, but where a test compares it with reading anew.
@@ -197,7 +187,7 @@ pub mod tests {
         let text: Vec<u8> = (0..150u8)
             .map(|at| b"a-0:Z "[usize::from(at % 6)])
             .collect();
-        for length in [64, 65, 127, 128, 129, 150] {
+        for length in [16, 17, 31, 32, 33, 64, 129, 150] {
             let text = &text[..length];
             for free in [0..length, 0..1, length - 1..length, 60..64, 40..70, 10..10] {
                 let mut alike = remembered(text, free.clone());

@@ -107,34 +107,17 @@ pub fn equal_with(block: &[u8; 16], added: &[u8; 16], wanted: &[u8; 16]) -> u32 
     block.simd_eq(u8x16::new(*wanted)).to_bitmask()
 }
 
-/// Where two blocks are not the same: a bit for each byte, the lowest for the first.
+/// Where two blocks of sixteen are not the same.
 #[inline(always)]
-pub fn different(one: &[u8; Block::SIZE], other: &[u8; Block::SIZE]) -> u64 {
-    let ((one, _), (other, _)) = (one.as_chunks::<16>(), other.as_chunks::<16>());
-    let pairs = one.iter().zip(other).zip([0, 16, 32, 48]);
-    let same = pairs.map(|((one, other), shift)| {
-        let same = u8x16::new(*one).simd_eq(u8x16::new(*other));
-        u64::from(same.to_bitmask()) << shift
-    });
-    !same.fold(0, |all, part| all | part)
+pub fn different(one: &[u8; 16], other: &[u8; 16]) -> u32 {
+    u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask() ^ 0xffff
 }
 
-/// Where a letter or a digit of ASCII stands in a block: a bit for each byte, the lowest for the first.
-#[inline]
-pub fn alphanumeric(block: &[u8; Block::SIZE]) -> u64 {
-    let (parts, _) = block.as_chunks::<16>();
-    let within = |part: u8x16, first, last| {
-        part.max(u8x16::splat(first))
-            .min(u8x16::splat(last))
-            .simd_eq(part)
-    };
-    let found = parts.iter().zip([0, 16, 32, 48]).map(|(part, shift)| {
-        let part = u8x16::new(*part);
-        let letters = within(part | u8x16::splat(0x20), b'a', b'z');
-        let found = letters | within(part, b'0', b'9');
-        u64::from(found.to_bitmask()) << shift
-    });
-    found.fold(0, |all, part| all | part)
+/// Where a letter or a digit of ASCII stands in a block of sixteen.
+#[inline(always)]
+pub fn alphanumeric(block: &[u8; 16]) -> u32 {
+    let lower = (u8x16::new(*block) | u8x16::splat(0x20)).to_array();
+    places_between(&lower, b'a', b'z') | places_between(block, b'0', b'9')
 }
 
 /// Sixty-four bytes of a text, of which it is asked where each special one stands: a bit for each byte,
