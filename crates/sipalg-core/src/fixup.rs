@@ -29,7 +29,7 @@ use core::ops::Range;
 use edit::{Edits, Text};
 use table::{Place, Reach, Row};
 use twin::Twins;
-use walk::{Step, Walks};
+use walk::{Of, Step, Walks};
 
 /// The inside host that a flow belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,19 +144,25 @@ impl Fixup<'_> {
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
         if let Some(spot) = Spot::of_uri(self.message, span) {
-            self.first_visit(Step::Target(spot));
+            self.first_visit(spot, Of::Target);
         }
     }
 
     /// Fixes up what stands at a place that was found.
     #[inline(always)] // in two places
     fn visit(&mut self, step: &Step) {
-        match step {
-            Step::Target(spot) => {
-                self.spot(spot, Reach::Identity, Family::Contact);
+        match &step.of {
+            Of::Target => {
+                self.spot(step, Reach::Identity, Family::Contact);
             }
-            Step::Address(spot, row) => self.address(spot, row),
-            Step::Via(via, row) => self.usual_via(via, row),
+            Of::Address(row) => {
+                let mapping = self.spot(step, row.reach, Family::of(row.name));
+                self.named_at(row, mapping);
+            }
+            Of::Via(transport, parameters, row) => {
+                let sent_by = self.spot(step, row.reach, Family::Via);
+                self.via_parameters(sent_by, *transport, parameters.clone());
+            }
         }
     }
 
@@ -177,7 +183,7 @@ impl Fixup<'_> {
 
     fn addresses(&mut self, field: &Field, row: &'static Row) {
         match usual::address(self.message, field.value.clone()) {
-            Some(spot) if short_way() => self.first_visit(Step::Address(spot, row)),
+            Some(spot) if short_way() => self.first_visit(spot, Of::Address(row)),
             _ => self.values(field, row),
         }
     }
@@ -195,16 +201,17 @@ impl Fixup<'_> {
                     let address = uri::address(message, value);
                     let spot = address.and_then(|address| Spot::of_uri(message, address.uri));
                     if let Some(spot) = spot {
-                        self.address(&spot, row);
+                        let mapping = self.host(&spot, row.reach, Family::of(row.name));
+                        self.named_at(row, mapping);
                     }
                 }
             }
         }
     }
 
+    /// An address in such a field was found to be of this mapping.
     #[inline]
-    fn address(&mut self, spot: &Spot, row: &Row) {
-        let mapping = self.spot(spot, row.reach, Family::of(row.name));
+    fn named_at(&mut self, row: &Row, mapping: Option<MappingId>) {
         if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
             self.named(mapping);
             self.door(row.name, mapping);
@@ -265,8 +272,19 @@ impl Fixup<'_> {
     }
 
     /// Fixes up what stands at a place by the rule; names the mapping that was used.
-    #[inline]
-    fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
+    #[inline(never)] // in three places
+    fn spot(&mut self, step: &Step, reach: Reach, family: Family) -> Option<MappingId> {
+        match step.end.and_then(|end| self.known_again(end)) {
+            Some((number, length)) => {
+                let span = step.spot.start..step.spot.start + length;
+                self.becomes_twin(number, span, reach, family)
+            }
+            None => self.host(&step.spot, reach, family),
+        }
+    }
+
+    /// The same, whatever stands there.
+    fn host(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
         match self.known_at(spot) {
             Some((number, length)) => {
                 let span = spot.start..spot.start + length;

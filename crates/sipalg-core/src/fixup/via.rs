@@ -2,7 +2,7 @@
 
 use super::edit::Text;
 use super::table::{Reach, Row};
-use super::{Fixup, Step, short_way};
+use super::{Fixup, Of, short_way};
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::event::By;
 use crate::nat::{Mapping, MappingId};
@@ -15,16 +15,11 @@ impl Fixup<'_> {
     /// A field with Via values.
     pub(super) fn vias(&mut self, field: &Field, row: &'static Row) {
         match usual::via(self.message, field.value.clone()) {
-            Some(via) if short_way() => self.first_visit(Step::Via(via, row)),
+            Some(via) if short_way() => {
+                self.first_visit(via.sent_by, Of::Via(via.transport, via.parameters, row))
+            }
             _ => self.values(field, row),
         }
-    }
-
-    /// A field with one Via of the usual form.
-    #[inline]
-    pub(super) fn usual_via(&mut self, via: &usual::Via, row: &Row) {
-        let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
-        self.via_parameters(sent_by, via.transport, via.parameters.clone());
     }
 
     /// One Via value.
@@ -42,7 +37,7 @@ impl Fixup<'_> {
     /// Fixes up what a server wrote into the `received` and `rport` of a Via about a host of ours
     /// (RFC 3581): a host sees inside addresses there, the outside what it saw itself. `sent_by` is
     /// the mapping of its sent-by.
-    fn via_parameters(
+    pub(super) fn via_parameters(
         &mut self,
         sent_by: Option<MappingId>,
         transport: Transport,

@@ -4,23 +4,33 @@
 //! that is, as it was found in another message with the same form ([`Like`]).
 
 use super::table::Row;
+use super::twin::EndId;
 use super::{Fixup, Work};
 use crate::alike::Like;
 use crate::body::Parts;
 use crate::frame::Message;
-use crate::sip::uri::Spot;
-use crate::sip::uri::usual::Via;
+use crate::sip::uri::{Spot, Transport};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A place at which something may be fixed up.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// The host of the Request-URI.
-    Target(Spot),
-    /// The host of a field with one address.
-    Address(Spot, &'static Row),
-    /// A field with one Via.
-    Via(Via, &'static Row),
+pub(super) struct Step {
+    pub spot: Spot,
+    /// Which end stands there: a host's letters and digits are the same in all that are alike.
+    pub end: Option<EndId>,
+    pub of: Of,
+}
+
+/// What it is the host of.
+#[derive(Clone, Debug)]
+pub(super) enum Of {
+    /// The Request-URI.
+    Target,
+    /// A field with one address.
+    Address(&'static Row),
+    /// A field with one Via: the transport and the parameters of that.
+    Via(Transport, Range<usize>, &'static Row),
 }
 
 /// The ways through header sections, by their places.
@@ -111,10 +121,18 @@ impl Fixup<'_> {
 
     /// Visits a place for the first time.
     #[inline]
-    pub(super) fn first_visit(&mut self, step: Step) {
+    pub(super) fn first_visit(&mut self, spot: Spot, of: Of) {
+        let mut step = Step {
+            spot,
+            end: None,
+            of,
+        };
         self.visit(&step);
-        if let Some(walk) = self.work.walks.noted() {
-            walk.steps.push(step);
+        if self.work.walks.noted.is_some() {
+            step.end = self.end_at(&step.spot);
+            let walk = self.work.walks.noted();
+            walk.into_iter()
+                .for_each(|walk| walk.steps.push(step.clone()));
         }
     }
 
