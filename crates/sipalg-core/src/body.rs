@@ -43,6 +43,19 @@ impl Parts {
         }
     }
 
+    /// Whether the body is a session description and nothing else, by what the header section says.
+    pub fn is_description(&self, message: &[u8], header: usize) -> bool {
+        matches!(self.list.as_slice(), [Part::Session(span)] if *span == (header..message.len()))
+    }
+
+    /// It is one.
+    pub fn set_description(&mut self, message: &[u8], header: usize) {
+        self.list.clear();
+        self.lengths.clear();
+        self.opaque = false;
+        self.list.push(Part::Session(header..message.len()));
+    }
+
     /// Whether there is a session description.
     pub fn describe(&self) -> bool {
         self.list

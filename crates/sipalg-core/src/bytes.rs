@@ -107,6 +107,19 @@ pub fn equal_with(block: &[u8; 16], added: &[u8; 16], wanted: &[u8; 16]) -> u32 
     block.simd_eq(u8x16::new(*wanted)).to_bitmask()
 }
 
+/// Where two blocks of sixteen are not the same.
+#[inline(always)]
+pub fn different(one: &[u8; 16], other: &[u8; 16]) -> u32 {
+    u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask() ^ 0xffff
+}
+
+/// Where a letter or a digit of ASCII stands in a block of sixteen.
+#[inline(always)]
+pub fn alphanumeric(block: &[u8; 16]) -> u32 {
+    let lower = (u8x16::new(*block) | u8x16::splat(0x20)).to_array();
+    places_between(&lower, b'a', b'z') | places_between(block, b'0', b'9')
+}
+
 /// Sixty-four bytes of a text, of which it is asked where each special one stands: a bit for each byte,
 /// the lowest for the first.
 #[derive(Clone, Copy, Debug)]

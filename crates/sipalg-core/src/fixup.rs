@@ -11,6 +11,7 @@ pub mod table;
 mod tests;
 mod twin;
 mod via;
+mod walk;
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::body::{Parts, fragment_lines};
@@ -19,7 +20,7 @@ use crate::event::By;
 use crate::health::Leak;
 use crate::nat::{Context, MapError, MappingId, Nat, may_lead};
 use crate::outbox::Outbox;
-use crate::sdp::Session;
+use crate::sdp::{Descriptions, Session};
 use crate::sip::uri::{self, HostPort, Spot, Target, Transport, usual};
 use crate::sip::{Field, Index, Name, StartLine};
 use crate::spelling::{Family, Spelling, Spellings};
@@ -28,6 +29,7 @@ use core::ops::Range;
 use edit::{Edits, Text};
 use table::{Place, Reach, Row};
 use twin::Twins;
+use walk::{Of, Step, Walks};
 
 /// The inside host that a flow belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +50,8 @@ pub struct Work {
     pub edits: Edits,
     /// The session description being read.
     pub session: Session,
+    /// Those that were met.
+    pub descriptions: Descriptions,
     /// The media ports that it asks for, by the number of their `m=` line.
     pub doors: MediaDoors,
     /// Those that the call has already: a held stream keeps them.
@@ -70,6 +74,8 @@ pub struct Work {
     pub named: Vec<Named>,
     /// What the ends that it has named so far are on the other side.
     pub twins: Twins,
+    /// Where the addresses were in messages before.
+    pub walks: Walks,
 }
 
 /// A place in a message that may open a door.
@@ -138,7 +144,25 @@ impl Fixup<'_> {
     /// The Request-URI (RFC 3261 section 7.1).
     pub fn request_uri(&mut self, span: Range<usize>) {
         if let Some(spot) = Spot::of_uri(self.message, span) {
-            self.spot(&spot, Reach::Identity, Family::Contact);
+            self.first_visit(spot, Of::Target);
+        }
+    }
+
+    /// Fixes up what stands at a place that was found.
+    #[inline(always)] // in two places
+    fn visit(&mut self, step: &Step) {
+        match &step.of {
+            Of::Target => {
+                self.spot(step, Reach::Identity, Family::Contact);
+            }
+            Of::Address(row) => {
+                let mapping = self.spot(step, row.reach, Family::of(row.name));
+                self.named_at(row, mapping);
+            }
+            Of::Via(transport, parameters, row) => {
+                let sent_by = self.spot(step, row.reach, Family::Via);
+                self.via_parameters(sent_by, *transport, parameters.clone());
+            }
         }
     }
 
@@ -157,9 +181,9 @@ impl Fixup<'_> {
         true
     }
 
-    fn addresses(&mut self, field: &Field, row: &Row) {
+    fn addresses(&mut self, field: &Field, row: &'static Row) {
         match usual::address(self.message, field.value.clone()) {
-            Some(spot) if short_way() => self.address(&spot, row),
+            Some(spot) if short_way() => self.first_visit(spot, Of::Address(row)),
             _ => self.values(field, row),
         }
     }
@@ -167,6 +191,7 @@ impl Fixup<'_> {
     /// The values of a list, or of a field that is not written in the usual way.
     fn values(&mut self, field: &Field, row: &Row) {
         let message = self.message;
+        self.lose_way();
         for value in uri::values(message, field.value.clone()) {
             match row.place {
                 Place::Via => self.via(value, row.reach),
@@ -176,16 +201,17 @@ impl Fixup<'_> {
                     let address = uri::address(message, value);
                     let spot = address.and_then(|address| Spot::of_uri(message, address.uri));
                     if let Some(spot) = spot {
-                        self.address(&spot, row);
+                        let mapping = self.host(&spot, row.reach, Family::of(row.name));
+                        self.named_at(row, mapping);
                     }
                 }
             }
         }
     }
 
+    /// An address in such a field was found to be of this mapping.
     #[inline]
-    fn address(&mut self, spot: &Spot, row: &Row) {
-        let mapping = self.spot(spot, row.reach, Family::of(row.name));
+    fn named_at(&mut self, row: &Row, mapping: Option<MappingId>) {
         if let (Reach::Door, Some(mapping)) = (row.reach, mapping) {
             self.named(mapping);
             self.door(row.name, mapping);
@@ -246,8 +272,19 @@ impl Fixup<'_> {
     }
 
     /// Fixes up what stands at a place by the rule; names the mapping that was used.
-    #[inline]
-    fn spot(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
+    #[inline(never)] // in three places
+    fn spot(&mut self, step: &Step, reach: Reach, family: Family) -> Option<MappingId> {
+        match step.end.and_then(|end| self.known_again(end)) {
+            Some((number, length)) => {
+                let span = step.spot.start..step.spot.start + length;
+                self.becomes_twin(number, span, reach, family)
+            }
+            None => self.host(&step.spot, reach, family),
+        }
+    }
+
+    /// The same, whatever stands there.
+    fn host(&mut self, spot: &Spot, reach: Reach, family: Family) -> Option<MappingId> {
         match self.known_at(spot) {
             Some((number, length)) => {
                 let span = spot.start..spot.start + length;

@@ -5,15 +5,18 @@
 //! longer be framed beyond doubt, is passed unchanged for the rest of the connection's life
 //! (*demoted*), so that a stream cannot be steered into looking like SIP later.
 
+mod heading;
 mod reading;
 mod start;
 
+use crate::alike::Like;
 use crate::config::Limits;
 use crate::event::Demotion;
 use crate::sip::Index;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
+use heading::Headings;
 use reading::{Reading, Step};
 
 /// A whole message and the index of its header section.
@@ -29,6 +32,8 @@ pub struct Message<'a> {
     pub length: Range<usize>,
     /// Whether Content-Length was absent, and taken as 0.
     pub length_missing: bool,
+    /// Which others its header section is like, if that is known.
+    pub(crate) like: Option<Like>,
 }
 
 /// What the stream was cut into, in order; the pieces' bytes together are the stream.
@@ -115,6 +120,7 @@ impl Unread {
 #[derive(Debug, Default)]
 pub struct Scan {
     reading: Option<Box<Reading>>,
+    headings: Headings,
 }
 
 /// A datagram as a message (RFC 3261 section 18.3): the body is what Content-Length says, or else all
@@ -143,6 +149,7 @@ pub fn datagram<'a>(
         index: &reading.index,
         length: reading.length.clone(),
         length_missing: false,
+        like: None,
     })
 }
 
@@ -168,13 +175,20 @@ impl Framer {
         let (mut reading, taken) = match self.partial.take() {
             None => (scan.take(), 0),
             Some(mut reading) => {
-                let taken = self.complete(input, limits, &mut reading, each);
+                let taken = self.complete(input, limits, &mut reading, &mut scan.headings, each);
                 (reading, taken)
             }
         };
         if reading.held.is_empty() {
             let rest = input.get(taken..).unwrap_or_default();
-            let cut = self.cut(rest, rest.len(), limits, &mut reading, each);
+            let cut = self.cut(
+                rest,
+                rest.len(),
+                limits,
+                &mut reading,
+                &mut scan.headings,
+                each,
+            );
             let rest = rest.get(cut..).unwrap_or_default();
             reading.held.extend_from_slice(rest);
         }
@@ -197,6 +211,7 @@ impl Framer {
         input: &[u8],
         limits: Lengths,
         reading: &mut Reading,
+        headings: &mut Headings,
         each: &mut dyn FnMut(Piece<'_>),
     ) -> usize {
         let mut data = core::mem::take(&mut reading.held);
@@ -211,7 +226,7 @@ impl Framer {
             let rest = input.get(taken..).unwrap_or_default();
             let next = rest.get(..needed).unwrap_or(rest);
             data.extend_from_slice(next);
-            let cut = self.cut(&data, joined, limits, reading, each);
+            let cut = self.cut(&data, joined, limits, reading, headings, each);
             if cut >= joined {
                 data.clear();
                 reading.held = data;
@@ -295,6 +310,7 @@ impl Framer {
         until: usize,
         limits: Lengths,
         reading: &mut Reading,
+        headings: &mut Headings,
         each: &mut dyn FnMut(Piece<'_>),
     ) -> usize {
         let mut at = 0;
@@ -314,6 +330,16 @@ impl Framer {
                 at += length;
                 continue;
             }
+            // What is like a message before needs not be read; it is whole, or else is read as it comes.
+            if reading.is_at_start()
+                && let Some((like, heading)) = headings.find(rest)
+                && let Some(message) = heading.message(like, rest, limits)
+            {
+                at += message.bytes.len();
+                reading.clear();
+                each(Piece::Message(message));
+                continue;
+            }
             match reading.advance(rest, limits) {
                 Step::NeedMore => break,
                 Step::KeepAlive(length) => {
@@ -327,6 +353,7 @@ impl Framer {
                         index: &reading.index,
                         length: reading.length.clone(),
                         length_missing: reading.length_missing,
+                        like: heading::remember(headings, rest, reading),
                     }));
                     at += reading.total;
                     reading.clear();

@@ -268,13 +268,15 @@ const REQUEST_URI: &[u8] = b"Request-URI";
 fn is_all(message: &[u8], edits: &[Edit], sent: &[u8]) -> bool {
     let (mut came, mut left) = (0, 0);
     for edit in edits {
-        let (text, gap) = (edit.text.as_bytes(), message.get(came..edit.range.start));
-        let place = left + gap.map_or(0, <[u8]>::len);
-        let end = place + text.len();
-        if gap.is_none() || gap != sent.get(left..place) || sent.get(place..end) != Some(text) {
+        let Some(gap) = message.get(came..edit.range.start) else {
+            return false;
+        };
+        let place = left + gap.len();
+        let text = sent.get(place..).unwrap_or_default();
+        if sent.get(left..place) != Some(gap) || !edit.text.begins(text) {
             return false;
         }
-        (came, left) = (edit.range.end, end);
+        (came, left) = (edit.range.end, place + edit.text.as_bytes().len());
     }
     let rest = message.get(came..);
     rest.is_some() && rest == sent.get(left..)

@@ -20,6 +20,7 @@ extern crate alloc;
 pub mod addr;
 pub mod admission;
 pub mod alg;
+mod alike;
 pub mod body;
 mod bytes;
 mod call;

@@ -2,6 +2,10 @@
 //!
 //! Knows nothing of NAT. All places are byte offsets into the bytes given to [`Session::parse`].
 
+mod known;
+
+pub use known::Descriptions;
+
 use crate::addr::{Ipv4Addr, Protocol};
 use crate::bytes::Block;
 use crate::sip::uri;

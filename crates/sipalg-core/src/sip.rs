@@ -65,6 +65,18 @@ impl Index {
         self.open = false;
     }
 
+    /// Becomes a copy of another, in the same memory.
+    pub fn copy(&mut self, other: &Index) {
+        let fields = core::mem::take(&mut self.fields);
+        *self = Index {
+            fields,
+            start_line: other.start_line.clone(),
+            start: other.start.clone(),
+            ..*other
+        };
+        self.fields.clone_from(&other.fields);
+    }
+
     /// How many bytes of memory it has.
     pub fn memory(&self) -> usize {
         self.fields.capacity() * size_of::<Field>()

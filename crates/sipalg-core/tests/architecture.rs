@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("kept", "addr config door health spelling time timer"),
     ("slab", "kept"),
     ("bytes", ""),
+    ("alike", "bytes"),
     ("counters", ""),
     ("config", "addr door"),
     ("admission", "addr config event kept outbox slab time"),
@@ -23,8 +24,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("timer", "addr time"),
     ("sip", "addr bytes"),
     ("body", "bytes sip"),
-    ("sdp", "addr bytes sip"),
-    ("frame", "bytes config event sip"),
+    ("sdp", "addr alike bytes sip"),
+    ("frame", "alike bytes config event sip"),
     (
         "nat",
         "addr admission config counters door event kept outbox slab time timer",
@@ -33,7 +34,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("spelling", "addr config fixup kept nat sip timer"),
     (
         "fixup",
-        "addr body bytes config door event health nat outbox sdp sip spelling",
+        "addr alike body bytes config door event frame health nat outbox sdp sip spelling",
     ),
     (
         "call",

@@ -114,9 +114,8 @@ impl Alg {
             return self.passed(at, None, message, mark, out);
         };
         self.work.session.clear();
-        self.work
-            .parts
-            .find(message.bytes, message.index, message.header);
+        let Work { walks, parts, .. } = &mut self.work;
+        walks.find_parts(message, parts);
         self.counters.bodies_opaque += u64::from(self.work.parts.opaque);
         self.work.doors.clear();
         self.work.contacts.clear();
@@ -179,6 +178,9 @@ impl Alg {
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
         fixup.topmost =
             at.from == Leg::Inside && at.protocol == Protocol::Udp && what.status().is_none();
+        if fixup.walk_again(message.like) {
+            return;
+        }
         let visited = || Event::FieldVisited {
             session: at.session(),
             register,
@@ -201,6 +203,7 @@ impl Alg {
                 fixup.out.event(visited);
             }
         }
+        fixup.walk_ends(message.header);
     }
 
     /// The body, for the call that offers or answers with it; `quoted` asks for nothing.

@@ -1,6 +1,7 @@
 //! Ordered splices into a message: the only way its bytes ever change.
 
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
+use crate::bytes::equal_with;
 use crate::event::By;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -81,6 +82,17 @@ impl Text {
         self.bytes
             .get(..usize::from(self.length))
             .unwrap_or_default()
+    }
+
+    /// Whether `bytes` begin with it.
+    #[inline]
+    pub fn begins(&self, bytes: &[u8]) -> bool {
+        match (self.bytes.first_chunk(), bytes.first_chunk()) {
+            (Some(ours), Some(theirs)) if self.length <= 16 => {
+                equal_with(theirs, &[0; 16], ours).trailing_ones() >= u32::from(self.length)
+            }
+            _ => bytes.starts_with(self.as_bytes()),
+        }
     }
 
     /// Appends the bytes to `out`: as many as fit, which is one copy of known length, and what is too
@@ -278,9 +290,10 @@ impl Edits {
 
     /// By how many bytes a part of the message grows.
     pub fn growth(&self, part: Range<usize>) -> i64 {
-        self.list
-            .iter()
-            .filter(|edit| part.contains(&edit.range.start))
+        let later = self.list.iter().rev();
+        let from_there = later.take_while(|edit| edit.range.start >= part.start);
+        from_there
+            .filter(|edit| edit.range.start < part.end)
             .map(|edit| i64::from(edit.text.length) - edit.range.len() as i64)
             .sum()
     }

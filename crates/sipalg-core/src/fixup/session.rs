@@ -23,7 +23,7 @@ impl Fixup<'_> {
     pub fn session_description(&mut self, span: Range<usize>) {
         let mut session = core::mem::take(&mut self.work.session);
         let body = self.message.get(span.clone()).unwrap_or_default();
-        if session.parse(body) {
+        if self.work.descriptions.read(body, &mut session) {
             let number = self.session();
             self.out.event(|| Event::BodyFound { session: number });
             self.out.event(|| Event::MediaLines(session.media.len()));

@@ -1,6 +1,7 @@
 //! The short way through a field and the long one come to the same.
 
 use crate::addr::{Ipv4Addr, Leg, SocketAddrV4};
+use crate::alike::tests as alike;
 use crate::config::{AccessEntry, AccessList, Config, SourceRule, is_of_a_host};
 use crate::samples::{self, Sample};
 use crate::sip::{Index, Name, uri};
@@ -39,9 +40,8 @@ impl Outcome {
     }
 }
 
-fn outcome(short: bool, hosts: (Ipv4Addr, Ipv4Addr), from: Leg, messages: &[&[u8]]) -> Outcome {
-    SHORT.set(short);
-    let (host, global) = hosts;
+/// A gateway with one inside host, and the inside global address that this becomes.
+fn gateway((host, global): (Ipv4Addr, Ipv4Addr)) -> Alg {
     let entry = AccessEntry::standard(true, host, Ipv4Addr::BROADCAST);
     let list = AccessList {
         name: "1".into(),
@@ -51,7 +51,12 @@ fn outcome(short: bool, hosts: (Ipv4Addr, Ipv4Addr), from: Leg, messages: &[&[u8
         sources: vec![SourceRule::overload(list, global)],
         ..Config::default()
     };
-    let mut alg = Alg::new(config, 1);
+    Alg::new(config, 1)
+}
+
+fn outcome(short: bool, hosts: (Ipv4Addr, Ipv4Addr), from: Leg, messages: &[&[u8]]) -> Outcome {
+    SHORT.set(short);
+    let (mut alg, host) = (gateway(hosts), hosts.0);
     let now = Instant::from_micros(1);
     let end = |host| SocketAddrV4::new(host, 5060);
     let mut out = Outbox {
@@ -77,6 +82,52 @@ fn outcome(short: bool, hosts: (Ipv4Addr, Ipv4Addr), from: Leg, messages: &[&[u8
         ),
         bytes: out.bytes,
     }
+}
+
+/// The same of a stream, whose messages nobody watches.
+fn outcome_of_stream(
+    remembering: bool,
+    hosts: (Ipv4Addr, Ipv4Addr),
+    from: Leg,
+    messages: &[Vec<u8>],
+) -> Outcome {
+    alike::set_used(remembering);
+    let (mut alg, host) = (gateway(hosts), hosts.0);
+    let now = Instant::from_micros(1);
+    let end = |host| SocketAddrV4::new(host, 5060);
+    let mut out = Outbox::default();
+    let server = Ipv4Addr::new(100, 127, 1, 1);
+    let opened = alg.open(now, end(host), end(server), &mut out);
+    let opened = opened.expect("a flow");
+    for message in messages {
+        alg.stream(now, opened.flow, from, message, &mut out);
+    }
+    alike::set_used(true);
+    let kept: Vec<_> = alg.messages().collect();
+    Outcome {
+        rest: format!(
+            "{:?} {:?} {:?} {:?} {kept:?}",
+            out.doors,
+            alg.counters(),
+            alg.mappings(now),
+            alg.calls(),
+        ),
+        bytes: out.bytes,
+    }
+}
+
+/// The text with other letters and digits in the place of some.
+fn reworded(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut text = bytes.to_vec();
+    for _ in 0..1 + random.below(4) {
+        let at = random.below(text.len());
+        for byte in text.iter_mut().skip(at).take(1 + random.below(8)) {
+            if byte.is_ascii_alphanumeric() {
+                *byte = b"0123456789abcxyzAZ"[random.below(18)];
+            }
+        }
+    }
+    text
 }
 
 /// The address in a text that comes first or last, if it can be a host's.
@@ -191,6 +242,47 @@ fn the_short_way_and_the_long_one_come_to_the_same_in_every_message() {
         }
     }
     assert!(changed > 1000, "{changed}");
+}
+
+#[test]
+fn what_is_found_as_in_a_message_before_is_what_reading_finds() {
+    let mut random = Random(11);
+    let mut changed = 0;
+    for sample in some_samples() {
+        let (first, last) = hosts(&sample.bytes);
+        let foreign = Ipv4Addr::new(100, 127, 253, 1);
+        let body = memchr::memmem::find(&sample.bytes, b"\r\n\r\n");
+        let body = body.map_or(sample.bytes.len(), |at| at + 4);
+        // A stream needs the length.
+        let said = memchr::memmem::find(&sample.bytes, b"Content-Length").is_some();
+        let length = format!("Content-Length: {}\r\n", sample.bytes.len() - body);
+        let mut bytes = sample.bytes.clone();
+        if !said && body >= 4 {
+            bytes.splice(body - 2..body - 2, length.bytes());
+        }
+        let mut messages = vec![bytes.clone(), bytes.clone()];
+        for _ in 0..12 {
+            messages.push(reworded(&bytes, &mut random));
+            if random.below(4) == 0 {
+                messages.push(mutated(&bytes, 0..bytes.len(), &mut random));
+            }
+            messages.push(bytes.clone());
+        }
+        for (hosts, from) in [
+            ((last, foreign), Leg::Inside),
+            ((first, foreign), Leg::Inside),
+            ((Ipv4Addr::new(100, 127, 254, 3), first), Leg::Outside),
+        ] {
+            let short = outcome_of_stream(true, hosts, from, &messages);
+            let long = outcome_of_stream(false, hosts, from, &messages);
+            changed += usize::from(short.bytes != messages.concat());
+            if let Some(difference) = short.difference(&long) {
+                let text = bytes.escape_ascii();
+                panic!("{} {hosts:?} {from:?} {text}: {difference}", sample.name);
+            }
+        }
+    }
+    assert!(changed > 500, "{changed}");
 }
 
 /// Whether a message's event is among those that were told: the comparison sees them.

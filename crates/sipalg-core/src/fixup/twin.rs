@@ -26,11 +26,23 @@ pub struct Twins {
     list: Vec<Known>,
     /// The number of the message.
     message: u64,
+    /// How many were ever remembered.
+    passed: u64,
+}
+
+/// Names a remembered end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndId {
+    number: usize,
+    /// The how manieth it was.
+    nth: u64,
 }
 
 /// An end, and what is known of it.
 #[derive(Debug)]
 struct Known {
+    /// The how manieth it was of all that ever were remembered.
+    nth: u64,
     /// How it is written: so many bytes count.
     text: [u8; 32],
     length: usize,
@@ -82,7 +94,9 @@ impl Twins {
     }
 
     /// The place for another end: where one is that this message has not named, the oldest.
-    fn place(&mut self, known: Known) -> Option<usize> {
+    fn place(&mut self, mut known: Known) -> Option<usize> {
+        self.passed += 1;
+        known.nth = self.passed;
         if self.list.len() < MOST {
             self.list.push(known);
             return Some(self.list.len() - 1);
@@ -140,6 +154,25 @@ impl Fixup<'_> {
         Some((self.of_now(number).filter(|_| is_it)?, length))
     }
 
+    /// Names the end that is known to stand there.
+    pub(super) fn end_at(&mut self, spot: &Spot) -> Option<EndId> {
+        let (number, _) = self.known_at(spot)?;
+        let nth = self.work.twins.list.get(number)?.nth;
+        Some(EndId { number, nth })
+    }
+
+    /// The number and the length of that end, where it stands again.
+    #[inline]
+    pub(super) fn known_again(&mut self, end: EndId) -> Option<(usize, usize)> {
+        if self.spelled || !short_way() {
+            return None;
+        }
+        let known = self.work.twins.list.get(end.number)?;
+        let length = known.length;
+        (known.nth == end.nth).then_some(())?;
+        Some((self.of_now(end.number)?, length))
+    }
+
     /// The number of an end of which it is known what it becomes, if that does not depend on where it
     /// stands. It is written at `span` in the usual way.
     pub(super) fn twin(
@@ -159,6 +192,7 @@ impl Fixup<'_> {
         let mut text = [0; 32];
         text.get_mut(..written.len())?.copy_from_slice(written);
         let mut known = Known {
+            nth: 0,
             text,
             length: written.len(),
             protocol,

@@ -2,7 +2,7 @@
 
 use super::edit::Text;
 use super::table::{Reach, Row};
-use super::{Fixup, short_way};
+use super::{Fixup, Of, short_way};
 use crate::addr::{Ipv4Addr, Leg, Protocol, SocketAddrV4};
 use crate::event::By;
 use crate::nat::{Mapping, MappingId};
@@ -13,11 +13,10 @@ use core::ops::Range;
 
 impl Fixup<'_> {
     /// A field with Via values.
-    pub(super) fn vias(&mut self, field: &Field, row: &Row) {
+    pub(super) fn vias(&mut self, field: &Field, row: &'static Row) {
         match usual::via(self.message, field.value.clone()) {
             Some(via) if short_way() => {
-                let sent_by = self.spot(&via.sent_by, row.reach, Family::Via);
-                self.via_parameters(sent_by, via.transport, via.parameters);
+                self.first_visit(via.sent_by, Of::Via(via.transport, via.parameters, row))
             }
             _ => self.values(field, row),
         }
@@ -38,7 +37,7 @@ impl Fixup<'_> {
     /// Fixes up what a server wrote into the `received` and `rport` of a Via about a host of ours
     /// (RFC 3581): a host sees inside addresses there, the outside what it saw itself. `sent_by` is
     /// the mapping of its sent-by.
-    fn via_parameters(
+    pub(super) fn via_parameters(
         &mut self,
         sent_by: Option<MappingId>,
         transport: Transport,

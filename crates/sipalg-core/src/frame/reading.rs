@@ -52,6 +52,11 @@ impl Reading {
         self.length_missing = false;
     }
 
+    /// Whether not even the start line is known.
+    pub fn is_at_start(&self) -> bool {
+        self.line == 0
+    }
+
     /// How many bytes of memory it takes.
     pub fn memory(&self) -> usize {
         size_of::<Reading>() + self.held.capacity() + self.index.memory()

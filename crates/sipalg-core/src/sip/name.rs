@@ -127,7 +127,7 @@ impl Name {
     /// The name that a header line begins with, if it is a recognised one, and the place of the colon
     /// behind it.
     #[inline(always)] // asked of every line in one place
-    pub(super) fn of_line(message: &[u8], line: Range<usize>) -> Option<(Name, usize)> {
+    pub(crate) fn of_line(message: &[u8], line: Range<usize>) -> Option<(Name, usize)> {
         let head = message.get(line.start..)?.first_chunk();
         if let Some((known, length)) = head.and_then(short)
             && length < line.len()
