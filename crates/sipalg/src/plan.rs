@@ -2,7 +2,7 @@
 
 use crate::kernel::{Plan, SourcePlan};
 use sipalg_core::Leg;
-use sipalg_core::config::{Config, MaxEntries, Pool, Source, SourceRule};
+use sipalg_core::config::{Config, MaxEntries, Pool, Share, Source, SourceRule};
 use sipalg_ios::Startup;
 use sipalg_ios::startup::{GlobalAddress, GlobalSet, InsideSource, SourceKind};
 use std::collections::BTreeMap;
@@ -106,6 +106,7 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
         doors: startup.door_ports(),
         limits: startup.limits(),
         entries: max_entries(startup),
+        share: Share::ALL,
         timers: startup.sip_timers,
         address_idle: startup.timeouts.address,
         keepalive: startup.sip_keepalive,
