@@ -30,8 +30,9 @@ pub struct Bench {
     /// Smaller still
     #[arg(long, conflicts_with = "quick")]
     smoke: bool,
-    /// So many networks beside each other, each with a gateway and hosts of its own, at once: what
-    /// gateways cost that share nothing but the machine. Only loads that one client makes
+    /// So many networks beside each other, each with a gateway of its own and its part of the
+    /// connections, at once: what gateways cost that share nothing but the machine. Only for loads
+    /// that one client makes
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     beside: u8,
     /// The gateway's program; built first unless told

@@ -70,6 +70,10 @@ impl Figures {
             spent / units.max(1) as f64
         };
         let count = all.len().max(1) as f64;
+        // To each of them the rest are others.
+        let own = |f: &Figures| (f.cpu - f.kernel) * f.rate / 1e6;
+        let others = all.iter().map(|f| f.other_cores + own(f)).sum::<f64>() / count;
+        let others = others - all.iter().map(own).sum::<f64>();
         let (client, server, gateway) =
             (each(|f| f.client), each(|f| f.server), each(|f| f.gateway));
         let kernel = each(|f| f.kernel) / count;
@@ -81,7 +85,7 @@ impl Figures {
             server,
             gateway,
             kernel,
-            other_cores: sum(|f| f.other_cores) / count,
+            other_cores: others.max(0.0),
             void: all.iter().find_map(|figures| figures.void.clone()),
             ..Figures::default()
         }
@@ -116,8 +120,12 @@ pub fn measure(
     figures.unwrap_or_else(|error| Figures::void(error.to_string()))
 }
 
-/// The same load on each of these networks, begun at the same moment.
+/// The same load on these networks, begun at the same moment; they have its connections together.
 fn at_once(mut scenes: Vec<Scene>, load: &Load, size: &Size) -> io::Result<Figures> {
+    let size = &Size {
+        connections: size.connections / u32::try_from(scenes.len()).unwrap_or(1).max(1),
+        ..*size
+    };
     let Kind::Plain {
         arguments,
         messages,

@@ -91,6 +91,7 @@ pub fn plan(
         timeouts: startup.timeouts.clone(),
         max_entries: max_entries(startup),
         listener,
+        workers: Share::ALL.of(),
     })
 }
 

@@ -30,6 +30,11 @@ impl Share {
         valid.then_some(Share { number, of })
     }
 
+    /// The parts of all of `of` machines, in order; none if they cannot share so.
+    pub fn all_of(of: u8) -> impl Iterator<Item = Share> {
+        (0..of).filter_map(move |number| Share::new(number, of))
+    }
+
     /// Which machine it is, from 0.
     pub fn number(self) -> u8 {
         self.number
@@ -88,15 +93,13 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = Share> {
-        [1, 2, 4, 8]
-            .into_iter()
-            .flat_map(|of| (0..of).filter_map(move |number| Share::new(number, of)))
+        [1, 2, 4, 8].into_iter().flat_map(Share::all_of)
     }
 
     #[test]
     fn every_port_and_every_host_has_exactly_one_machine() {
         for of in [1, 2, 4, 8] {
-            let shares: Vec<_> = all().filter(|share| share.of == of).collect();
+            let shares: Vec<_> = Share::all_of(of).collect();
             assert_eq!(shares.len(), usize::from(of));
             for port in 0..=u16::MAX {
                 let owners = shares.iter().filter(|share| share.has_port(port));
