@@ -30,6 +30,11 @@ pub struct Bench {
     /// Smaller still
     #[arg(long, conflicts_with = "quick")]
     smoke: bool,
+    /// So many networks beside each other, each with a gateway of its own and its part of the
+    /// connections, at once: what gateways cost that share nothing but the machine. Only for loads
+    /// that one client makes
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    beside: u8,
     /// The gateway's program; built first unless told
     #[arg(long, value_name = "FILE")]
     sipalg: Option<PathBuf>,
@@ -126,7 +131,7 @@ impl Bench {
                 .collect();
             for round in 0..results.rounds {
                 for &&peer in &peers {
-                    let figures = measure(load, peer, size, sipalg, interrupts);
+                    let figures = measure(load, peer, size, sipalg, interrupts, self.beside);
                     progress(load, peer, round, &figures);
                     let (load, peer) = (load.name, peer.name());
                     results.runs.push(Run {

@@ -60,6 +60,37 @@ impl Figures {
         }
     }
 
+    /// What several networks cost that were measured at the same time. The kernel's threads and
+    /// others work for all of them, and each has seen the same.
+    fn together(all: &[Figures]) -> Figures {
+        let units: u64 = all.iter().map(|figures| figures.units).sum();
+        let sum = |of: fn(&Figures) -> f64| all.iter().map(of).sum::<f64>();
+        let each = |of: fn(&Figures) -> f64| {
+            let spent = all.iter().map(|f| of(f) * f.units as f64).sum::<f64>();
+            spent / units.max(1) as f64
+        };
+        let count = all.len().max(1) as f64;
+        // To each of them the rest are others.
+        let own = |f: &Figures| (f.cpu - f.kernel) * f.rate / 1e6;
+        let others = all.iter().map(|f| f.other_cores + own(f)).sum::<f64>() / count;
+        let others = others - all.iter().map(own).sum::<f64>();
+        let (client, server, gateway) =
+            (each(|f| f.client), each(|f| f.server), each(|f| f.gateway));
+        let kernel = each(|f| f.kernel) / count;
+        Figures {
+            units,
+            rate: sum(|f| f.rate),
+            cpu: client + server + gateway + kernel,
+            client,
+            server,
+            gateway,
+            kernel,
+            other_cores: others.max(0.0),
+            void: all.iter().find_map(|figures| figures.void.clone()),
+            ..Figures::default()
+        }
+    }
+
     /// Nothing was measured.
     pub fn void(why: String) -> Self {
         Figures {
@@ -69,10 +100,55 @@ impl Figures {
     }
 }
 
-/// Sends a load through a peer on a network of its own.
-pub fn measure(load: &Load, peer: Peer, size: &Size, sipalg: &Path, interrupts: bool) -> Figures {
-    let figures = Scene::new(peer, sipalg, interrupts).and_then(|mut scene| scene.run(load, size));
+/// Sends a load through a peer on a network of its own, or on `beside` of them at once.
+pub fn measure(
+    load: &Load,
+    peer: Peer,
+    size: &Size,
+    sipalg: &Path,
+    interrupts: bool,
+    beside: u8,
+) -> Figures {
+    let scene = || Scene::new(peer, sipalg, interrupts);
+    let figures = match beside {
+        1 => scene().and_then(|mut scene| scene.run(load, size)),
+        _ => (0..beside)
+            .map(|_| scene())
+            .collect::<io::Result<Vec<_>>>()
+            .and_then(|scenes| at_once(scenes, load, size)),
+    };
     figures.unwrap_or_else(|error| Figures::void(error.to_string()))
+}
+
+/// The same load on these networks, begun at the same moment; they have its connections together.
+fn at_once(mut scenes: Vec<Scene>, load: &Load, size: &Size) -> io::Result<Figures> {
+    let size = &Size {
+        connections: size.connections / u32::try_from(scenes.len()).unwrap_or(1).max(1),
+        ..*size
+    };
+    let Kind::Plain {
+        arguments,
+        messages,
+    } = load.kind
+    else {
+        return Err(io::Error::other("not a load of one client"));
+    };
+    let clients = scenes
+        .iter()
+        .map(|scene| scene.client(&arguments(size, scene.peer)));
+    let clients = clients.collect::<io::Result<Vec<_>>>()?;
+    let all: io::Result<Vec<_>> = std::thread::scope(|threads| {
+        let runs: Vec<_> = std::iter::zip(&mut scenes, clients)
+            .map(|(scene, mut client)| threads.spawn(move || scene.run_once(&mut client, messages)))
+            .collect();
+        runs.into_iter()
+            .map(|run| {
+                run.join()
+                    .map_err(|_| io::Error::other("a run ended early"))?
+            })
+            .collect()
+    });
+    Ok(Figures::together(&all?))
 }
 
 /// A network with a peer and the server.

@@ -3,10 +3,12 @@
 mod access;
 mod doors;
 mod limits;
+mod share;
 
 pub use access::{AccessEnd, AccessEntry, AccessList, AccessPorts};
 pub use doors::{DoorPorts, PROTECTED, is_of_a_host};
 pub use limits::{Bound, Limits, Resource};
+pub use share::Share;
 
 use crate::addr::{Ends, Ipv4Addr, Protocol, SocketAddrV4};
 use alloc::vec::Vec;
@@ -29,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds on mappings that the operator has set.
     pub entries: MaxEntries,
+    /// Which inside hosts, and which ports of shared addresses, are this machine's.
+    pub share: Share,
     /// Lifetimes.
     pub timers: Timers,
     /// How long an address of a pool without overload stays with its host after its last new flow
@@ -53,6 +57,7 @@ impl Default for Config {
             doors: DoorPorts::default(),
             limits: Limits::default(),
             entries: MaxEntries::default(),
+            share: Share::ALL,
             timers: Timers::default(),
             address_idle: FlowTimeouts::default().address,
             keepalive: None,

@@ -6,7 +6,7 @@
 //! gives, and an address that a host has for itself, is open to everyone. Knows nothing of SIP.
 
 use crate::addr::{Ipv4Addr, Protocol, SocketAddrV4};
-use crate::config::{Config, Source, SourceRule};
+use crate::config::{Config, Share, Source, SourceRule};
 use crate::door::{AddressOp, DoorKind, DoorOp};
 use crate::nat::policy;
 use crate::time::Instant;
@@ -264,7 +264,7 @@ impl ModelNat {
 
     fn free_port(&self, protocol: Protocol, own: u16, address: Ipv4Addr) -> Option<u16> {
         // A model need not be unpredictable; going round spares the search through ports in use.
-        policy::candidates(protocol, own, 1, || self.allocations).find(|port| {
+        policy::candidates(protocol, own, 1, Share::ALL, || self.allocations).find(|port| {
             let global = SocketAddrV4::new(address, *port);
             !self.by_global.contains_key(&(protocol, global))
                 && self.rules.fixed_local(protocol, global).is_none()

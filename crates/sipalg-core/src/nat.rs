@@ -421,7 +421,8 @@ impl Nat {
             let global = SocketAddrV4::new(global, port);
             self.is_free(config, protocol, global, *local.ip())
         };
-        let found = policy::candidates(protocol, local.port(), count, || next_random(&mut random))
+        let next = || next_random(&mut random);
+        let found = policy::candidates(protocol, local.port(), count, config.share, next)
             .find(|port| (*port..=port.saturating_add(count - 1)).all(is_free));
         self.random = random;
         found

@@ -65,6 +65,8 @@ pub const CT_TAKEN: u32 = 0x0100_0000;
 pub const CT_DOOR: u32 = 0x0200_0000;
 /// Connection mark bit, beside [`CT_DOOR`]: the UDP flow began inside, and its source is a door's.
 pub const CT_FROM_DOOR: u32 = 0x0400_0000;
+/// Connection mark bits, beside [`CT_TAKEN`]: the number of the worker that has the connection.
+pub const CT_WORKER: u32 = 0x3800_0000;
 /// Packet mark bit (`SO_MARK`) of legs that we dial with an outside host's address: their
 /// connection becomes [`CT_TAKEN`], so that the answers come to us. And of every datagram that the
 /// proxy sends, to whichever side: it is not translated.
@@ -103,6 +105,9 @@ pub struct Plan {
     pub max_entries: MaxEntries,
     /// Where TPROXY delivers taken connections and datagrams: `IP_TRANSPARENT` sockets.
     pub listener: SocketAddrV4,
+    /// How many workers there are: as many as can have a [`Share`](sipalg_core::config::Share) each.
+    /// The first is at `listener`, the others at the ports after it.
+    pub workers: u8,
 }
 
 /// An `ip nat inside source` rule.

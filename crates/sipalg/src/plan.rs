@@ -2,7 +2,7 @@
 
 use crate::kernel::{Plan, SourcePlan};
 use sipalg_core::Leg;
-use sipalg_core::config::{Config, MaxEntries, Pool, Source, SourceRule};
+use sipalg_core::config::{Config, MaxEntries, Pool, Share, Source, SourceRule};
 use sipalg_ios::Startup;
 use sipalg_ios::startup::{GlobalAddress, GlobalSet, InsideSource, SourceKind};
 use std::collections::BTreeMap;
@@ -91,6 +91,7 @@ pub fn plan(
         timeouts: startup.timeouts.clone(),
         max_entries: max_entries(startup),
         listener,
+        workers: Share::ALL.of(),
     })
 }
 
@@ -106,6 +107,7 @@ pub fn machine(plan: &Plan, startup: &Startup, fixup: bool) -> Config {
         doors: startup.door_ports(),
         limits: startup.limits(),
         entries: max_entries(startup),
+        share: Share::ALL,
         timers: startup.sip_timers,
         address_idle: startup.timeouts.address,
         keepalive: startup.sip_keepalive,

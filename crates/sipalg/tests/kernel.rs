@@ -39,6 +39,8 @@ mod route;
 mod steering;
 #[path = "kernel/translation.rs"]
 mod translation;
+#[path = "kernel/workers.rs"]
+mod workers;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         route::LAWS,
         doors::LAWS,
         steering::LAWS,
+        workers::LAWS,
         datagrams::LAWS,
         translation::LAWS,
         access::LAWS,

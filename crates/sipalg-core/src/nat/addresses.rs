@@ -102,7 +102,8 @@ impl Nat {
         list.map(|(host, assigned)| (*host, assigned))
     }
 
-    /// The address of `pool` that `host` has, given now if need be: the first that is free.
+    /// The address of `pool` that `host` has, given now if need be: the first that is free, of those
+    /// that are this machine's.
     ///
     /// # Errors
     /// None is.
@@ -119,7 +120,9 @@ impl Nat {
         }
         let mut all = (u32::from(pool.start)..=u32::from(pool.end)).map(Ipv4Addr::from);
         let free = all.find(|address| {
-            self.addresses.host_of(*address).is_none() && !cx.config.is_static_global(*address)
+            cx.config.share.has_address(*address)
+                && self.addresses.host_of(*address).is_none()
+                && !cx.config.is_static_global(*address)
         });
         let Some(global) = free else {
             cx.counters.pool_exhausted += 1;

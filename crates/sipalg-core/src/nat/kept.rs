@@ -287,7 +287,11 @@ impl Nat {
             && match config.fixed_global(protocol, local) {
                 Some((_, fixed)) if fixed == global => true,
                 _ if self.addresses.of(*local.ip()) == Some(*global.ip()) => own_port,
-                _ => global.port() >= LOWEST_PORT && config.is_global(*global.ip()),
+                _ => {
+                    global.port() >= LOWEST_PORT
+                        && config.share.has_port(global.port())
+                        && config.is_global(*global.ip())
+                }
             }
     }
 }

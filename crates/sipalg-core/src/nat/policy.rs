@@ -2,7 +2,7 @@
 //! are tried for an inside local, best first.
 
 use crate::addr::{Ipv4Addr, Protocol};
-use crate::config::Pool;
+use crate::config::{Pool, Share};
 
 /// The lowest port given to an inside host: below are the gateway's services (RFC 4787 REQ-5).
 pub const LOWEST_PORT: u16 = 1024;
@@ -10,7 +10,7 @@ pub const LOWEST_PORT: u16 = 1024;
 /// How often a random port is tried before the whole range is searched.
 const RANDOM_TRIES: u32 = 64;
 
-/// The candidates for the first of `count` adjacent ports.
+/// The candidates for the first of `count` adjacent ports, all of them of `share`.
 ///
 /// 1. The inside host's own port, if it is 1024 or above (RFC 4787 section 4.2.1, port preservation).
 /// 2. Random ports of the same parity (RFC 4787 REQ-4; random: RFC 6056 section 3.3).
@@ -21,6 +21,7 @@ pub fn candidates(
     protocol: Protocol,
     inside_port: u16,
     count: u16,
+    share: Share,
     mut random: impl FnMut() -> u64,
 ) -> impl Iterator<Item = u16> {
     // Parity matters to RTP only, but keeping it costs nothing for TCP.
@@ -28,17 +29,19 @@ pub fn candidates(
         Protocol::Udp => 2,
         Protocol::Tcp => 1,
     };
-    let lowest = u32::from(LOWEST_PORT) + u32::from(inside_port) % step;
-    let steps = (65536 - u32::from(count) - lowest) / step + 1;
-    let at = move |index: u32| u16::try_from(lowest + index % steps * step).unwrap_or(u16::MAX);
+    // Places in the line of all ports of the share: blocks are even, so that parity is the same.
+    let machines = u32::from(share.of());
+    let lowest = u32::from(LOWEST_PORT) / machines + u32::from(inside_port) % step;
+    let steps = (65536 / machines).saturating_sub(u32::from(count) + lowest) / step + 1;
+    let at = move |index: u32| share.port_at(lowest + index % steps * step);
     let start = (random() % u64::from(steps)) as u32;
-    let own = (inside_port >= LOWEST_PORT && u32::from(inside_port) + u32::from(count) <= 65536)
-        .then_some(inside_port);
+    let own = (inside_port >= LOWEST_PORT).then_some(inside_port);
     let tries = core::iter::repeat_with(move || at((random() % u64::from(steps)) as u32))
         .take(RANDOM_TRIES as usize);
     own.into_iter()
         .chain(tries)
         .chain((0..steps).map(move |index| at(start + index)))
+        .filter(move |port| share.has_ports(*port, count))
 }
 
 /// The one address of a pool with overload that `host` has for everything (RFC 4787 REQ-2, paired).
@@ -93,8 +96,12 @@ mod tests {
     use super::*;
 
     fn list(protocol: Protocol, port: u16, count: u16) -> Vec<u16> {
+        list_of(Share::ALL, protocol, port, count)
+    }
+
+    fn list_of(share: Share, protocol: Protocol, port: u16, count: u16) -> Vec<u16> {
         let mut state = 1u64;
-        candidates(protocol, port, count, move || {
+        candidates(protocol, port, count, share, move || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
             state >> 33
         })
@@ -136,6 +143,43 @@ mod tests {
                     .all(|p| u32::from(*p) + 4 <= 65536)
             );
         }
+    }
+
+    #[test]
+    fn machines_that_share_an_address_give_every_usable_port_and_none_twice() {
+        for (protocol, port, usable) in [(Protocol::Tcp, 80, 64512), (Protocol::Udp, 81, 32256)] {
+            for of in [1, 2, 4, 8] {
+                let mut all = Vec::new();
+                for number in 0..of {
+                    let share = Share::new(number, of).unwrap();
+                    let mut ports = list_of(share, protocol, port, 1);
+                    ports.sort_unstable();
+                    ports.dedup();
+                    all.extend(ports);
+                }
+                all.sort_unstable();
+                assert_eq!(
+                    (all.len(), all[0]),
+                    (usable, if usable == 64512 { 1024 } else { 1025 })
+                );
+                all.dedup();
+                assert_eq!(all.len(), usable, "{of}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_keeps_its_port_where_it_is_its_machines() {
+        // 6000 is in block 93.
+        let [even, odd] = [0, 1].map(|number| Share::new(number, 2).unwrap());
+        assert_eq!(list_of(odd, Protocol::Udp, 6000, 2).first(), Some(&6000));
+        let others = list_of(even, Protocol::Udp, 6000, 2);
+        assert!(
+            others
+                .iter()
+                .all(|port| even.has_ports(*port, 2) && port % 2 == 0)
+        );
+        assert!(!others.is_empty());
     }
 
     /// Measured on Linux 6.18: what conntrack shows after a packet of each host went through a rule

@@ -151,6 +151,7 @@ pub(crate) fn plan() -> Plan {
         timeouts: FlowTimeouts::default(),
         max_entries: MaxEntries::default(),
         listener: LISTENER,
+        workers: 1,
     }
 }
 
@@ -253,10 +254,16 @@ pub(crate) fn listener(at: SocketAddrV4) -> TcpListener {
 
 /// What sipalg listens with.
 pub(crate) fn proxy() -> TcpListener {
+    worker(0)
+}
+
+/// What a worker of several listens with.
+pub(crate) fn worker(number: u16) -> TcpListener {
+    let at = SocketAddrV4::new(*LISTENER.ip(), LISTENER.port() + number);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_ip_transparent_v4(true).unwrap();
     socket.set_reuse_address(true).unwrap();
-    socket.bind(&SocketAddr::from(LISTENER).into()).unwrap();
+    socket.bind(&SocketAddr::from(at).into()).unwrap();
     socket.listen(16).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket.into()

@@ -13,6 +13,8 @@ use crate::netlink::nft::{Direction, End, network_mask};
 use sipalg_core::config::Source;
 use std::net::Ipv4Addr;
 
+mod workers;
+
 pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
     let mut chains = vec![
         Chain::base("divert_udp", UNTRACKED, divert_udp()),
@@ -29,8 +31,8 @@ pub(super) fn chains(plan: &Plan) -> Vec<Chain> {
         Chain::inner("knock_media", knock_media(plan)),
         Chain::inner("knock_inside", [bypass(plan), vec![to("take")]].concat()),
         Chain::inner("admit", admit(plan)),
-        Chain::inner("take", take(plan)),
     ];
+    chains.extend(workers::chains(plan));
     if let Some(list) = &plan.bypass {
         // Whoever is accepted here has passed all chains at this point.
         let rules = lists::rules(list, End::Source, true, &Rule::accept, &Rule::back);
@@ -112,9 +114,10 @@ fn divert(plan: &Plan) -> Vec<Rule> {
         let media = udp().end_in(End::Destination, &MEDIA_DN);
         rules.push(media.jump("media_access_group"));
     }
+    // Media that flows is nothing to look into.
+    rules.push(Rule::new().connection_marked(CT_DOOR).accept());
+    rules.extend(workers::of_taken(plan));
     rules.extend([
-        // Media that flows is nothing to look into.
-        Rule::new().connection_marked(CT_DOOR).accept(),
         // tproxy finds the socket of an established connection first and the listener second, so
         // this covers SYN cookies too, where the last segment of the handshake makes the socket.
         taken()
@@ -233,7 +236,7 @@ fn knock_media(plan: &Plan) -> Vec<Rule> {
     if plan.media_access_group.is_some() {
         rules.push(Rule::new().jump("media_access_group"));
     }
-    rules.push(to("take"));
+    rules.push(to(workers::inward(plan)));
     rules
 }
 
@@ -244,23 +247,8 @@ fn admit(plan: &Plan) -> Vec<Rule> {
         .map(|_| Rule::new().jump("access_group"))
         .into_iter()
         .collect();
-    rules.push(to("take"));
+    rules.push(to(workers::inward(plan)));
     rules
-}
-
-/// To the proxy. Without a listener the rules end at tproxy, and the packet passes as any other.
-fn take(plan: &Plan) -> Vec<Rule> {
-    let to_proxy = |protocol| Rule::new().protocol(protocol).tproxy(plan.listener);
-    vec![
-        to_proxy(libc::IPPROTO_TCP)
-            .mark_connection(CT_TAKEN)
-            .mark_packet(MARK_DIVERT)
-            .accept(),
-        to_proxy(libc::IPPROTO_UDP)
-            .notrack()
-            .mark_packet(MARK_DIVERT)
-            .accept(),
-    ]
 }
 
 /// Legs that we dial in the name of an outside host: what answers them must come to us.

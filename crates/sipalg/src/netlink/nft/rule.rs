@@ -239,6 +239,14 @@ impl Rule {
         rule.equal(&wanted.octets())
     }
 
+    /// `th sport & MASK == BITS`
+    #[must_use]
+    pub fn port_bits(self, which: End, mask: u16, bits: u16) -> Self {
+        self.load_payload(BASE_TRANSPORT, which.port_offset(), 2, &REGISTER_1)
+            .masked(&mask.to_be_bytes())
+            .equal(&bits.to_be_bytes())
+    }
+
     /// `th sport FIRST-LAST`, or `!=`
     #[must_use]
     pub fn ports(self, which: End, first: u16, last: u16, inverted: bool) -> Self {
