@@ -81,10 +81,34 @@ impl From<&Limits> for Lengths {
 pub struct Framer {
     /// The message that is incomplete.
     partial: Option<Box<Reading>>,
-    /// Bytes of an oversize message that are still to pass, and whether none has passed yet.
-    oversize: u64,
-    oversize_begins: bool,
-    demoted: bool,
+    unread: Unread,
+}
+
+/// How much passes without being looked at: nothing, what is left of an oversize message, or all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Unread(u64);
+
+impl Unread {
+    /// Demoted.
+    const ALL: Unread = Unread(u64::MAX);
+
+    /// Set if nothing of the message has passed yet.
+    const BEGINS: u64 = 1 << 63;
+
+    /// So many bytes; no stream has as many as have no place.
+    fn rest(bytes: u64, begins: bool) -> Self {
+        match bytes.min(Self::BEGINS - 2) {
+            0 => Unread(0),
+            bytes if begins => Unread(bytes | Self::BEGINS),
+            bytes => Unread(bytes),
+        }
+    }
+
+    /// What is left of a message, and whether none of it has passed.
+    fn of_message(self) -> Option<(u64, bool)> {
+        let some = self != Unread::ALL && self.0 != 0;
+        some.then_some((self.0 & !Self::BEGINS, self.0 & Self::BEGINS != 0))
+    }
 }
 
 /// Memory to read messages in, of any number of streams one after the other.
@@ -212,7 +236,7 @@ impl Framer {
     /// Passes everything unchanged from now on; what was held back comes with the next
     /// [`feed`](Self::feed) or [`end`](Self::end).
     pub fn demote(&mut self) {
-        self.demoted = true;
+        self.unread = Unread::ALL;
     }
 
     /// Whether a message is not whole.
@@ -248,17 +272,19 @@ impl Framer {
 
     /// What is still to pass of a message that is over the limit, and whether none of it has passed.
     pub fn rest(&self) -> Option<(u64, bool)> {
-        (self.oversize > 0).then_some((self.oversize, self.oversize_begins))
+        self.unread.of_message()
     }
 
     /// So much is still to pass of a message that is over the limit.
     pub fn set_rest(&mut self, bytes: u64, begins: bool) {
-        (self.oversize, self.oversize_begins) = (bytes, begins);
+        if self.unread != Unread::ALL {
+            self.unread = Unread::rest(bytes, begins);
+        }
     }
 
     /// Whether all that was handed on so far ends where a message ends.
     pub fn is_between(&self) -> bool {
-        !self.demoted && self.oversize == 0
+        self.unread == Unread::default()
     }
 
     /// Cuts `data`, of which the first message has been read as far as `reading` says, until what was
@@ -274,19 +300,17 @@ impl Framer {
         let mut at = 0;
         while at < until {
             let rest = data.get(at..).unwrap_or_default();
-            if self.demoted {
+            if self.unread == Unread::ALL {
                 each(Piece::Raw(rest));
                 return data.len();
             }
-            if self.oversize > 0 {
-                let length = rest
-                    .len()
-                    .min(usize::try_from(self.oversize).unwrap_or(usize::MAX));
+            if let Some((left, first)) = self.unread.of_message() {
+                let length = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 each(Piece::Oversize {
                     bytes: rest.get(..length).unwrap_or_default(),
-                    first: core::mem::take(&mut self.oversize_begins),
+                    first,
                 });
-                self.oversize -= length as u64;
+                self.unread = Unread::rest(left - length as u64, false);
                 at += length;
                 continue;
             }
@@ -308,12 +332,11 @@ impl Framer {
                     reading.clear();
                 }
                 Step::Oversize(total) => {
-                    self.oversize = total;
-                    self.oversize_begins = true;
+                    self.unread = Unread::rest(total, true);
                     reading.clear();
                 }
                 Step::Demote(reason) => {
-                    self.demoted = true;
+                    self.unread = Unread::ALL;
                     reading.clear();
                     each(Piece::Demoted(reason));
                 }

@@ -9,6 +9,7 @@ mod clear;
 mod doors;
 mod kept;
 mod loads;
+mod names;
 pub mod policy;
 mod renew;
 mod room;
@@ -29,7 +30,6 @@ use crate::timer::{Armed, Key, Timers};
 use alloc::vec::Vec;
 use core::time::Duration;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 
 pub use clear::Clear;
 pub use doors::may_lead;
@@ -37,6 +37,7 @@ pub use usage::Peak;
 
 use addresses::Addresses;
 use loads::Loads;
+use names::{End, Names};
 use rules::Place;
 
 /// Names a mapping for its life.
@@ -139,17 +140,6 @@ pub enum MapError {
     NoRule,
 }
 
-/// A protocol, address and port as one number, which is hashed at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-struct End(u64);
-
-impl End {
-    fn new(protocol: Protocol, at: SocketAddrV4) -> End {
-        let address = u64::from(u32::from(*at.ip()));
-        End(u64::from(protocol.number()) << 48 | address << 16 | u64::from(at.port()))
-    }
-}
-
 /// A port that was a host's door and is not yet given to another.
 #[derive(Debug)]
 struct Bar {
@@ -161,8 +151,8 @@ struct Bar {
 #[derive(Debug)]
 pub struct Nat {
     mappings: Slab<Mapping>,
-    by_local: HashMap<End, MappingId, FixedState>,
-    by_global: HashMap<End, MappingId, FixedState>,
+    by_local: Names<false>,
+    by_global: Names<true>,
     barred: Table<At, Bar>,
     addresses: Addresses,
     loads: Loads,
@@ -182,8 +172,8 @@ impl Nat {
         let state = FixedState::with_seed(seed);
         Nat {
             mappings: Slab::default(),
-            by_local: HashMap::with_hasher(state.clone()),
-            by_global: HashMap::with_hasher(state.clone()),
+            by_local: Names::new(state.clone()),
+            by_global: Names::new(state.clone()),
             barred: Table::new(state),
             addresses: Addresses::default(),
             loads: Loads::default(),
@@ -203,12 +193,14 @@ impl Nat {
 
     /// The mapping of an inside local.
     pub fn find_local(&self, protocol: Protocol, local: SocketAddrV4) -> Option<MappingId> {
-        self.by_local.get(&End::new(protocol, local)).copied()
+        self.by_local
+            .find(&self.mappings, End::new(protocol, local))
     }
 
     /// The mapping of an inside global.
     pub fn find_global(&self, protocol: Protocol, global: SocketAddrV4) -> Option<MappingId> {
-        self.by_global.get(&End::new(protocol, global)).copied()
+        self.by_global
+            .find(&self.mappings, End::new(protocol, global))
     }
 
     /// The mapping of that name.
@@ -379,12 +371,17 @@ impl Nat {
         self.bar(cx, protocol, old, Ipv4Addr::UNSPECIFIED);
         let port = self.free_ports(cx.config, protocol, local, 1, *old.ip());
         let global = SocketAddrV4::new(*old.ip(), port.ok_or(MapError::NoPort)?);
-        self.by_global.remove(&End::new(protocol, old));
-        self.by_global.insert(End::new(protocol, global), id);
+        self.by_global.remove(&self.mappings, id);
+        self.set_global(id, global);
+        Ok(global)
+    }
+
+    /// A mapping that has no name by its inside global has this one from now on.
+    fn set_global(&mut self, id: MappingId, global: SocketAddrV4) {
         if let Some(mapping) = self.mappings.get_mut(id.0) {
             mapping.global = global;
         }
-        Ok(global)
+        self.by_global.insert(&self.mappings, id);
     }
 
     /// A deadline of a mapping came.
@@ -465,8 +462,8 @@ impl Nat {
             armed: Armed::default(),
             note: Note::default(),
         }));
-        self.by_local.insert(End::new(protocol, local), id);
-        self.by_global.insert(End::new(protocol, global), id);
+        self.by_local.insert(&self.mappings, id);
+        self.by_global.insert(&self.mappings, id);
         if let Some(made) = &mut self.trial {
             made.push(id);
         }
@@ -482,14 +479,10 @@ impl Nat {
         };
         cx.timers.disarm(&mut mapping.armed, Key::Mapping(id.0));
         let before = core::mem::replace(&mut mapping.standing, Standing::Ended);
-        let (protocol, local, global) = (mapping.protocol, mapping.local, mapping.global);
+        let local = mapping.local;
         let held = mapping.holders > 0;
-        for (names, name) in [(&mut self.by_local, local), (&mut self.by_global, global)] {
-            let name = End::new(protocol, name);
-            if names.get(&name) == Some(&id) {
-                names.remove(&name);
-            }
-        }
+        self.by_local.remove(&self.mappings, id);
+        self.by_global.remove(&self.mappings, id);
         if before == Standing::Dynamic {
             self.loads.remove(cx, *local.ip());
             self.host_seen(cx, *local.ip());

@@ -23,7 +23,7 @@ use core::hash::{BuildHasher, Hash, Hasher};
 use core::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use shown::{Of, Shown, cut};
+use shown::{About, Of, Shown, cut};
 use smallvec::SmallVec;
 
 /// Mappings, with room for the usual number, so that a REGISTER asks for no memory.
@@ -62,6 +62,7 @@ struct Registration {
     /// When the kernel forgets its door, unless it is told of it again.
     forgotten: Instant,
     armed: Armed,
+    about: About,
 }
 
 /// A REGISTER request as far as it matters here.
@@ -267,7 +268,8 @@ impl Registrations {
         if let Some(gone) = self.confirmed.remove(&(mapping, aor)) {
             self.leaves(gone.flow);
             cx.admission.give(Resource::Registration, gone.host, 1);
-            self.shown.expired(cx.now, (mapping, aor));
+            let global = nat.get(mapping).map_or(gone.at.1, |mapping| mapping.global);
+            self.shown.expired(cx.now, gone.view(global));
             nat.close_door(cx, mapping, out);
         }
     }
@@ -289,7 +291,6 @@ impl Registrations {
                     .disarm(&mut gone.armed, Key::Registration(mapping.0, aor));
                 self.leaves(gone.flow);
                 cx.admission.give(Resource::Registration, gone.host, 1);
-                self.shown.removed(name);
                 nat.close_door(cx, mapping, out);
             }
             return;
@@ -317,7 +318,12 @@ impl Registrations {
         } else {
             cx.admission
                 .take(cx.config, Resource::Registration, host, 1);
+            // Another line has it: its time counts from when that one was registered.
+            let shared = nat.door(mapping).is_some_and(|door| door.lifetime >= kept);
             nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
+            if shared {
+                nat.refresh_door(mapping, kept, out);
+            }
             cx.counters.registrations += 1;
         }
         let Some(at) = nat
@@ -326,6 +332,8 @@ impl Registrations {
         else {
             return;
         };
+        let granted = Duration::from_secs(seconds.min(LONGEST));
+        let (shown, now) = (&mut self.shown, cx.now);
         let entry = self.confirmed.get_or_insert(name, || Registration {
             host,
             at,
@@ -333,16 +341,15 @@ impl Registrations {
             flow,
             forgotten,
             armed: Armed::default(),
+            about: shown.begins(now, at.1, &of, granted),
         });
         (entry.until, entry.forgotten) = (until, forgotten);
+        entry.about.renewed(of.registrar, granted);
         let before = core::mem::replace(&mut entry.flow, flow);
         cx.timers
             .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
         *self.on_flow.entry(flow).or_insert(0) += 1;
         self.peak = self.peak.max(self.confirmed.len());
-        let granted = Duration::from_secs(seconds.min(LONGEST));
-        self.shown
-            .confirmed(cx.now, name, at.1, &of, (granted, until));
         if refreshed {
             self.leaves(before);
         }
@@ -400,7 +407,17 @@ impl Registrations {
 
     /// Those that live, in the order of inside local addresses, and then the last that have expired.
     pub fn views(&self, nat: &Nat) -> Vec<RegistrationView> {
-        self.shown.views(nat)
+        let global = |mapping: &MappingId| nat.get(*mapping).map(|mapping| mapping.global);
+        let view = |(mapping, of): (&MappingId, &Registration)| {
+            of.view(global(mapping).unwrap_or(of.at.1))
+        };
+        let live = self.confirmed.iter();
+        let mut views: Vec<_> = live.map(|((mapping, _), of)| view((mapping, of))).collect();
+        views.sort_by(|one, other| {
+            (one.inside_local, &one.aor).cmp(&(other.inside_local, &other.aor))
+        });
+        views.extend(self.shown.gone().cloned());
+        views
     }
 
     /// The last contacts that registrars were told and that lead nowhere.

@@ -28,12 +28,12 @@ use crate::udp::Udp;
 use flows::Flows;
 use limits::Held;
 use mio::net::TcpStream;
+use sipalg_core::addr::Ends;
 use sipalg_core::config::FlowTimeouts;
 use sipalg_core::{Alg, Event, FlowId, Instant, Leg, Outbox};
 use sipalg_ios::show::Connection;
 use slab::Slab;
 use std::mem;
-use std::net::SocketAddrV4;
 use std::ops::Range;
 use young::Young;
 
@@ -94,9 +94,6 @@ struct Link {
     /// Where it is kept.
     slot: Option<u32>,
     conn: Conn<TcpStream>,
-    inside_local: SocketAddrV4,
-    inside_global: SocketAddrV4,
-    outside: SocketAddrV4,
     opened: Instant,
     queued: bool,
     /// Legs that are not read until the next second, a bit each.
@@ -113,12 +110,12 @@ impl Link {
         self.held & bit(leg) == 0 && self.conn.wants_read(leg)
     }
 
-    fn view(&self, now: Instant) -> Connection {
+    fn view(&self, now: Instant, ends: &Ends) -> Connection {
         Connection {
             opened_from: self.conn.accepted(),
-            inside_local: self.inside_local,
-            inside_global: self.inside_global,
-            outside: self.outside,
+            inside_local: ends.inside_local,
+            inside_global: ends.inside_global,
+            outside: ends.outside,
             age: now.since(self.opened),
         }
     }
@@ -266,7 +263,11 @@ impl Carrier {
 
     /// The connections as `show ip nat sip connections` shows them.
     pub fn connections(&self, now: Instant) -> Vec<Connection> {
-        self.links.iter().map(|(_, link)| link.view(now)).collect()
+        let view = |link: &Link| Some(link.view(now, &self.alg.ends(link.flow)?));
+        self.links
+            .iter()
+            .filter_map(|(_, link)| view(link))
+            .collect()
     }
 
     /// Resets every connection, so that no segment of one comes when the rules are gone, and gives

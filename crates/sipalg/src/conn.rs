@@ -122,18 +122,34 @@ struct Side<S> {
     socket: S,
     /// Bytes that the socket did not take yet; exists only while there are any.
     waiting: Option<Box<Waiting>>,
+    is: State,
+}
+
+/// What is so of a leg, a bit each: there are very many legs.
+#[derive(Clone, Copy, Debug, Default)]
+struct State(u8);
+
+impl State {
     /// The poll reported something to read that was not drained: it reports edges only.
-    readable: bool,
+    const READABLE: u8 = 1;
     /// FIN or RST is behind what can be read: a short read is not the end of it.
-    hangup: bool,
+    const HANGUP: u8 = 2;
     /// The poll reported an error.
-    broken: bool,
+    const BROKEN: u8 = 4;
     /// FIN was read.
-    ended: bool,
+    const ENDED: u8 = 8;
     /// FIN is to be sent once nothing waits.
-    finish: bool,
+    const FINISH: u8 = 16;
     /// Writing failed: what the peer sent before that can still be read, then both are reset.
-    dead: bool,
+    const DEAD: u8 = 32;
+
+    fn has(self, what: u8) -> bool {
+        self.0 & what != 0
+    }
+
+    fn set(&mut self, what: u8, is: bool) {
+        self.0 = if is { self.0 | what } else { self.0 & !what };
+    }
 }
 
 #[derive(Debug, Default)]
@@ -163,9 +179,9 @@ impl<S: Socket> Conn<S> {
                     sent: 0,
                 }));
             }
-            side.ended = resumed.ended;
-            side.finish = resumed.finish;
-            if side.finish && !resumed.finished && side.waiting.is_none() {
+            side.is.set(State::ENDED, resumed.ended);
+            side.is.set(State::FINISH, resumed.finish);
+            if resumed.finish && !resumed.finished && side.waiting.is_none() {
                 side.send_finish();
             }
             side
@@ -186,9 +202,15 @@ impl<S: Socket> Conn<S> {
     /// Takes note of what the poll reported, and sends what waited for it.
     pub fn ready(&mut self, leg: Leg, is: Readiness) {
         let side = self.side_mut(leg);
-        side.readable |= is.readable || is.hangup || is.broken;
-        side.hangup |= is.hangup || is.broken;
-        side.broken |= is.broken;
+        if is.readable || is.hangup || is.broken {
+            side.is.set(State::READABLE, true);
+        }
+        if is.hangup || is.broken {
+            side.is.set(State::HANGUP, true);
+        }
+        if is.broken {
+            side.is.set(State::BROKEN, true);
+        }
         if self.dialling {
             self.dial(leg, is);
         } else if is.writable {
@@ -200,7 +222,11 @@ impl<S: Socket> Conn<S> {
     pub fn wants_read(&self, leg: Leg) -> bool {
         let from = self.side(leg);
         let to = self.side(leg.other());
-        !self.dialling && !self.reset && from.readable && !from.ended && to.takes()
+        !self.dialling
+            && !self.reset
+            && from.has(State::READABLE)
+            && !from.has(State::ENDED)
+            && to.takes()
     }
 
     /// Reads from a leg once.
@@ -214,19 +240,20 @@ impl<S: Socket> Conn<S> {
         };
         match input {
             Ok(0) => {
-                from.readable = false;
-                from.ended = true;
-                self.reset |= from.dead;
+                from.is.set(State::READABLE, false);
+                from.is.set(State::ENDED, true);
+                self.reset |= from.has(State::DEAD);
                 Input::End
             }
             Ok(read) => {
                 // A short read has drained the socket (epoll(7)) unless FIN or RST follows, which
                 // may have been reported together with these bytes.
-                from.readable = from.hangup || read == buffer.len();
+                let more = from.has(State::HANGUP) || read == buffer.len();
+                from.is.set(State::READABLE, more);
                 Input::Bytes(read)
             }
             Err(error) => {
-                from.readable = false;
+                from.is.set(State::READABLE, false);
                 self.reset |= error.kind() != ErrorKind::WouldBlock;
                 Input::Nothing
             }
@@ -240,7 +267,7 @@ impl<S: Socket> Conn<S> {
 
     /// Sends FIN on a leg, after what waits for it. The last of a connection is left to its close.
     pub fn finish(&mut self, leg: Leg) {
-        self.side_mut(leg).finish = true;
+        self.side_mut(leg).is.set(State::FINISH, true);
         if self.side(leg).waiting.is_none() && self.fate() != Fate::Closed {
             self.side_mut(leg).send_finish();
         }
@@ -248,7 +275,8 @@ impl<S: Socket> Conn<S> {
 
     /// What becomes of the connection. To be asked when all that was read is written.
     pub fn fate(&self) -> Fate {
-        let done = |side: &Side<S>| side.ended && side.finish && side.waiting.is_none();
+        let ended = |side: &Side<S>| side.has(State::ENDED) && side.has(State::FINISH);
+        let done = |side: &Side<S>| ended(side) && side.waiting.is_none();
         if self.sides.iter().all(done) {
             Fate::Closed
         } else if self.reset || self.lost(Leg::Inside) || self.lost(Leg::Outside) {
@@ -314,7 +342,7 @@ impl<S: Socket> Conn<S> {
     /// Whether a leg is gone and nothing that it sent can still be delivered.
     fn lost(&self, leg: Leg) -> bool {
         let side = self.side(leg);
-        side.broken && (side.ended || !self.side(leg.other()).takes())
+        side.has(State::BROKEN) && (side.has(State::ENDED) || !self.side(leg.other()).takes())
     }
 
     fn side(&self, leg: Leg) -> &Side<S> {
@@ -337,13 +365,12 @@ impl<S: Socket> Side<S> {
         Side {
             socket,
             waiting: None,
-            readable: false,
-            hangup: false,
-            broken: false,
-            ended: false,
-            finish: false,
-            dead: false,
+            is: State::default(),
         }
+    }
+
+    fn has(&self, what: u8) -> bool {
+        self.is.has(what)
     }
 
     fn waiting(&self) -> usize {
@@ -353,17 +380,17 @@ impl<S: Socket> Side<S> {
     }
 
     fn takes(&self) -> bool {
-        !self.dead && self.waiting() < WAITING_LIMIT
+        !self.has(State::DEAD) && self.waiting() < WAITING_LIMIT
     }
 
     fn write(&mut self, mut bytes: &[u8]) {
-        if self.dead || bytes.is_empty() {
+        if self.has(State::DEAD) || bytes.is_empty() {
             return;
         }
         if self.waiting.is_none() {
             let sent = self.send(bytes);
             bytes = &bytes[sent..];
-            if self.dead || bytes.is_empty() {
+            if self.has(State::DEAD) || bytes.is_empty() {
                 return;
             }
         }
@@ -376,12 +403,12 @@ impl<S: Socket> Side<S> {
     fn flush(&mut self) {
         if let Some(mut waiting) = self.waiting.take() {
             waiting.sent += self.send(&waiting.bytes[waiting.sent..]);
-            if self.dead {
+            if self.has(State::DEAD) {
                 return;
             }
             if waiting.sent < waiting.bytes.len() {
                 self.waiting = Some(waiting);
-            } else if self.finish {
+            } else if self.has(State::FINISH) {
                 self.send_finish();
             }
         }
@@ -403,18 +430,18 @@ impl<S: Socket> Side<S> {
     }
 
     fn send_finish(&mut self) {
-        if !self.dead && self.socket.finish().is_err() {
+        if !self.has(State::DEAD) && self.socket.finish().is_err() {
             self.die();
         }
     }
 
     fn die(&mut self) {
-        self.dead = true;
-        self.broken = true;
+        self.is.set(State::DEAD, true);
+        self.is.set(State::BROKEN, true);
         self.waiting = None;
         // The failed write has consumed the socket's error; the end of reading stands for it.
-        self.readable = true;
-        self.hangup = true;
+        self.is.set(State::READABLE, true);
+        self.is.set(State::HANGUP, true);
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::carrier::Carrier;
 use crate::configuration::{self, Source, interfaces};
 use crate::console::Console;
+use crate::keeper::memory::return_large_blocks;
 use crate::keeper::shared::Shared;
 use crate::keeper::supervise::{Keeper, Side, Start};
 use crate::kernel::ports::Ports;
@@ -66,6 +67,7 @@ pub struct Options {
 /// Runs the gateway until SIGTERM or SIGINT. Exit status 2 for a wrong configuration, 1 for
 /// anything else that keeps it from running. Returns in the keeper and in every worker.
 pub fn run(options: &Options) -> ExitCode {
+    return_large_blocks();
     if options.json {
         log::use_json();
     }

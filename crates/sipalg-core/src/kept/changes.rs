@@ -27,6 +27,9 @@ impl Note {
     }
 }
 
+/// For how many names memory is kept: all there are come at once now and then.
+const SOME: usize = 4096;
+
 /// The names of what may have changed, each object at most once.
 #[derive(Debug)]
 pub(crate) struct Changes<N> {
@@ -81,6 +84,7 @@ impl<N: Copy + Ord> Changes<N> {
     /// The names that were taken have been told.
     pub fn done(&mut self, mut names: Vec<N>) {
         names.clear();
+        names.shrink_to(SOME);
         self.names = names;
     }
 }

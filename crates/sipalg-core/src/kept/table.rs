@@ -31,6 +31,11 @@ impl<K: Copy + Eq + Hash, V: Named<K>> Table<K, V> {
         self.entries.is_empty()
     }
 
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, (_, entry))| (key, entry))
+    }
+
     /// Whether there is one by that key.
     pub fn has(&self, key: &K) -> bool {
         self.entries.contains_key(key)

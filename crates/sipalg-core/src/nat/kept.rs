@@ -104,7 +104,7 @@ impl Nat {
         self.barred.changes().done(globals);
         let locals = self.mappings.changes().take();
         for at in &locals {
-            let id = self.by_local.get(&End::new(at.0, at.1));
+            let id = self.by_local.find(&self.mappings, End::new(at.0, at.1));
             let told = id.is_some_and(|id| {
                 self.mappings.tell(id.0, |note, mapping| {
                     recorder.is(Name::Mapping(*at), note, &mapping.record(recorder));

@@ -1,6 +1,6 @@
 //! New rules: which mappings stay, which move, which end.
 
-use super::{Context, End, MappingId, Nat, Place, Standing};
+use super::{Context, MappingId, Nat, Place, Standing};
 use crate::addr::{Protocol, SocketAddrV4};
 use crate::config::{Config, Source};
 use crate::outbox::Outbox;
@@ -29,10 +29,10 @@ impl Nat {
         }
         // All make way before any takes a new place.
         let mut were_open = Vec::with_capacity(change.len());
-        for (id, (protocol, _, global)) in &change {
+        for (id, _) in &change {
             were_open.push(self.door(*id).is_some());
             self.shut(cx, *id, out);
-            self.by_global.remove(&End::new(*protocol, *global));
+            self.by_global.remove(&self.mappings, *id);
         }
         for ((id, _), was_open) in change.iter().zip(were_open) {
             if !self.moves(cx, *id, out) {
@@ -107,10 +107,7 @@ impl Nat {
         if global.port() == 0 || self.find_global(protocol, global).is_some() {
             return false;
         }
-        self.by_global.insert(End::new(protocol, global), id);
-        if let Some(mapping) = self.mappings.get_mut(id.0) {
-            mapping.global = global;
-        }
+        self.set_global(id, global);
         self.settle(cx, id);
         true
     }

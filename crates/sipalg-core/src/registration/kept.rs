@@ -81,8 +81,8 @@ impl Registrations {
         for ((protocol, local), aor) in &changed {
             let name = Name::Registration((*protocol, *local), *aor);
             let id = nat.find_local(*protocol, *local).map(|id| (id, *aor));
-            let found = id.and_then(|id| Some((self.shown.view(id)?, self.confirmed.noted(&id)?)));
-            let Some((view, (note, confirmed))) = found else {
+            let found = id.and_then(|id| self.confirmed.noted(&id));
+            let Some((note, confirmed)) = found else {
                 recorder.gone(name);
                 continue;
             };
@@ -90,9 +90,9 @@ impl Registrations {
                 host: confirmed.host,
                 until: confirmed.until,
                 flow: confirmed.flow,
-                text: &view.aor,
-                registrar: view.registrar,
-                granted: view.granted,
+                text: &confirmed.about.aor,
+                registrar: confirmed.about.registrar,
+                granted: confirmed.about.granted(),
             };
             recorder.is(name, note, &record);
         }
@@ -166,19 +166,6 @@ impl Registrations {
         let until = record
             .until
             .min(cx.now + longest + cx.config.timers.registration_grace);
-        let entry = self.confirmed.get_or_insert(name, || Registration {
-            host,
-            at,
-            until,
-            flow: record.flow,
-            // The kernel is told of all doors anew, but not of this one in particular.
-            forgotten: cx.now,
-            armed: Armed::default(),
-        });
-        cx.timers
-            .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
-        *self.on_flow.entry(record.flow).or_insert(0) += 1;
-        self.peak = self.peak.max(self.confirmed.len());
         let of = Of {
             host,
             flow: record.flow,
@@ -186,8 +173,21 @@ impl Registrations {
             aor: record.text,
         };
         let granted = record.granted.min(longest);
-        self.shown
-            .confirmed(cx.now, name, local, &of, (granted, until));
+        let (shown, now) = (&mut self.shown, cx.now);
+        let entry = self.confirmed.get_or_insert(name, || Registration {
+            host,
+            at,
+            until,
+            flow: record.flow,
+            // The kernel is told of all doors anew, but not of this one in particular.
+            forgotten: now,
+            armed: Armed::default(),
+            about: shown.begins(now, local, &of, granted),
+        });
+        cx.timers
+            .arm(&mut entry.armed, Key::Registration(mapping.0, aor), until);
+        *self.on_flow.entry(record.flow).or_insert(0) += 1;
+        self.peak = self.peak.max(self.confirmed.len());
         true
     }
 

@@ -1,11 +1,11 @@
 //! Registrations as they are shown. Nothing here decides anything.
 
+use super::Registration;
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::health::{Leak, RegistrationView, Unreachable};
-use crate::nat::{MappingId, Nat};
 use crate::time::Instant;
-use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 /// How many are kept of what is over.
@@ -27,10 +27,35 @@ pub(super) struct Of<'a> {
     pub aor: &'a [u8],
 }
 
-/// See the module.
+/// What is shown of a registration that lives, besides what it lives by. Small: there are very many.
+#[derive(Debug)]
+pub(super) struct About {
+    /// Its address-of-record.
+    pub aor: Box<[u8]>,
+    /// Who has accepted it.
+    pub registrar: SocketAddrV4,
+    /// For how many seconds.
+    granted: u32,
+    /// How long it had been gone, if it had.
+    gap: Option<Box<Duration>>,
+}
+
+impl About {
+    /// What the registrar granted, to the second.
+    pub fn granted(&self) -> Duration {
+        Duration::from_secs(self.granted.into())
+    }
+
+    /// It was accepted anew, for so long.
+    pub fn renewed(&mut self, registrar: SocketAddrV4, granted: Duration) {
+        self.registrar = registrar;
+        self.granted = seconds(granted);
+    }
+}
+
+/// The last that were there, and who was not reached. See the module.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    views: BTreeMap<(MappingId, u64), RegistrationView>,
     /// The last that expired, and were not registered anew.
     gone: VecDeque<RegistrationView>,
     /// The last that could not be reached.
@@ -38,54 +63,30 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// The registrar has granted it until then, or for longer.
-    pub fn confirmed(
+    /// What is shown of one that the registrar has accepted for so long, and that was not there.
+    pub fn begins(
         &mut self,
         now: Instant,
-        name: (MappingId, u64),
         inside_local: SocketAddrV4,
         of: &Of<'_>,
-        granted: (Duration, Instant),
-    ) {
-        let (granted, until) = granted;
-        if let Some(view) = self.views.get_mut(&name) {
-            (view.granted, view.until, view.registrar) = (granted, until, of.registrar);
-            return;
-        }
+        granted: Duration,
+    ) -> About {
         let is_it =
             |gone: &RegistrationView| gone.aor == of.aor && gone.inside_local == inside_local;
         let before = self.gone.iter().position(is_it);
         let before = before.and_then(|place| self.gone.remove(place)?.gone);
-        let view = RegistrationView {
-            aor: of.aor.to_vec(),
-            host: of.host,
+        About {
+            aor: of.aor.into(),
             registrar: of.registrar,
-            inside_local,
-            inside_global: inside_local,
-            granted,
-            until,
-            gap: before.map(|at| now.since(at)),
-            gone: None,
-        };
-        self.views.insert(name, view);
-    }
-
-    /// One of those that live.
-    pub fn view(&self, name: (MappingId, u64)) -> Option<&RegistrationView> {
-        self.views.get(&name)
-    }
-
-    /// It was taken back.
-    pub fn removed(&mut self, name: (MappingId, u64)) {
-        self.views.remove(&name);
-    }
-
-    /// Its time is over.
-    pub fn expired(&mut self, now: Instant, name: (MappingId, u64)) {
-        if let Some(mut view) = self.views.remove(&name) {
-            view.gone = Some(now);
-            keep(&mut self.gone, view);
+            granted: seconds(granted),
+            gap: before.map(|at| Box::new(now.since(at))),
         }
+    }
+
+    /// The time of one is over.
+    pub fn expired(&mut self, now: Instant, mut view: RegistrationView) {
+        view.gone = Some(now);
+        keep(&mut self.gone, view);
     }
 
     /// A registrar is told an address that leads nowhere.
@@ -102,30 +103,36 @@ impl Shown {
         keep(&mut self.unreachable, unreachable);
     }
 
-    /// Those that live, in the order of inside local addresses, and then the last that have expired.
-    pub fn views(&self, nat: &Nat) -> Vec<RegistrationView> {
-        let mut views: Vec<_> = self
-            .views
-            .iter()
-            .map(|((mapping, _), view)| {
-                let mut view = view.clone();
-                if let Some(mapping) = nat.get(*mapping) {
-                    view.inside_global = mapping.global;
-                }
-                view
-            })
-            .collect();
-        views.sort_by(|one, other| {
-            (one.inside_local, &one.aor).cmp(&(other.inside_local, &other.aor))
-        });
-        views.extend(self.gone.iter().cloned());
-        views
+    /// The last that have expired.
+    pub fn gone(&self) -> impl Iterator<Item = &RegistrationView> {
+        self.gone.iter()
     }
 
     /// The last contacts that registrars were told and that lead nowhere.
     pub fn unreachables(&self) -> impl Iterator<Item = &Unreachable> {
         self.unreachable.iter()
     }
+}
+
+impl Registration {
+    /// As it is shown; its mapping has this inside global.
+    pub fn view(&self, inside_global: SocketAddrV4) -> RegistrationView {
+        RegistrationView {
+            aor: self.about.aor.to_vec(),
+            host: self.host,
+            registrar: self.about.registrar,
+            inside_local: self.at.1,
+            inside_global,
+            granted: self.about.granted(),
+            until: self.until,
+            gap: self.about.gap.as_deref().copied(),
+            gone: None,
+        }
+    }
+}
+
+fn seconds(granted: Duration) -> u32 {
+    u32::try_from(granted.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The bytes of an address-of-record that are kept.

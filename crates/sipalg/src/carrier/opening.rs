@@ -83,27 +83,15 @@ impl Carrier {
         dialled: TcpStream,
         slot: Option<u32>,
     ) -> io::Result<()> {
-        let Accepted {
-            stream,
-            peer,
-            destination,
-            ..
-        } = accepted;
+        let Accepted { stream, .. } = accepted;
         let (inside, outside) = match opened.accepted {
             Leg::Inside => (stream, dialled),
             Leg::Outside => (dialled, stream),
-        };
-        let (inside_local, inside_global, outside_end) = match opened.accepted {
-            Leg::Inside => (peer, opened.source, destination),
-            Leg::Outside => (opened.target, destination, peer),
         };
         let link = Link {
             flow: opened.flow,
             slot,
             conn: Conn::new(opened.accepted, inside, outside),
-            inside_local,
-            inside_global,
-            outside: outside_end,
             opened: now,
             queued: false,
             held: 0,

@@ -4,7 +4,7 @@ use super::memory::Memory;
 use std::ops::Range;
 
 /// `sipalg` and the number of the layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"sipalg\0\x01");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"sipalg\0\x02");
 
 /// What a word of the header says, by its place in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ pub const INPUTS: usize = 2048;
 pub const OUTPUTS: usize = 8192;
 
 /// Length of a slot.
-pub const SLOT: usize = 128;
+pub const SLOT: usize = 104;
 
 /// Length of a block, with its head.
 pub const BLOCK: usize = 4096;
@@ -104,6 +104,15 @@ impl Area {
             self.reserved = wanted;
         }
         grown
+    }
+
+    /// Gives all memory back but the first `length` bytes, a multiple of pages.
+    pub fn shrink(&mut self, memory: &Memory, length: usize) {
+        if length < self.reserved {
+            // Whatever is not given back is used again.
+            let _ = memory.release(self.at.start + length..self.at.start + self.reserved);
+            self.reserved = length;
+        }
     }
 }
 

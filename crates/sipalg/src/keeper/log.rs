@@ -8,7 +8,7 @@ use super::memory::Memory;
 const SHORT: usize = 512 * 1024;
 
 /// How many times as long as its base a half may become.
-const LONG: usize = 4;
+const LONG: usize = 2;
 
 /// Where a log ends: its half, and how much of that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,12 +44,18 @@ pub struct Log {
     halves: [Area; 2],
     /// How long the base of the half in use is.
     base: usize,
+    /// The half in use.
+    used: usize,
 }
 
 impl Log {
     /// A log in these two areas.
     pub fn new(halves: [Area; 2]) -> Self {
-        Log { halves, base: 0 }
+        Log {
+            halves,
+            base: 0,
+            used: 0,
+        }
     }
 
     /// Writes changes after `end`. `None`: there is no room for them, or enough were written that it
@@ -68,6 +74,15 @@ impl Log {
         let end = self.put(memory, 1 - end.half(), 0, all)?;
         self.base = all.len();
         Some(end)
+    }
+
+    /// All up to `end` counts from now on, and nothing else: the half that is not in use any more
+    /// gives its memory back, but for as much as is soon written anew.
+    pub fn ends(&mut self, memory: &Memory, end: End) {
+        let before = std::mem::replace(&mut self.used, end.half());
+        if before != self.used {
+            self.halves[before].shrink(memory, SHORT);
+        }
     }
 
     /// The changes up to `end`; none if that is no end.

@@ -52,9 +52,23 @@ impl Memory {
     /// # Errors
     /// There is none.
     pub fn reserve(&self, part: Range<usize>) -> io::Result<()> {
+        self.allocate(FallocateFlags::empty(), part)
+    }
+
+    /// Gives the memory behind a part back: it is zero, and must be reserved again before it is
+    /// touched.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn release(&self, part: Range<usize>) -> io::Result<()> {
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        self.allocate(hole, part)
+    }
+
+    fn allocate(&self, how: FallocateFlags, part: Range<usize>) -> io::Result<()> {
         let (start, length) = (part.start as i64, part.len() as i64);
         loop {
-            match fallocate(&*self.file, FallocateFlags::empty(), start, length) {
+            match fallocate(&*self.file, how, start, length) {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }
@@ -124,6 +138,14 @@ impl Drop for Memory {
         // SAFETY: it is what `map` mapped, and no reference into it outlives `self`.
         let _ = unsafe { munmap(self.start.cast(), self.length) };
     }
+}
+
+/// Has every large block of this process come from the kernel and go back to it at once. Otherwise
+/// the heap keeps each table that was exchanged for a larger one, as a hole.
+pub fn return_large_blocks() {
+    const LARGE: c_int = 128 * 1024;
+    // SAFETY: sets a number of the allocator's; it says so if it does not like it, and goes on.
+    let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
 }
 
 /// Starts a process that is a copy of this one, as by fork(2), but shares the table of descriptors

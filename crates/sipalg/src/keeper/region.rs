@@ -21,6 +21,7 @@ use super::layout::{Area, Areas, ENTRY, Header, INPUTS, OUTPUTS};
 use super::log::{End, Log};
 use super::shared::Shared;
 use super::slots::{Connection, Side, Slots, index};
+use legs::{LegState, Legs};
 use nix::sys::signal::{Signal, raise};
 use sipalg_core::Leg;
 use std::ops::Range;
@@ -74,8 +75,7 @@ pub struct Region {
     log: Log,
     parts: Parts,
     batch: Batch,
-    /// What can be found again about the legs of each slot.
-    legs: Vec<[LegState; 2]>,
+    legs: Legs,
     /// How many connections could not be kept, for want of memory.
     unkept: u64,
 }
@@ -86,14 +86,6 @@ struct Parts {
     outputs: Area,
     read: Area,
     sent: Area,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct LegState {
-    held: Chain,
-    unsent: Chain,
-    /// Up to where there is something for it, with what the batch has.
-    made: u64,
 }
 
 /// The batch that is being gathered.
@@ -139,7 +131,7 @@ impl Region {
             sent: areas.sent,
         };
         let mut region = Region {
-            legs: vec![Default::default(); slots.used() as usize],
+            legs: Legs::default(),
             slots,
             blocks,
             log: Log::new(areas.logs),
@@ -193,24 +185,14 @@ impl Region {
     /// Keeps a connection from now on, if there is room.
     pub fn add(&mut self, connection: &Connection) -> Option<u32> {
         let slot = self.slots.add(&self.shared.memory, connection);
-        if let Some(slot) = slot {
-            let needed = slot as usize + 1;
-            let legs = self.legs.len().max(needed);
-            self.legs.resize(legs, Default::default());
-            self.legs[slot as usize] = Default::default();
-        } else {
-            self.unkept += 1;
-        }
+        self.unkept += u64::from(slot.is_none());
         slot
     }
 
     /// A connection is no more.
     pub fn remove(&mut self, slot: u32) {
         self.slots.remove(&self.shared.memory, slot);
-        let Some(legs) = self.legs.get_mut(slot as usize) else {
-            return;
-        };
-        for leg in std::mem::take(legs) {
+        for leg in self.legs.forget(slot) {
             self.blocks.free(&self.shared.memory, leg.held.head, 0);
             self.blocks.free(&self.shared.memory, leg.unsent.head, 0);
         }
@@ -248,34 +230,35 @@ impl Region {
     pub fn held(&self, slot: u32, leg: Leg) -> Vec<u8> {
         let side = self.side(slot, leg);
         let positions = side.read.saturating_sub(u64::from(side.held))..side.read;
-        let chain = self.legs[slot as usize][index(leg)].held;
+        let chain = self.leg(slot, leg).held;
         self.blocks.read(&self.shared.memory, chain, positions)
     }
 
     /// What is to be sent on a leg that has `written` bytes already.
     pub fn unsent(&self, slot: u32, leg: Leg, written: u64) -> Vec<u8> {
         let made = self.side(slot, leg).made;
-        let chain = self.legs[slot as usize][index(leg)].unsent;
+        let chain = self.leg(slot, leg).unsent;
         self.blocks.read(&self.shared.memory, chain, written..made)
     }
 
     /// Of what is to be sent on a leg only the last `waiting` bytes are left.
     pub fn sent_later(&mut self, slot: u32, leg: Leg, waiting: usize) {
-        let memory = &self.shared.memory;
-        let state = &mut self.legs[slot as usize][index(leg)];
+        let mut state = self.leg(slot, leg);
         let before = state.unsent;
         if before.head == 0 {
             return;
         }
+        let memory = &self.shared.memory;
         let position = state.made.saturating_sub(waiting as u64);
         let (chain, until) = match waiting {
             0 => (Chain::default(), 0),
             _ => self.blocks.trimmed(memory, before, position),
         };
         if chain.head != before.head {
-            state.unsent = chain;
             self.slots.set_unsent(memory, slot, leg, chain);
             self.blocks.free(memory, before.head, until);
+            state.unsent = chain;
+            self.set_leg(slot, leg, state);
         }
     }
 }
@@ -364,9 +347,10 @@ impl Region {
             .memory
             .bytes_mut(to..to + bytes.len())
             .copy_from_slice(bytes);
-        let state = &mut self.legs[slot as usize][index(leg)];
+        let mut state = self.leg(slot, leg);
         let position = state.made;
         state.made += bytes.len() as u64;
+        self.set_leg(slot, leg, state);
         let at = self.parts.outputs.at.start + entry * ENTRY;
         let placed = (bytes.len() as u64) << 32 | place as u64;
         self.write(at, [who(slot, leg, finish), position, placed, 0]);
@@ -442,6 +426,8 @@ impl Region {
         self.shared.set(Header::Log, next);
         self.shared.set(Header::Applied, self.batch.number);
         self.step(Step::Applied);
+        let memory = &self.shared.memory;
+        self.log.ends(memory, End::from_word(next));
         self.batch = Batch {
             number: self.batch.number + 1,
             inputs: 0,
@@ -461,7 +447,8 @@ impl Region {
         waiting: usize,
     ) {
         let made = position + bytes.len() as u64;
-        let before = self.legs[slot as usize][index(leg)].unsent;
+        let mut state = self.leg(slot, leg);
+        let before = state.unsent;
         let memory = &mut self.shared.memory;
         let waiting = waiting.min(bytes.len());
         let mut chain = before;
@@ -486,7 +473,9 @@ impl Region {
         if chain.head != before.head {
             self.blocks.free(memory, before.head, 0);
         }
-        self.legs[slot as usize][index(leg)].unsent = chain;
+        state.unsent = chain;
+        state.made = state.made.max(made);
+        self.set_leg(slot, leg, state);
     }
 
     fn carry_input(&mut self, entry: usize) {
@@ -500,7 +489,7 @@ impl Region {
         if end {
             self.slots.set_ended(&self.shared.memory, slot, leg);
         }
-        let state = self.legs[slot as usize][index(leg)];
+        let mut state = self.leg(slot, leg);
         let side = self.side(slot, leg);
         if side.read > position || (bytes.is_empty() && held == u64::from(side.held)) {
             return;
@@ -525,11 +514,22 @@ impl Region {
         let held = u32::try_from(held).unwrap_or(0);
         let memory = &self.shared.memory;
         self.slots.set_read(memory, slot, leg, (now, held, chain));
-        self.legs[slot as usize][index(leg)].held = chain;
         if chain.head != state.held.head {
             self.blocks.free(memory, state.held.head, until);
         }
+        state.held = chain;
+        self.set_leg(slot, leg, state);
         self.step(Step::Carried);
+    }
+
+    fn leg(&self, slot: u32, leg: Leg) -> LegState {
+        let memory = &self.shared.memory;
+        self.legs.get(&self.slots, memory, slot, leg)
+    }
+
+    fn set_leg(&mut self, slot: u32, leg: Leg, state: LegState) {
+        let memory = &self.shared.memory;
+        self.legs.set(&self.slots, memory, (slot, leg), state);
     }
 
     /// An entry: whose it is, which leg, whether FIN is with it, its position, and its bytes.
@@ -580,5 +580,6 @@ fn die_if_told(shared: &Shared, step: Step) {
 }
 
 mod found;
+mod legs;
 #[cfg(test)]
 mod tests;

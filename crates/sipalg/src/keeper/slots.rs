@@ -12,25 +12,25 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
 enum Word {
+    /// The flow in the upper half, and the flags.
     Flags = 0,
     Descriptors = 8,
-    Flow = 16,
-    Opened = 24,
-    InsideLocal = 32,
-    InsideGlobal = 40,
-    Outside = 48,
+    Opened = 16,
+    InsideLocal = 24,
+    InsideGlobal = 32,
+    Outside = 40,
+    /// Of both legs, half a word each: the chain of what is to be sent.
+    Unsent = 48,
     /// Up to where its stream was read and carried out.
-    Read = 64,
+    Read = 56,
     /// Up to where its stream to the peer was made.
-    Made = 72,
+    Made = 64,
     /// The chain of what was read and is held back, and how much that is.
-    Held = 80,
-    /// The chain of what is to be sent.
-    Unsent = 88,
+    Held = 72,
 }
 
 /// The words of the second leg come so much later.
-const LEG: usize = 32;
+const LEG: usize = 24;
 
 const LIVE: u64 = 1;
 const ACCEPTED_OUTSIDE: u64 = 2;
@@ -130,7 +130,6 @@ impl Slots {
             memory.word(self.at(slot) + word * 8).store(0, Relaxed);
         }
         let set = |word, value| self.set(memory, slot, word, value);
-        set(Word::Flow, u64::from(connection.flow));
         set(Word::Opened, connection.opened.as_micros());
         set(Word::InsideLocal, number(connection.inside_local));
         set(Word::InsideGlobal, number(connection.inside_global));
@@ -140,7 +139,10 @@ impl Slots {
             Leg::Inside => 0,
             Leg::Outside => ACCEPTED_OUTSIDE,
         };
-        set(Word::Flags, LIVE | accepted);
+        set(
+            Word::Flags,
+            u64::from(connection.flow) << 32 | LIVE | accepted,
+        );
         Some(slot)
     }
 
@@ -181,7 +183,7 @@ impl Slots {
                 _ => Leg::Outside,
             },
             descriptors: [part(descriptors >> 32), part(descriptors & 0xffff_ffff)],
-            flow: get(Word::Flow) as u32,
+            flow: (get(Word::Flags) >> 32) as u32,
             opened: Instant::from_micros(get(Word::Opened)),
             inside_local: address(get(Word::InsideLocal)),
             inside_global: address(get(Word::InsideGlobal)),
@@ -207,10 +209,15 @@ impl Slots {
         self.of(memory, slot, leg, Word::Read)
     }
 
+    /// Up to where there is something for `leg`.
+    pub fn made(&self, memory: &Memory, slot: u32, leg: Leg) -> u64 {
+        self.of(memory, slot, leg, Word::Made)
+    }
+
     /// The heads of a leg's two chains: what is held back of it, and what is to be sent on it.
     pub fn heads(&self, memory: &Memory, slot: u32, leg: Leg) -> (u32, u32) {
         let held = self.of(memory, slot, leg, Word::Held);
-        let unsent = self.of(memory, slot, leg, Word::Unsent);
+        let unsent = self.get(memory, slot, Word::Unsent) >> (32 * index(leg));
         ((held >> 32) as u32, unsent as u32)
     }
 
@@ -230,13 +237,16 @@ impl Slots {
 
     /// There is something for `leg` up to `made`; what was not sent is in this chain.
     pub fn set_made(&self, memory: &Memory, slot: u32, leg: Leg, made: u64, chain: Chain) {
-        self.set_of(memory, slot, leg, Word::Unsent, u64::from(chain.head));
+        self.set_unsent(memory, slot, leg, chain);
         self.set_of(memory, slot, leg, Word::Made, made);
     }
 
     /// What is to be sent on `leg` begins here now.
     pub fn set_unsent(&self, memory: &Memory, slot: u32, leg: Leg, chain: Chain) {
-        self.set_of(memory, slot, leg, Word::Unsent, u64::from(chain.head));
+        let shift = 32 * index(leg);
+        let of_other = self.get(memory, slot, Word::Unsent) & !(0xffff_ffff << shift);
+        let unsent = of_other | u64::from(chain.head) << shift;
+        self.set(memory, slot, Word::Unsent, unsent);
     }
 
     /// The FIN of `leg` was read and carried out.

@@ -1,17 +1,21 @@
-//! How changes of records are written one after another: `{ length of the key, length of the value
-//! or "gone", key, value }`, lengths as 32 bits of this machine's order.
+//! How changes of records are written one after another: `{ length of the value or "gone", length of
+//! the key, key, value }`, the lengths as one number of 32 bits of this machine's order, with that of
+//! the key in the lowest 8.
 
 use std::collections::BTreeMap;
 
 /// Stands for the length of a value that is gone.
-const GONE: u32 = u32::MAX;
+const GONE: u32 = (1 << 24) - 1;
 
 /// Appends that a key has this value now, or none any more.
 pub fn append(changes: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
-    // Records are small: the machine bounds what it keeps of what peers say.
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(GONE - 1);
-    changes.extend(length(key).to_ne_bytes());
-    changes.extend(value.map_or(GONE, length).to_ne_bytes());
+    // Names are short, and records small: the machine bounds what it keeps of what peers say.
+    let Ok(key_length) = u8::try_from(key.len()) else {
+        return;
+    };
+    let value = value.filter(|value| value.len() < GONE as usize);
+    let length = value.map_or(GONE, |value| value.len() as u32);
+    changes.extend((length << 8 | u32::from(key_length)).to_ne_bytes());
     changes.extend(key);
     changes.extend(value.unwrap_or_default());
 }
@@ -19,18 +23,15 @@ pub fn append(changes: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
 /// The changes, in order. Ends at what is no whole change.
 pub fn each(mut changes: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     std::iter::from_fn(move || {
-        let (key_length, rest) = changes.split_first_chunk()?;
-        let (value_length, rest) = rest.split_first_chunk()?;
-        let (key_length, value_length) = (
-            u32::from_ne_bytes(*key_length),
-            u32::from_ne_bytes(*value_length),
-        );
-        let (key, rest) = rest.split_at_checked(usize::try_from(key_length).ok()?)?;
-        if value_length == GONE {
+        let (lengths, rest) = changes.split_first_chunk()?;
+        let lengths = u32::from_ne_bytes(*lengths);
+        let (key, rest) = rest.split_at_checked((lengths & 0xff) as usize)?;
+        let length = lengths >> 8;
+        if length == GONE {
             changes = rest;
             return Some((key, None));
         }
-        let (value, rest) = rest.split_at_checked(usize::try_from(value_length).ok()?)?;
+        let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
         changes = rest;
         Some((key, Some(value)))
     })

@@ -1,5 +1,6 @@
 //! What a worker finds in the region that takes it over.
 
+use super::legs::LegState;
 use super::{INPUTS, Input, OUTPUTS, Region};
 use crate::keeper::layout::Header;
 use crate::keeper::slots::index;
@@ -31,7 +32,6 @@ impl Region {
             let start = self.parts.sent.at.start;
             let bytes = start + bytes.start..start + bytes.end;
             self.carry_output(slot, leg, finish, position, bytes, waiting);
-            self.legs[slot as usize][index(leg)].made = end;
         }
         for entry in 0..self.noted() {
             if self.entry(&self.parts.inputs, entry).0 == slot {
@@ -88,10 +88,12 @@ impl Region {
             for leg in [Leg::Inside, Leg::Outside] {
                 let side = self.slots.side(memory, slot, leg);
                 let (held, unsent) = self.slots.heads(memory, slot, leg);
-                let state = &mut self.legs[slot as usize][index(leg)];
-                state.held = self.blocks.find(memory, held, side.read);
-                state.unsent = self.blocks.find(memory, unsent, side.made);
-                state.made = side.made;
+                let state = LegState {
+                    held: self.blocks.find(memory, held, side.read),
+                    unsent: self.blocks.find(memory, unsent, side.made),
+                    made: side.made,
+                };
+                self.legs.set(&self.slots, memory, (slot, leg), state);
             }
         }
         self.blocks.found();
