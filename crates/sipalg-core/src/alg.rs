@@ -33,6 +33,7 @@ use crate::slab::Slab;
 use crate::spelling::Spellings;
 use crate::time::Instant;
 use crate::timer::{Key, Timers};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 use flow::{Flow, Passage};
@@ -78,7 +79,7 @@ pub struct Alg {
     serial: u64,
     /// When room may be made for connections again.
     room_at: Instant,
-    scan: Scan,
+    scan: Option<Box<Scan>>,
     work: Work,
     journal: Journal,
     /// Flows on which nothing is changed.
@@ -126,7 +127,7 @@ impl Alg {
             flows: Slab::default(),
             serial: 0,
             room_at: Instant::ZERO,
-            scan: Scan::default(),
+            scan: None,
             work: Work::default(),
             journal: Journal::default(),
             dry: Vec::new(),
@@ -178,7 +179,7 @@ impl Alg {
             at.dry_run = self.is_dry(&at.ends);
             at
         });
-        let mut scan = core::mem::take(&mut self.scan);
+        let mut scan = self.scan.take().unwrap_or_default();
         let limits = &self.config.limits;
         let message = crate::frame::datagram(bytes, limits, &mut scan);
         match (passage, message) {
@@ -197,7 +198,7 @@ impl Alg {
             }
             _ => out.bytes.extend_from_slice(bytes),
         }
-        self.scan = scan;
+        self.scan = Some(scan);
         let passed = out.bytes.len() - before;
         self.heard(now, flow, from, (true, 1), passed, out);
     }
@@ -256,7 +257,7 @@ impl Alg {
         }
         let rest = framer.rest();
         at.dry_run = self.is_dry(&at.ends);
-        let mut scan = core::mem::take(&mut self.scan);
+        let mut scan = self.scan.take().unwrap_or_default();
         let limits = Lengths::from(&self.config.limits);
         let mut whole = 0;
         framer.feed(bytes, limits, &mut scan, &mut |piece| match piece {
@@ -284,7 +285,7 @@ impl Alg {
                 total,
             } => partial_events(out, received, header, total),
         });
-        self.scan = scan;
+        self.scan = Some(scan);
         if framer.rest() != rest {
             self.flows.mark(id.0);
         }

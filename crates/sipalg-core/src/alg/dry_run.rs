@@ -39,11 +39,9 @@ impl Alg {
             .calls
             .find(what.conversation, what.call_id, at.host.local);
         let quoted = !what.negotiates() || (call.is_none() && !self.begins_call(at, what));
-        self.headers(at, what, message, &mut unseen);
-        if !quoted || at.from == Leg::Outside || !what.negotiates() {
-            self.body(at, what, (call, quoted), message, &mut unseen);
-        }
-        self.content_length(message);
+        let body = !quoted || at.from == Leg::Outside || !what.negotiates();
+        let body = body.then_some((call, quoted));
+        self.rewrite(at, what, body, message, &mut unseen);
         self.counters = counters;
         self.told(at, what, message, out);
         let session = at.session();

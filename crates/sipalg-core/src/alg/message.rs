@@ -129,12 +129,10 @@ impl Alg {
         self.note_foreign(at, &what, known, out);
         let call = known.or_else(|| self.begin_call(at, &what, out));
         self.tell_beginning(at, &what, out);
-        self.headers(at, &what, message, out);
         let owner = if what.negotiates() { call } else { None };
-        if owner.is_some() || at.from == Leg::Outside || !what.negotiates() {
-            self.body(at, &what, (owner, owner.is_none()), message, out);
-        }
-        self.content_length(message);
+        let body = owner.is_some() || at.from == Leg::Outside || !what.negotiates();
+        let body = body.then_some((owner, owner.is_none()));
+        self.rewrite(at, &what, body, message, out);
         self.counters.messages_changed += u64::from(!self.work.edits.is_empty());
         self.work.edits.apply(message.bytes, &mut out.bytes);
         if let Some(answers) = self.work.answers {
@@ -167,70 +165,34 @@ impl Alg {
         self.passed(at, None, message, mark, out);
     }
 
-    pub(super) fn headers(
+    /// Collects the edits of a message. Its body is looked into for the call that offers or answers
+    /// with it; `quoted` asks for nothing.
+    pub(super) fn rewrite(
         &mut self,
         at: Passage,
         what: &What<'_>,
+        body: Option<(Option<CallId>, bool)>,
         message: &Message<'_>,
         out: &mut Outbox,
     ) {
-        let register = what.method == Method::Register;
-        let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
-        fixup.topmost =
-            at.from == Leg::Inside && at.protocol == Protocol::Udp && what.status().is_none();
-        if fixup.walk_again(message.like) {
-            return;
-        }
-        let visited = || Event::FieldVisited {
-            session: at.session(),
-            register,
-            door_created: false,
-        };
-        if let StartLine::Request { uri, .. } = &what.start {
-            fixup.request_uri(uri.clone());
-            fixup.out.event(visited);
-        }
-        // RFC 8224 section 4.1: the signature covers From and To, so that a change would break it.
-        let signed = message.index.all(Name::Identity).next().is_some();
-        for field in &message.index.fields {
-            if signed && matches!(field.name, Name::From | Name::To) {
-                continue;
-            }
-            if field.name == Name::Contact {
-                fixup.out.event(|| Event::ContactFound);
-            }
-            if fixup.field(field) {
-                fixup.out.event(visited);
-            }
-        }
-        fixup.walk_ends(message.header);
-    }
-
-    /// The body, for the call that offers or answers with it; `quoted` asks for nothing.
-    pub(super) fn body(
-        &mut self,
-        at: Passage,
-        what: &What<'_>,
-        (call, quoted): (Option<CallId>, bool),
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
-        if self.work.parts.list.is_empty() {
-            return;
-        }
+        let call = body.and_then(|(call, _)| call);
         let current = call.map_or(&[][..], |call| self.calls.current(call));
         self.work.current.clear();
         self.work.current.extend_from_slice(current);
         let mut fixup = self.fixup(at, what.conversation, message.bytes, out);
-        fixup.quoted = quoted;
-        let mut number = 0;
-        while let Some(part) = fixup.work.parts.list.get(number).cloned() {
-            match part {
-                Part::Session(span) => fixup.session_description(span),
-                Part::Fragment(span) => fixup.fragment(span),
+        headers(&mut fixup, at, what, message);
+        if let Some((_, quoted)) = body {
+            fixup.quoted = quoted;
+            let mut number = 0;
+            while let Some(part) = fixup.work.parts.list.get(number).cloned() {
+                match part {
+                    Part::Session(span) => fixup.session_description(span),
+                    Part::Fragment(span) => fixup.fragment(span),
+                }
+                number += 1;
             }
-            number += 1;
         }
+        self.content_length(message);
     }
 
     fn fixup<'a>(
@@ -261,7 +223,7 @@ impl Alg {
     }
 
     /// Content-Length follows the body's length; if that did not change, its bytes stay.
-    pub(super) fn content_length(&mut self, message: &Message<'_>) {
+    fn content_length(&mut self, message: &Message<'_>) {
         let Work { edits, parts, .. } = &mut self.work;
         let mut follow = |place: &Range<usize>, counted: Range<usize>| {
             let growth = edits.growth(counted.clone());
@@ -483,6 +445,39 @@ impl Alg {
             _ => {}
         }
     }
+}
+
+/// The Request-URI and the header fields.
+fn headers(fixup: &mut Fixup<'_>, at: Passage, what: &What<'_>, message: &Message<'_>) {
+    let request = what.status().is_none();
+    fixup.topmost = at.from == Leg::Inside && at.protocol == Protocol::Udp && request;
+    if fixup.walk_again(message.like) {
+        return;
+    }
+    let register = what.method == Method::Register;
+    let visited = || Event::FieldVisited {
+        session: at.session(),
+        register,
+        door_created: false,
+    };
+    if let StartLine::Request { uri, .. } = &what.start {
+        fixup.request_uri(uri.clone());
+        fixup.out.event(visited);
+    }
+    // RFC 8224 section 4.1: the signature covers From and To, so that a change would break it.
+    let signed = message.index.all(Name::Identity).next().is_some();
+    for field in &message.index.fields {
+        if signed && matches!(field.name, Name::From | Name::To) {
+            continue;
+        }
+        if field.name == Name::Contact {
+            fixup.out.event(|| Event::ContactFound);
+        }
+        if fixup.field(field) {
+            fixup.out.event(visited);
+        }
+    }
+    fixup.walk_ends(message.header);
 }
 
 /// A subscription lasts for what its notifier grants, or ends with 0.
