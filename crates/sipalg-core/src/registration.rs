@@ -318,7 +318,12 @@ impl Registrations {
         } else {
             cx.admission
                 .take(cx.config, Resource::Registration, host, 1);
+            // Another line has it: its time counts from when that one was registered.
+            let shared = nat.door(mapping).is_some_and(|door| door.lifetime >= kept);
             nat.open_door(cx, mapping, DoorKind::Signalling, kept, out);
+            if shared {
+                nat.refresh_door(mapping, kept, out);
+            }
             cx.counters.registrations += 1;
         }
         let Some(at) = nat

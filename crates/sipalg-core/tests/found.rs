@@ -231,6 +231,34 @@ fn registrations_are_bounded_also_by_one_request_with_many_contacts() {
 }
 
 #[test]
+fn a_contact_of_two_lines_stays_reachable_for_as_long_as_either_is_registered() {
+    let mut world = World::new();
+    let flow = world.connect(PHONE, SERVER);
+    for (line, wait) in [("one", 40), ("two", 0)] {
+        let fields = format!(
+            "REGISTER sip:x SIP/2.0\r\nTo: <sip:{line}@x>\r\ni: {line}\r\nCSeq: 1 REGISTER\r\n\
+             m: <sip:a@192.168.122.3:5060>\r\nl: 0\r\n\r\n"
+        );
+        let sent = world.say(flow, Inside, &fields);
+        let contact = sent.lines().find(|line| line.starts_with("m: "));
+        let contact = contact.unwrap_or_else(|| panic!("{sent:?}"));
+        let granted = format!(
+            "SIP/2.0 200 OK\r\nTo: <sip:{line}@x>\r\ni: {line}\r\nCSeq: 1 REGISTER\r\n\
+             Expires: 60\r\n{contact}\r\nl: 0\r\n\r\n"
+        );
+        world.say(flow, Outside, &granted);
+        world.wait(Duration::from_secs(wait));
+    }
+    // The kernel counts from the second line's answer, not from the first one's.
+    let [DoorOp::Refresh(door)] = world.last_ops.as_slice() else {
+        panic!("{:?}", world.last_ops);
+    };
+    assert!(door.lifetime >= Duration::from_secs(60), "{door:?}");
+    world.wait(Duration::from_secs(50));
+    assert_eq!(world.doors(DoorKind::Signalling).len(), 1);
+}
+
+#[test]
 fn media_at_a_shared_port_keeps_both_calls() {
     let idle = Timers::default().media_inactivity;
     let mut world = World::new();

@@ -145,7 +145,6 @@ impl Drop for Memory {
 pub fn return_large_blocks() {
     const LARGE: c_int = 128 * 1024;
     // SAFETY: sets a number of the allocator's; it says so if it does not like it, and goes on.
-    #[cfg(target_env = "gnu")]
     let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
 }
 
