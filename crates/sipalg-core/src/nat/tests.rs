@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a helper that fails is a law that fails
 
 use super::*;
-use crate::config::{AccessEntry, AccessList, Limits, Resource, SourceRule};
+use crate::config::{AccessEntry, AccessList, Limits, Resource, Share, SourceRule};
 use crate::door::DoorOp;
 use core::time::Duration;
 
@@ -194,4 +194,72 @@ fn where_all_is_held_or_of_this_instant_nothing_ends_and_it_is_refused() {
         assert!(fresh.iter().all(|id| nat.get(*id).is_some()));
     });
     assert_eq!(world.counters.mappings_full, 1);
+}
+
+/// Two gateways that have the same rules, and a half each.
+fn halves() -> [World; 2] {
+    [0, 1].map(|number| {
+        let mut world = World::new();
+        world.config.share = Share::new(number, 2).unwrap();
+        world
+    })
+}
+
+#[test]
+fn two_gateways_with_a_half_each_never_give_the_same_port_even_until_all_are_gone() {
+    let mut given: Vec<_> = halves()
+        .iter_mut()
+        .flat_map(|world| {
+            let pairs = (0..32_256).map(|n| format!("192.168.{}.{}:7000", n / 250, n % 250 + 1));
+            let mut got = Vec::new();
+            for local in pairs {
+                let mapped = world.with(|nat, cx, out| {
+                    let id = nat.map_run(cx, Protocol::Udp, at(&local), 2, None, out);
+                    id.map(|id| nat.get(id).unwrap().global)
+                });
+                let Ok(global) = mapped else { break };
+                got.push(global);
+            }
+            got
+        })
+        .collect();
+    assert_eq!(given.len(), 32_256, "all even ports of 1024 and above");
+    given.sort_unstable();
+    given.dedup();
+    assert_eq!(given.len(), 32_256);
+}
+
+#[test]
+fn a_half_gives_only_addresses_of_a_pool_that_are_its_own() {
+    let [mut even, mut odd] = halves();
+    let pool = crate::config::Pool {
+        start: Ipv4Addr::new(10, 1, 1, 20),
+        end: Ipv4Addr::new(10, 1, 1, 23),
+        overload: false,
+    };
+    for (world, own) in [(&mut even, [20, 22]), (&mut odd, [21, 23])] {
+        let mut assign = |last| {
+            let host = Ipv4Addr::new(192, 168, 1, last);
+            world.with(|nat, cx, out| nat.assign(cx, host, pool, out))
+        };
+        let got = [assign(1), assign(2)].map(|address| address.unwrap().octets()[3]);
+        assert_eq!(got, own);
+        assert!(assign(3).is_err());
+    }
+}
+
+#[test]
+fn a_record_of_a_port_that_is_anothers_now_is_refused() {
+    let record = crate::kept::Mapping {
+        global: SocketAddrV4::new(GLOBAL, 1024 + 64),
+        created: Instant::ZERO,
+        used: 0,
+        idle_until: None,
+        door: None,
+    };
+    let taken = halves().map(|mut world| {
+        let key = (Protocol::Udp, at("192.168.1.3:5004"));
+        world.with(|nat, cx, _| nat.restore_mapping(cx, key, &record))
+    });
+    assert_eq!(taken, [false, true]);
 }
