@@ -331,7 +331,8 @@ impl Framer {
                 continue;
             }
             // What is like a message before needs not be read; it is whole, or else is read as it comes.
-            if reading.is_at_start()
+            let begins = reading.is_at_start();
+            if begins
                 && let Some((like, heading)) = headings.find(rest)
                 && let Some(message) = heading.message(like, rest, limits)
             {
@@ -353,7 +354,10 @@ impl Framer {
                         index: &reading.index,
                         length: reading.length.clone(),
                         length_missing: reading.length_missing,
-                        like: heading::remember(headings, rest, reading),
+                        // One that came in parts may be like another for all that is known.
+                        like: begins
+                            .then(|| heading::remember(headings, rest, reading))
+                            .flatten(),
                     }));
                     at += reading.total;
                     reading.clear();
