@@ -16,6 +16,16 @@ pub fn invite(call: usize) -> Vec<u8> {
     padded(&request(call, "INVITE", "", true), &session(PHONE, call))
 }
 
+/// The same with one field more, whose length differs from that in all those around it: it is like none
+/// of them.
+pub fn unlike(call: usize) -> Vec<u8> {
+    let message = invite(call);
+    let line = message.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let (start, rest) = message.split_at(line + 1);
+    let field = format!("X: {}\r\n", "x".repeat(1 + call % 59));
+    [start, field.as_bytes(), rest].concat()
+}
+
 /// The 200 that the outside answers it with.
 pub fn answer(call: usize) -> Vec<u8> {
     let head = response(call, "INVITE", true);

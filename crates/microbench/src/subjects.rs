@@ -1,7 +1,9 @@
 //! What is measured: each is a piece of work that can be done any number of times.
 
 use crate::gateway::Gateway;
-use crate::messages::{DISTINCT, answer, bye, bye_answer, invite, register, registered, session};
+use crate::messages::{
+    DISTINCT, answer, bye, bye_answer, invite, register, registered, session, unlike,
+};
 use sipalg_core::Leg;
 use sipalg_core::addr::{Protocol, SocketAddrV4};
 use sipalg_core::config::Limits;
@@ -62,6 +64,9 @@ pub const SUBJECTS: &[Subject] = &[
     }),
     ours("REGISTER and its 200", registration),
     ours(TRANSLATOR, || out_of(Gateway::default())),
+    ours("translator: INVITE out, unlike any before", || {
+        out(Gateway::default(), unlike)
+    }),
     ours("translator: INVITE out, recorded", recorded),
     ours("translator: 200 in", translate_in),
     ours("translator: BYE out", translate_bye),
@@ -217,8 +222,12 @@ fn recorded() -> Work {
 }
 
 fn out_of(gateway: Gateway) -> Work {
+    out(gateway, invite)
+}
+
+fn out(gateway: Gateway, message: fn(usize) -> Vec<u8>) -> Work {
     let mut gateway = gateway.with_calls();
-    over(all(invite), move |message| {
+    over(all(message), move |message| {
         assert_ne!(gateway.pass(Leg::Inside, message), message.len());
     })
 }
