@@ -8,6 +8,7 @@
 mod heading;
 mod reading;
 mod start;
+mod unread;
 
 use crate::alike::Like;
 use crate::config::Limits;
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use heading::Headings;
 use reading::{Reading, Step};
+use unread::Unread;
 
 /// A whole message and the index of its header section.
 #[derive(Debug)]
@@ -87,33 +89,6 @@ pub struct Framer {
     /// The message that is incomplete.
     partial: Option<Box<Reading>>,
     unread: Unread,
-}
-
-/// How much passes without being looked at: nothing, what is left of an oversize message, or all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Unread(u64);
-
-impl Unread {
-    /// Demoted.
-    const ALL: Unread = Unread(u64::MAX);
-
-    /// Set if nothing of the message has passed yet.
-    const BEGINS: u64 = 1 << 63;
-
-    /// So many bytes; no stream has as many as have no place.
-    fn rest(bytes: u64, begins: bool) -> Self {
-        match bytes.min(Self::BEGINS - 2) {
-            0 => Unread(0),
-            bytes if begins => Unread(bytes | Self::BEGINS),
-            bytes => Unread(bytes),
-        }
-    }
-
-    /// What is left of a message, and whether none of it has passed.
-    fn of_message(self) -> Option<(u64, bool)> {
-        let some = self != Unread::ALL && self.0 != 0;
-        some.then_some((self.0 & !Self::BEGINS, self.0 & Self::BEGINS != 0))
-    }
 }
 
 /// Memory to read messages in, of any number of streams one after the other.
