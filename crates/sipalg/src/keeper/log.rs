@@ -3,12 +3,20 @@
 
 use super::layout::Area;
 use super::memory::Memory;
+use std::time::{Duration, Instant};
 
 /// Below this length nothing is written anew.
 const SHORT: usize = 512 * 1024;
 
 /// How many times as long as its base a half may become.
-const LONG: usize = 2;
+const LONG: usize = 4;
+
+/// The same, once it has been in use [for a while](WHILE): who is idle needs no more, and who is busy does not
+/// write all that is there many times a second.
+const ENOUGH: usize = 2;
+
+/// See [`ENOUGH`].
+const WHILE: Duration = Duration::from_secs(1);
 
 /// Where a log ends: its half, and how much of that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,6 +54,8 @@ pub struct Log {
     base: usize,
     /// The half in use.
     used: usize,
+    /// Since when.
+    begun: Instant,
 }
 
 impl Log {
@@ -55,6 +65,7 @@ impl Log {
             halves,
             base: 0,
             used: 0,
+            begun: Instant::now(),
         }
     }
 
@@ -63,7 +74,7 @@ impl Log {
     pub fn write(&mut self, memory: &mut Memory, end: End, changes: &[u8]) -> Option<End> {
         let (half, length) = (end.half(), end.length());
         let new = length + changes.len();
-        if new > SHORT.max(self.base.saturating_mul(LONG)) {
+        if self.is_long(new) {
             return None;
         }
         self.put(memory, half, length, changes)
@@ -72,7 +83,7 @@ impl Log {
     /// Writes all records as changes to the half that is not in use. `None`: there is no room.
     pub fn begin(&mut self, memory: &mut Memory, end: End, all: &[u8]) -> Option<End> {
         let end = self.put(memory, 1 - end.half(), 0, all)?;
-        self.base = all.len();
+        (self.base, self.begun) = (all.len(), Instant::now());
         Some(end)
     }
 
@@ -92,6 +103,11 @@ impl Log {
             return &[];
         }
         memory.bytes(at.start..at.start + end.length())
+    }
+
+    fn is_long(&self, length: usize) -> bool {
+        let is = |times| length > SHORT.max(self.base.saturating_mul(times));
+        is(LONG) || (is(ENOUGH) && self.begun.elapsed() >= WHILE)
     }
 
     fn put(
