@@ -83,7 +83,17 @@ fn pieces(stream: &[u8], part: usize) -> Vec<String> {
             match piece {
                 Piece::Message(message) => {
                     holds(&message);
-                    found.push(format!("{message:?}"));
+                    // Which others it is like is known only of what came whole.
+                    let Message {
+                        bytes,
+                        header,
+                        index,
+                        length,
+                        length_missing,
+                        ..
+                    } = message;
+                    let said = (bytes, header, index, length, length_missing);
+                    found.push(format!("Message {said:?}"));
                 }
                 Piece::KeepAlive(bytes) => found.push(format!("keep-alive {}", bytes.len())),
                 Piece::Demoted(reason) => found.push(format!("{reason:?}")),
