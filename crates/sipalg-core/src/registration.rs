@@ -268,8 +268,7 @@ impl Registrations {
         if let Some(gone) = self.confirmed.remove(&(mapping, aor)) {
             self.leaves(gone.flow);
             cx.admission.give(Resource::Registration, gone.host, 1);
-            let global = nat.get(mapping).map_or(gone.at.1, |mapping| mapping.global);
-            self.shown.expired(cx.now, gone.view(global));
+            self.shown.expired(cx.now, gone.view(nat, mapping));
             nat.close_door(cx, mapping, out);
         }
     }
@@ -407,12 +406,9 @@ impl Registrations {
 
     /// Those that live, in the order of inside local addresses, and then the last that have expired.
     pub fn views(&self, nat: &Nat) -> Vec<RegistrationView> {
-        let global = |mapping: &MappingId| nat.get(*mapping).map(|mapping| mapping.global);
-        let view = |(mapping, of): (&MappingId, &Registration)| {
-            of.view(global(mapping).unwrap_or(of.at.1))
-        };
         let live = self.confirmed.iter();
-        let mut views: Vec<_> = live.map(|((mapping, _), of)| view((mapping, of))).collect();
+        let live = live.map(|((mapping, _), of)| of.view(nat, *mapping));
+        let mut views: Vec<_> = live.collect();
         views.sort_by(|one, other| {
             (one.inside_local, &one.aor).cmp(&(other.inside_local, &other.aor))
         });

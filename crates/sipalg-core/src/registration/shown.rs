@@ -3,6 +3,7 @@
 use super::Registration;
 use crate::addr::{Ipv4Addr, SocketAddrV4};
 use crate::health::{Leak, RegistrationView, Unreachable};
+use crate::nat::{MappingId, Nat};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -115,14 +116,15 @@ impl Shown {
 }
 
 impl Registration {
-    /// As it is shown; its mapping has this inside global.
-    pub fn view(&self, inside_global: SocketAddrV4) -> RegistrationView {
+    /// As it is shown, with what its mapping is now.
+    pub fn view(&self, nat: &Nat, mapping: MappingId) -> RegistrationView {
+        let global = nat.get(mapping).map(|mapping| mapping.global);
         RegistrationView {
             aor: self.about.aor.to_vec(),
             host: self.host,
             registrar: self.about.registrar,
             inside_local: self.at.1,
-            inside_global,
+            inside_global: global.unwrap_or(self.at.1),
             granted: self.about.granted(),
             until: self.until,
             gap: self.about.gap.as_deref().copied(),

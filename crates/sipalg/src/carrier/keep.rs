@@ -297,8 +297,8 @@ impl Carrier {
             ..
         } = accepted;
         let ends = match opened.accepted {
-            Leg::Inside => (*peer, opened.source, *destination),
-            Leg::Outside => (opened.target, *destination, *peer),
+            Leg::Inside => (*peer, *destination),
+            Leg::Outside => (opened.target, *peer),
         };
         let fd = stream.as_raw_fd();
         let connection = connection(now, opened, fd, ends);
@@ -324,7 +324,7 @@ fn connection(
     now: Instant,
     opened: &Opened,
     accepted: RawFd,
-    (inside_local, inside_global, outside): (SocketAddrV4, SocketAddrV4, SocketAddrV4),
+    (inside_local, outside): (SocketAddrV4, SocketAddrV4),
 ) -> Connection {
     Connection {
         accepted: opened.accepted,
@@ -335,7 +335,6 @@ fn connection(
         flow: opened.flow.0,
         opened: now,
         inside_local,
-        inside_global,
         outside,
     }
 }

@@ -75,7 +75,7 @@ pub const INPUTS: usize = 2048;
 pub const OUTPUTS: usize = 8192;
 
 /// Length of a slot.
-pub const SLOT: usize = 104;
+pub const SLOT: usize = 96;
 
 /// Length of a block, with its head.
 pub const BLOCK: usize = 4096;

@@ -52,9 +52,7 @@ pub struct Log {
     halves: [Area; 2],
     /// How long the base of the half in use is.
     base: usize,
-    /// The half in use.
-    used: usize,
-    /// Since when.
+    /// Since when that is in use.
     begun: Instant,
 }
 
@@ -64,7 +62,6 @@ impl Log {
         Log {
             halves,
             base: 0,
-            used: 0,
             begun: Instant::now(),
         }
     }
@@ -87,12 +84,11 @@ impl Log {
         Some(end)
     }
 
-    /// All up to `end` counts from now on, and nothing else: the half that is not in use any more
+    /// All up to `end` counts from now on, and nothing else. If `before` is in the other half, that
     /// gives its memory back, but for as much as is soon written anew.
-    pub fn ends(&mut self, memory: &Memory, end: End) {
-        let before = std::mem::replace(&mut self.used, end.half());
-        if before != self.used {
-            self.halves[before].shrink(memory, SHORT);
+    pub fn ends(&mut self, memory: &Memory, before: End, end: End) {
+        if before.half() != end.half() {
+            self.halves[before.half()].shrink(memory, SHORT);
         }
     }
 

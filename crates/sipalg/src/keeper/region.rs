@@ -422,12 +422,13 @@ impl Region {
     }
 
     fn finish_batch(&mut self) {
+        let before = End::from_word(self.shared.get(Header::Log));
         let next = self.shared.get(Header::NextLog);
         self.shared.set(Header::Log, next);
         self.shared.set(Header::Applied, self.batch.number);
         self.step(Step::Applied);
         let memory = &self.shared.memory;
-        self.log.ends(memory, End::from_word(next));
+        self.log.ends(memory, before, End::from_word(next));
         self.batch = Batch {
             number: self.batch.number + 1,
             inputs: 0,

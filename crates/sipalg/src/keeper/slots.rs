@@ -17,16 +17,15 @@ enum Word {
     Descriptors = 8,
     Opened = 16,
     InsideLocal = 24,
-    InsideGlobal = 32,
-    Outside = 40,
+    Outside = 32,
     /// Of both legs, half a word each: the chain of what is to be sent.
-    Unsent = 48,
+    Unsent = 40,
     /// Up to where its stream was read and carried out.
-    Read = 56,
+    Read = 48,
     /// Up to where its stream to the peer was made.
-    Made = 64,
+    Made = 56,
     /// The chain of what was read and is held back, and how much that is.
-    Held = 72,
+    Held = 64,
 }
 
 /// The words of the second leg come so much later.
@@ -51,8 +50,6 @@ pub struct Connection {
     pub opened: Instant,
     /// The inside host's own end.
     pub inside_local: SocketAddrV4,
-    /// What the outside sees of it.
-    pub inside_global: SocketAddrV4,
     /// The other end.
     pub outside: SocketAddrV4,
 }
@@ -132,7 +129,6 @@ impl Slots {
         let set = |word, value| self.set(memory, slot, word, value);
         set(Word::Opened, connection.opened.as_micros());
         set(Word::InsideLocal, number(connection.inside_local));
-        set(Word::InsideGlobal, number(connection.inside_global));
         set(Word::Outside, number(connection.outside));
         self.set_descriptors(memory, slot, connection.descriptors);
         let accepted = match connection.accepted {
@@ -186,7 +182,6 @@ impl Slots {
             flow: (get(Word::Flags) >> 32) as u32,
             opened: Instant::from_micros(get(Word::Opened)),
             inside_local: address(get(Word::InsideLocal)),
-            inside_global: address(get(Word::InsideGlobal)),
             outside: address(get(Word::Outside)),
         }
     }

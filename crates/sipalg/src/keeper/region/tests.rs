@@ -50,7 +50,6 @@ impl World {
                 flow,
                 opened: sipalg_core::Instant::ZERO,
                 inside_local: nobody,
-                inside_global: nobody,
                 outside: nobody,
             };
             assert_eq!(region.add(&connection), Some(flow));
